@@ -1,0 +1,1 @@
+../../edgesim/__init__.py
