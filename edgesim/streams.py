@@ -33,7 +33,7 @@ def uniforms(keys: NDArray[np.uint64], count: int) -> NDArray[np.float64]:
     with np.errstate(over="ignore"):
         counter = np.arange(1, count + 1, dtype=np.uint64) * _GOLDEN
         bits = _mix(np.asarray(keys, np.uint64)[:, None] + counter)
-    return (bits >> np.uint64(11)) * 2.0**-53
+    return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:

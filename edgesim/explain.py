@@ -1,0 +1,126 @@
+"""Explain: what pydantic found wrong, in the words of the file's author."""
+
+import re
+from collections.abc import Callable, Iterator
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+
+from edgesim.spelling import advice, shown
+from edgesim.yamltext import KeyPath
+
+Complaint: TypeAlias = tuple[KeyPath, bool, str]
+"""path, whether the key rather than the value is meant, text"""
+
+
+def wrong(text: str, *at: str | int) -> PydanticCustomError:
+    """A mistake that a validator reports about the part `at` of what it validates."""
+    # The text travels in the context, for pydantic would read braces in a message as place holders.
+    return PydanticCustomError("explained", "{text}", {"text": text, "at": at})
+
+
+def complaints(
+    error: ValidationError, model: type[BaseModel], known: Callable[[KeyPath], KeyPath]
+) -> Iterator[Complaint]:
+    """All mistakes, in the order in which pydantic met them; one a place."""
+    found: dict[tuple[KeyPath, bool], list[ErrorDetails]] = {}
+    for detail in error.errors(include_url=False):
+        path = known((*detail["loc"], *detail.get("ctx", {}).get("at", ())))
+        if detail["type"] == "missing":
+            path = (*known(detail["loc"][:-1]), detail["loc"][-1])
+        found.setdefault((path, detail["type"] == "extra_forbidden"), []).append(detail)
+    for (path, is_key), details in found.items():
+        # A union complains once a member: "not a list" is beside the point if a number was out of range.
+        apt = [detail for detail in details if not detail["type"].endswith("_type")] or details
+        yield path, is_key, "; or ".join(dict.fromkeys(wording(detail, model) for detail in apt))
+
+
+def explained(error: ValidationError, model: type[BaseModel]) -> ValidationError:
+    """The same error with its texts settled, so that a validator of an outer model can pass it on."""
+    lines = [
+        InitErrorDetails(type=_settled(detail, model), loc=detail["loc"], input=detail["input"])
+        for detail in error.errors(include_url=False)
+    ]
+    return ValidationError.from_exception_data(error.title, lines)
+
+
+def _settled(detail: ErrorDetails, model: type[BaseModel]) -> PydanticCustomError:
+    at = detail.get("ctx", {}).get("at", ())
+    # The error keeps its type, for that decides which place is shown and which of a union's texts are apt.
+    context = {"text": wording(detail, model), "at": at}
+    return PydanticCustomError(detail["type"], "{text}", context)
+
+
+def wording(detail: ErrorDetails, model: type[BaseModel]) -> str:
+    """What was got; what would do."""
+    context = detail.get("ctx", {})
+    if "text" in context:
+        return str(context["text"])
+    match detail["type"]:
+        case "extra_forbidden":
+            around = model_at(model, detail["loc"][:-1])
+            return f"unknown key; {advice(str(detail['loc'][-1]), around.model_fields if around else ())}"
+        case "missing":
+            around = model_at(model, detail["loc"][:-1])
+            return f"missing{_described(around, str(detail['loc'][-1]))}"
+        case "value_error":
+            return str(context["error"])
+        case "literal_error":
+            choices = re.findall(r"'([^']*)'", context["expected"])
+            return f"got {shown(detail['input'])}; {advice(str(detail['input']), choices)}"
+        case "union_tag_invalid":
+            choices = re.findall(r"'([^']*)'", context["expected_tags"])
+            return f"unknown kind '{context['tag']}'; {advice(context['tag'], choices)}"
+        case "union_tag_not_found":
+            return f"missing {context['discriminator']}; write {{kind: …}}"
+    expected = (
+        detail["msg"]
+        .replace("Input should be", "should be")
+        .replace(" array", " list")
+        .replace("an object", "a mapping")
+    )
+    return f"got {shown(detail['input'])}; {expected[0].lower()}{expected[1:]}"
+
+
+def _described(model: type[BaseModel] | None, name: str) -> str:
+    field = model.model_fields.get(name) if model else None
+    return f" ({field.description})" if field and field.description else ""
+
+
+def model_at(kind: Any, path: tuple[int | str, ...]) -> type[BaseModel] | None:
+    """The model that describes the part of a document at `path`, which may hold the tags of unions."""
+    for part in path:
+        kind = _step(_bare(kind), part)
+    kind = _bare(kind)
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def _step(kind: Any, part: int | str) -> Any:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        field = kind.model_fields.get(str(part))
+        return field.annotation if field else None
+    if get_origin(kind) in (tuple, list):
+        return get_args(kind)[0]
+    if get_origin(kind) in (Union, UnionType):
+        return next((member for member in get_args(kind) if part in _tags(member)), None)
+    return None
+
+
+def _bare(kind: Any) -> Any:
+    """The type without its annotations and without None."""
+    while get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if get_origin(kind) in (Union, UnionType):
+        members = [member for member in get_args(kind) if member is not type(None)]
+        return _bare(members[0]) if len(members) == 1 else kind
+    return kind
+
+
+def _tags(member: Any) -> tuple[Any, ...]:
+    """The values of a union member's Literal fields."""
+    fields = getattr(_bare(member), "model_fields", {}).values()
+    return tuple(
+        tag for field in fields if get_origin(field.annotation) is Literal for tag in get_args(field.annotation)
+    )

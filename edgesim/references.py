@@ -1,0 +1,72 @@
+"""References to a user's own Python: `package.module:Name` or `./file.py:Name`."""
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from edgesim.errors import ScenarioError
+from edgesim.spelling import advice
+
+
+def is_reference(text: str) -> bool:
+    """Whether the text means a user's own object rather than a built-in name."""
+    return ":" in text
+
+
+def resolve(text: str, folder: Path) -> object:
+    """The object that `package.module:Name` or `./file.py:Name` names; a file's path counts from `folder`.
+
+    A file that has not changed is run once, so that two references to it share their classes.
+    Raises ScenarioError: malformed text; no such file, module or name; the module fails when imported.
+    """
+    where, colon, name = text.rpartition(":")
+    if not colon or not where or not name.isidentifier():
+        raise ScenarioError(f"'{text}' names no Python object: write package.module:Name or ./file.py:Name")
+    module = _from_file(where, folder, text) if where.endswith(".py") else _from_package(where, text)
+    if not hasattr(module, name):
+        public = [key for key in vars(module) if not key.startswith("_")]
+        raise ScenarioError(f"'{text}': {where} has no '{name}': {advice(name, public)}")
+    return getattr(module, name)
+
+
+def _from_package(where: str, text: str) -> ModuleType:
+    try:
+        return importlib.import_module(where)
+    except Exception as error:
+        missing = getattr(error, "name", None)
+        if isinstance(error, ModuleNotFoundError) and missing and f"{where}.".startswith(f"{missing}."):
+            raise ScenarioError(
+                f"'{text}': no module '{missing}' is installed; for a file of your own "
+                f"write ./{missing}.py:{text.rpartition(':')[2]}"
+            ) from error
+        raise ScenarioError(f"'{text}': importing {where} failed: {_told(error)}") from error
+
+
+def _from_file(where: str, folder: Path, text: str) -> ModuleType:
+    path = (folder / where).resolve()
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise ScenarioError(f"'{text}': cannot read {path}: {error.strerror}") from error
+    # The name follows from place and content: the same file is found again, a changed one is run anew.
+    digest = hashlib.blake2b(bytes(path) + b"\0" + source, digest_size=6).hexdigest()
+    module_name = f"edgesim_user_{path.stem}_{digest}"
+    if module_name in sys.modules:
+        return sys.modules[module_name]
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None  # a .py path always has a loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # before it runs: dataclasses look their module up
+    try:
+        exec(compile(source, str(path), "exec"), module.__dict__)
+    except Exception as error:
+        del sys.modules[module_name]
+        raise ScenarioError(f"'{text}': running {path} failed: {_told(error)}") from error
+    return module
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,93 @@
+"""Reader: YAML text to plain data, with the place of every key and value, and every mistake on the way.
+
+ruamel.yaml (YAML 1.2: `no` is text, 010 is 10, a duplicate key is a mistake) composes nodes that know
+their line and column; they are walked here. Dates stay text, tags are refused.
+"""
+
+from typing import Any, TypeAlias
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+KeyPath: TypeAlias = tuple[str | int, ...]
+_SCALARS = {"tag:yaml.org,2002:" + kind for kind in ("null", "bool", "int", "float", "str")}
+_PLAIN = {
+    "found character '\\t' that cannot start any token": "a tab; indent with spaces",
+    "but found another document": "a second document; keep one document in a file",
+}
+
+
+class Reader:
+    """Walks the nodes of one text; collects problems rather than stopping at the first."""
+
+    def __init__(self, name: str, numbered: bool) -> None:
+        self.name, self.numbered = name, numbered
+        self.values: dict[KeyPath, str] = {}
+        self.keys: dict[KeyPath, str] = {}
+        self.problems: list[str] = []
+        self._yaml = YAML(typ="safe", pure=True)
+        self._open: set[int] = set()
+
+    def read(self, text: str) -> Any:
+        try:
+            root = self._yaml.compose(text)
+        except MarkedYAMLError as error:
+            what = error.problem or "cannot be read"
+            self._problem(error.problem_mark, _PLAIN.get(what, what))
+            return None
+        except YAMLError as error:
+            self._problem(None, " ".join(str(error).split()))
+            return None
+        if root is None:
+            self.values[()] = self._place(None)
+            return None
+        return self._value(root, ())
+
+    def _value(self, node: Node, path: KeyPath) -> Any:
+        self.values[path] = self._place(node.start_mark)
+        if id(node) in self._open:
+            return self._problem(node.start_mark, "an anchor that contains itself; write its parts out")
+        self._open.add(id(node))
+        try:
+            if isinstance(node, MappingNode):
+                return self._mapping(node, path)
+            if isinstance(node, SequenceNode):
+                return [self._value(item, (*path, number)) for number, item in enumerate(node.value)]
+            return self._scalar(node)
+        finally:
+            self._open.discard(id(node))
+
+    def _mapping(self, node: MappingNode, path: KeyPath) -> dict[str, Any]:
+        data: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, ScalarNode):
+                self._problem(key_node.start_mark, "a key must be a plain word")
+                continue
+            key = key_node.value
+            if key in data:
+                first = self.keys[(*path, key)].removeprefix(f"{self.name}:")
+                self._problem(key_node.start_mark, f"duplicate key '{key}', first at {first}; keep one of them")
+                continue
+            self.keys[(*path, key)] = self._place(key_node.start_mark)
+            data[key] = self._value(value_node, (*path, key))
+        return data
+
+    def _scalar(self, node: Node) -> Any:
+        tag = str(node.tag)
+        if tag.endswith(":timestamp"):
+            return node.value
+        if tag not in _SCALARS:
+            return self._problem(node.start_mark, f"the tag {tag} means nothing here; remove it")
+        try:
+            return self._yaml.constructor.construct_object(node, deep=True)
+        except ValueError as error:
+            return self._problem(node.start_mark, f"{node.value!r}: {error}")
+
+    def _problem(self, mark: Any, text: str) -> None:
+        self.problems.append(f"{self._place(mark)}: {text}")
+
+    def _place(self, mark: Any) -> str:
+        if not self.numbered:
+            return self.name
+        return f"{self.name}:{mark.line + 1}:{mark.column + 1}" if mark else f"{self.name}:1:1"
