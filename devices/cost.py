@@ -1,0 +1,78 @@
+"""What a job costs on a device: pure functions of numbers. Each duration is rounded once, to whole ns."""
+
+import math
+from typing import Literal
+
+import numpy as np
+
+from edgesim.devices.workload import Workload
+
+SparseSpeedup = Literal["ideal", "realised"]
+
+
+def transfer_ns(size_bytes: int, rate_bps: float, latency_s: float) -> int:
+    """Time for a message alone on its link: latency + 8 · size / rate; an empty one still pays the latency.
+
+    Raises:
+        ValueError: a negative size or latency, or a rate that is not above 0.
+    """
+    if size_bytes < 0:
+        raise ValueError(f"size {size_bytes!r} B: must not be negative")
+    if not rate_bps > 0:
+        raise ValueError(f"rate {rate_bps!r} bit/s: must be above 0")
+    if not (math.isfinite(latency_s) and latency_s >= 0):
+        raise ValueError(f"latency {latency_s!r} s: must be finite and not negative")
+    return round(1e9 * latency_s + 8e9 * size_bytes / rate_bps)
+
+
+def effective_flops(workload: Workload, *, sparse_efficiency: float, sparse_speedup: SparseSpeedup) -> float:
+    """Dense FLOPs that would take the device as long as this workload's sparse ones do.
+
+    A layer of density d costs dense · d ("ideal"), or dense / max(1, eta / d) ("realised", with eta =
+    `sparse_efficiency`): unstructured sparse kernels reach only the share eta of a dense kernel's rate,
+    so below a sparsity of 1 - eta the dense kernel is the faster one and is used. Both give 0 at d = 0.
+
+    Raises:
+        ValueError: eta outside (0, 1], or an unknown `sparse_speedup`.
+    """
+    if sparse_speedup == "ideal":
+        return workload.flops
+    if sparse_speedup != "realised":
+        raise ValueError(f"sparse_speedup {sparse_speedup!r}: must be 'ideal' or 'realised'")
+    if not 0 < sparse_efficiency <= 1:
+        raise ValueError(f"sparse_efficiency {sparse_efficiency!r}: must lie in (0, 1]")
+    # 1 / max(1, eta / d) written so that d = 0 needs no division by zero
+    share = np.minimum(1.0, workload.layer_density / sparse_efficiency)
+    return math.fsum([*(workload.layer_flops * share).tolist(), workload.other_flops])
+
+
+def compute_ns(
+    workload: Workload,
+    *,
+    compute_flops: float,
+    bandwidth: float,
+    step_overhead_s: float,
+    sparse_efficiency: float,
+    sparse_speedup: SparseSpeedup,
+) -> int:
+    """Training time by the roofline: max(effective FLOPs / rate, traffic / bandwidth) + steps · overhead.
+
+    `compute_flops` in FLOP/s, `bandwidth` in byte/s (Williams, Waterman, Patterson 2009, CACM 52(4)).
+
+    Raises:
+        ValueError: a rate that is not above 0, a negative overhead, and what `effective_flops` raises.
+    """
+    if not compute_flops > 0:
+        raise ValueError(f"compute_flops {compute_flops!r} FLOP/s: must be above 0")
+    if not bandwidth > 0:
+        raise ValueError(f"bandwidth {bandwidth!r} byte/s: must be above 0")
+    if not (math.isfinite(step_overhead_s) and step_overhead_s >= 0):
+        raise ValueError(f"step_overhead_s {step_overhead_s!r} s: must be finite and not negative")
+    flops = effective_flops(workload, sparse_efficiency=sparse_efficiency, sparse_speedup=sparse_speedup)
+    roofline_ns = max(1e9 * flops / compute_flops, 1e9 * workload.traffic_bytes / bandwidth)
+    return round(roofline_ns + workload.steps * 1e9 * step_overhead_s)
+
+
+def energy_j(power_w: float, duration_ns: int) -> float:
+    """Energy of a constant power over a duration."""
+    return power_w * duration_ns / 1e9
