@@ -1,0 +1,183 @@
+"""Data sets: samples and labels as tensors, by name or from the user's own files.
+
+The keyword-only arguments of a data set's function are its YAML keys.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+import numpy as np
+import torch
+from annotated_types import Ge, Gt
+from torch import Tensor
+from typing_extensions import Doc
+
+from edgesim.errors import ScenarioError
+from edgesim.learning.datafiles import Arrays, read_folder, read_npz
+from edgesim.spelling import advice
+from edgesim.streams import generator
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dataset:
+    """Attributes: x, float32 [sample, *shape]; y, int64 [sample], labels 0 … classes − 1; classes; name."""
+
+    x: Tensor
+    y: Tensor
+    classes: int
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where data may come from. Attributes: data_dir, the user's data folder, if any; seed, of the run."""
+
+    data_dir: Path | None
+    seed: int
+
+
+Maker: TypeAlias = Callable[..., Arrays]
+
+
+def digits(source: Source) -> Arrays:
+    """1,797 handwritten digits of 8×8 pixels, shipped with scikit-learn (Alpaydin and Kaynak 1998, UCI)."""
+    from sklearn.datasets import load_digits  # slow to import, and only this data set needs it
+
+    bunch = load_digits()
+    return (bunch.images[:, None] / 16).astype(np.float32), bunch.target.astype(np.int64)
+
+
+def synthetic(
+    source: Source,
+    *,
+    samples: Annotated[int, Gt(0), Doc("how many samples")] = 2000,
+    features: Annotated[int, Gt(0), Doc("numbers in a sample")] = 20,
+    classes: Annotated[int, Ge(2), Doc("how many classes, all equally frequent")] = 10,
+    separation: Annotated[float, Ge(0), Doc("distance of the class centres from the origin")] = 3.0,
+    noise: Annotated[float, Ge(0), Doc("standard deviation of each number around its class centre")] = 1.0,
+) -> Arrays:
+    """A mixture of Gaussians: one centre a class, in a random direction; drawn from the run's seed."""
+    if samples < classes:
+        raise ScenarioError(
+            f"data set synthetic: {samples} samples cannot show {classes} classes; ask for more samples"
+        )
+    rng = generator(source.seed, "dataset")
+    centre = rng.standard_normal((classes, features))
+    centre *= separation / np.linalg.norm(centre, axis=1, keepdims=True)
+    y = rng.permutation(np.arange(samples) % classes)
+    x = centre[y] + noise * rng.standard_normal((samples, features))
+    return x.astype(np.float32), y
+
+
+def _images(source: Source, *, folder: str) -> Arrays:
+    return read_folder(_find(source.data_dir, folder), prefix="")
+
+
+def mnist(source: Source) -> Arrays:
+    """70,000 handwritten digits, 28×28 (LeCun et al. 1998); IDX files from the data folder."""
+    return _images(source, folder="mnist")
+
+
+def fashion_mnist(source: Source) -> Arrays:
+    """70,000 pictures of clothes, 28×28, 10 classes (Xiao et al. 2017); IDX files from the data folder."""
+    return _images(source, folder="fashion-mnist")
+
+
+def kmnist(source: Source) -> Arrays:
+    """70,000 Japanese letters, 28×28, 10 classes (Clanuwat et al. 2018); IDX files from the data folder."""
+    return _images(source, folder="kmnist")
+
+
+Split: TypeAlias = Literal["balanced", "byclass", "bymerge", "digits", "letters", "mnist"]
+
+
+def emnist(source: Source, *, split: Annotated[Split, Doc("which of the published selections")] = "balanced") -> Arrays:
+    """Handwritten letters and digits, 28×28 (Cohen et al. 2017); IDX files from the data folder."""
+    return read_folder(_find(source.data_dir, "emnist"), prefix=f"emnist-{split}-")
+
+
+DATASETS: dict[str, Maker] = {
+    "digits": digits,
+    "synthetic": synthetic,
+    "mnist": mnist,
+    "fashion-mnist": fashion_mnist,
+    "kmnist": kmnist,
+    "emnist": emnist,
+}
+
+
+def load(
+    name_or_path: str,
+    params: Mapping[str, object],
+    data_dir: Path | None,
+    seed: int,
+    folder: Path = Path(),
+) -> Dataset:
+    """The data set of that name (DATASETS), or that folder or .npz file (see datafiles).
+
+    A relative path counts from `folder`, then from the data folder. Train and test files become one data
+    set, for each client gets a train and a test part of its own; labels are renumbered from 0 in rising
+    order. The data folder is `data_dir`, or else what the environment variable EDGESIM_DATA says.
+    Raises ScenarioError: unknown name, missing or broken file.
+    """
+    named = os.environ.get("EDGESIM_DATA")
+    source = Source(data_dir=data_dir or (Path(named) if named else None), seed=seed)
+    maker = DATASETS.get(name_or_path) or _own(name_or_path, source, folder)
+    try:
+        x, y = maker(source, **params)
+    except TypeError as error:
+        raise ScenarioError(f"data set {name_or_path}: {dict(params)} does not fit: {error}") from error
+    labels, y = np.unique(y, return_inverse=True)
+    if len(labels) < 2:
+        raise ScenarioError(f"data set {name_or_path}: all labels are equal; at least 2 classes are wanted")
+    return Dataset(
+        x=torch.from_numpy(np.ascontiguousarray(x)),
+        y=torch.from_numpy(y.astype(np.int64)),
+        classes=len(labels),
+        name=name_or_path,
+    )
+
+
+def _own(text: str, source: Source, folder: Path) -> Maker:
+    """A maker that reads the user's own files."""
+    homes = [folder, *([source.data_dir] if source.data_dir else [])]
+    for path in [home / text for home in homes]:
+        if path.is_dir():
+            return partial(_read, path=path)
+        if path.suffix == ".npz" and path.is_file():
+            return partial(_read, path=path)
+    if text.endswith(".npz") or "/" in text:
+        raise ScenarioError(f"data set '{text}': no such file or folder; looked for {_listed(h / text for h in homes)}")
+    raise ScenarioError(
+        f"data set '{text}' is unknown: {advice(text, DATASETS)}; your own data is the path of a folder of "
+        "IDX files or of an .npz file"
+    )
+
+
+def _read(source: Source, *, path: Path) -> Arrays:
+    return read_npz(path) if path.is_file() else read_folder(path, prefix="")
+
+
+def _find(data_dir: Path | None, name: str) -> Path:
+    """The folder of a published data set: <data>/<name>, with - or _, or the data folder itself."""
+    if data_dir is None:
+        raise ScenarioError(
+            f"data set {name}: no data folder is known; set task.data_dir in the scenario "
+            "or EDGESIM_DATA in the environment"
+        )
+    places = list(dict.fromkeys([data_dir / name, data_dir / name.replace("-", "_"), data_dir]))
+    for place in places:
+        if place.is_dir() and any(place.glob("*images-idx3-ubyte*")):
+            return place
+    raise ScenarioError(
+        f"data set {name}: no …images-idx3-ubyte(.gz) in {_listed(places)}; put the files there, or point "
+        "task.data_dir or EDGESIM_DATA elsewhere"
+    )
+
+
+def _listed(places: object) -> str:
+    return ", ".join(str(place) for place in places)  # type: ignore[attr-defined]

@@ -1,0 +1,102 @@
+"""How good each client's own model is on its own test part."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from edgesim.learning import tree
+from edgesim.learning.kernels import Kernel
+from edgesim.learning.task import Task
+from edgesim.learning.tree import Params
+
+_WEIGHTS_AT_ONCE = 50_000_000  # of stacked models: 200 MB
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Client by client, over its test samples: number right, summed cross-entropy, samples, and the share
+    of its model's weights that are not zero; each [client]."""
+
+    right: NDArray[np.int64]
+    loss: NDArray[np.float64]
+    samples: NDArray[np.int64]
+    active: NDArray[np.float64]
+
+    @property
+    def accuracy(self) -> NDArray[np.float64]:
+        return self.right / self.samples
+
+    def summary(self) -> dict[str, float]:
+        """Mean, standard deviation and worst tenth over clients; pooled accuracy and loss over samples."""
+        accuracy = np.sort(self.accuracy)
+        worst = accuracy[: -(-len(accuracy) // 10)]  # the worst ⌈n/10⌉: defined for fewer than ten
+        return {
+            "accuracy": float(accuracy.mean()),
+            "accuracy_std": float(accuracy.std()),
+            "accuracy_worst10": float(worst.mean()),
+            "accuracy_pooled": float(self.right.sum() / self.samples.sum()),
+            "loss": float(self.loss.sum() / self.samples.sum()),
+            "density": float(self.active.mean()),
+        }
+
+
+def evaluate(task: Task, kernel: Kernel, model_of: Callable[[int], Params]) -> Scores:
+    """Score every client's model; clients that share one parameter tree are scored in one pass."""
+    clients = len(task.test.count)
+    weights = sum(prod(shape) for shape in task.model.shapes.values())
+    at_once = min(max(_WEIGHTS_AT_ONCE // weights, 16), 1024)
+    right, loss, active = [], [], []
+    for start in range(0, clients, at_once):
+        models = [model_of(client) for client in range(start, min(start + at_once, clients))]
+        shared = all(model is models[0] for model in models)
+        score = _shared if shared else _own
+        hit, each = score(task, kernel, models, start)
+        first = task.test.offset[start : start + len(models)] - task.test.offset[start]
+        right.append(np.add.reduceat(hit, first))
+        loss.append(np.add.reduceat(each, first))
+        active += [_active(models[0])] * len(models) if shared else [_active(model) for model in models]
+    return Scores(np.concatenate(right), np.concatenate(loss), task.test.count, np.array(active))
+
+
+def _shared(
+    task: Task, kernel: Kernel, models: Sequence[Params], first: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Whether each test sample of these clients is right, and its loss, all under one model."""
+    samples = task.test.index[task.test.offset[first] : task.test.offset[first + len(models)]]
+    one = {name: tensor.unsqueeze(0) for name, tensor in models[0].items()}
+    hit, each = _score(task, kernel, one, samples[None, :])
+    return hit[0], each[0]
+
+
+def _own(
+    task: Task, kernel: Kernel, models: Sequence[Params], first: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The same, each client under its own model; test parts are padded to one length, then cut again."""
+    offset = task.test.offset[first : first + len(models) + 1]
+    count = np.diff(offset)
+    place = np.arange(count.max())
+    samples = task.test.index[offset[:-1, None] + np.minimum(place, count[:, None] - 1)]
+    stacked = tree.stack([{"params": model} for model in models])["params"]
+    hit, each = _score(task, kernel, stacked, samples)
+    real = place < count[:, None]
+    return hit[real], each[real]
+
+
+def _score(
+    task: Task, kernel: Kernel, params: Params, samples: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Right or not, and cross-entropy, of samples [client, sample] under params [client, *shape]."""
+    at = torch.from_numpy(samples)
+    logits, y = kernel.logits(params, task.x[at]), task.y[at]
+    each = F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view(y.shape)
+    return (logits.argmax(2) == y).numpy().astype(np.int64), each.double().numpy()
+
+
+def _active(model: Params) -> float:
+    active = sum(int(torch.count_nonzero(tensor)) for tensor in model.values())
+    return active / sum(tensor.numel() for tensor in model.values())

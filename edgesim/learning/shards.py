@@ -1,0 +1,51 @@
+"""Shards: which samples belong to which client, as two flat arrays however many clients there are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray: TypeAlias = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Shards:
+    """Sample positions grouped by client.
+
+    Attributes: index [total], positions in the data set, client after client; offset [client + 1],
+    where each client's stretch of `index` begins, and last where it all ends.
+    """
+
+    index: IntArray
+    offset: IntArray
+
+    def __post_init__(self) -> None:
+        ends_fit = len(self.offset) > 0 and self.offset[0] == 0 and self.offset[-1] == len(self.index)
+        if not ends_fit or bool((np.diff(self.offset) < 0).any()):
+            raise ValueError(f"offset must rise from 0 to {len(self.index)}, the length of index")
+
+    @classmethod
+    def of_parts(cls, parts: Sequence[IntArray]) -> "Shards":
+        """Shards of one array of positions a client."""
+        offset = np.zeros(len(parts) + 1, np.int64)
+        np.cumsum([len(part) for part in parts], out=offset[1:])
+        index = np.concatenate([*parts, np.empty(0, np.int64)]).astype(np.int64)
+        return cls(index=index, offset=offset)
+
+    @property
+    def clients(self) -> int:
+        """How many clients there are."""
+        return len(self.offset) - 1
+
+    @property
+    def count(self) -> IntArray:
+        """Samples of each client, [client]."""
+        return np.diff(self.offset)
+
+    def of(self, client: int) -> IntArray:
+        """Positions of one client's samples, [sample]; IndexError for a client that is not there."""
+        if not 0 <= client < self.clients:
+            raise IndexError(f"client {client}: there are clients 0 to {self.clients - 1}")
+        return self.index[self.offset[client] : self.offset[client + 1]]

@@ -1,0 +1,89 @@
+"""Trees of tensors: parameters, and named groups of parameters (states).
+
+A `Params` holds one tensor per model parameter, in the model's order; a `State` groups several of
+them under names ("params", "mask", …). Everything that trains carries a leading client axis:
+tensors of shape [client, *shape]. Trees are values: functions return new ones and change none.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+Params: TypeAlias = dict[str, Tensor]
+State: TypeAlias = dict[str, Params]
+
+
+def apply(f: Callable[..., Tensor], *trees: Params) -> Params:
+    """`f` of the tensors that share a name; the first tree says which names there are."""
+    first, *others = trees
+    return {name: f(tensor, *(other[name] for other in others)) for name, tensor in first.items()}
+
+
+def add(a: Params, b: Params) -> Params:
+    return apply(torch.add, a, b)
+
+
+def subtract(a: Params, b: Params) -> Params:
+    return apply(torch.sub, a, b)
+
+
+def multiply(a: Params, b: Params) -> Params:
+    return apply(torch.mul, a, b)
+
+
+def scale(factor: float | Tensor, tree: Params) -> Params:
+    """`factor` × tree; a factor of shape [client] gives each client its own."""
+    return {name: broadcast(factor, tensor) * tensor for name, tensor in tree.items()}
+
+
+def broadcast(factor: float | Tensor, tensor: Tensor) -> float | Tensor:
+    """Shape a per-client factor [client] so that it multiplies a tensor [client, *shape]."""
+    return factor.view(-1, *[1] * (tensor.dim() - 1)) if isinstance(factor, Tensor) else factor
+
+
+def squared_norm(tree: Params) -> Tensor:
+    """Sum of squares over everything but the client axis: [client]."""
+    parts = [tensor.flatten(1).square().sum(1) for tensor in tree.values()]
+    return torch.stack(parts).sum(0)
+
+
+def stack(states: Sequence[State]) -> State:
+    """One state with a client axis; a tensor that all share (one object) is expanded, not copied."""
+    first = states[0]
+    return {
+        group: {name: _stack([state[group][name] for state in states]) for name in params}
+        for group, params in first.items()
+    }
+
+
+def _stack(tensors: list[Tensor]) -> Tensor:
+    first = tensors[0]
+    if all(tensor is first for tensor in tensors):
+        return first.expand(len(tensors), *first.shape)
+    return torch.stack(tensors)
+
+
+def unstack(state: State, count: int) -> list[State]:
+    """The inverse of `stack`: views, one state a client."""
+    columns = {group: {name: t.unbind(0) for name, t in params.items()} for group, params in state.items()}
+    return [
+        {group: {name: tensors[i] for name, tensors in params.items()} for group, params in columns.items()}
+        for i in range(count)
+    ]
+
+
+def rows(state: State, start: int, stop: int) -> State:
+    """The clients from `start` up to `stop`, as views."""
+    return {group: {name: t[start:stop] for name, t in params.items()} for group, params in state.items()}
+
+
+def join(pieces: Sequence[State]) -> State:
+    """Put pieces (as cut by `rows`, in order) together again."""
+    if len(pieces) == 1:
+        return pieces[0]
+    return {
+        group: {name: torch.cat([piece[group][name] for piece in pieces]) for name in params}
+        for group, params in pieces[0].items()
+    }
