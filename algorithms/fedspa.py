@@ -1,0 +1,156 @@
+"""FedSpa: personalised sparse training (Huang, Liu, Shen, He, Lin, Tao 2022, arXiv:2201.11380).
+
+One dense model w at the server, one mask m_k of fixed density per client, personal model m_k ⊙ w.
+
+    down    m_k ⊙ w                                    only active values travel: both sides know m_k
+    local   w̃ ← w̃ − η_t m_k ⊙ ∇F_k(w̃),  N steps       η_t = η_0 · decay^t is the training's own
+    masks   RSM: m_k never changes                     (random static mask)
+            DST: α_t = α_0/2 (1 + cos(π t/T)); per tensor the ⌈α_t nnz⌉ smallest |w̃| go, the same number
+            of largest |∇F_k(w̃)| on one mini-batch come, just-pruned ones included (dynamic sparse training)
+    up      U_k = w̃_N − w̃_0 on m_k, and the new mask where it changed
+    server  w ← w + (1/S) Σ_k s(τ_k) U_k               `divisor: holders` divides by the holders of each weight
+
+The paper has no released code. Where its text leaves a choice it is an option here, and the default is
+what the closest official code does (DisPFL, github rong-dai/DisPFL): ERK densities, α_0 = 0.5, one
+screening batch, masks that differ between clients. The first mask comes from a seed that both sides share,
+so it costs no bytes. A client's new mask counts only once its update has arrived: a lost job changes nothing.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from annotated_types import Ge, Gt, Le, MinLen
+from torch import Tensor
+from typing_extensions import Doc
+
+from edgesim import streams
+from edgesim.algorithms.contract import Algorithm, Arrival, Context, Payload, local_work, weighted_sum
+from edgesim.devices.workload import Workload
+from edgesim.errors import ScenarioError
+from edgesim.learning import codecs, masks, tree
+from edgesim.learning.batches import Batch
+from edgesim.learning.codecs import Part
+from edgesim.learning.training import Learner
+from edgesim.learning.tree import Params, State
+
+Density = Annotated[float, Gt(0), Le(1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FedSpa(Algorithm):
+    """A personal sparse mask per client; the active share of the weights never changes."""
+
+    summary: ClassVar[str] = "a personal sparse mask per client, static (RSM) or dynamic (DST)"
+    paper: ClassVar[str] = "Huang et al. 2022, arXiv:2201.11380"
+
+    density: Annotated[
+        Density | Annotated[tuple[Density, ...], MinLen(1)],
+        Doc("active share of the maskable weights; a list makes groups, client i in group i mod length"),
+    ] = 0.5
+    masking: Annotated[Literal["dst", "rsm"], Doc("dynamic sparse training, or random static masks")] = "dst"
+    prune_rate: Annotated[float, Ge(0), Le(1), Doc("α_0, the share replaced at the first update (DST)")] = 0.5
+    rounds: Annotated[
+        Annotated[int, Gt(0)] | None, Doc("T of the annealing (DST); by default the run's stop.aggregations")
+    ] = None
+    layers: Annotated[Literal["erk", "uniform"], Doc("how the density is spread over the tensors")] = "erk"
+    initial_masks: Annotated[Literal["different", "same"], Doc("one first mask per client, or per group")] = "different"
+    divisor: Annotated[
+        Literal["sampled", "holders"], Doc("mean over the S clients, or per weight over those that hold it")
+    ] = "sampled"
+
+    def check(self, context: Context) -> None:
+        if self.masking == "dst" and self._horizon(context) is None:
+            raise ScenarioError(
+                "algorithm.rounds: fedspa anneals its prune rate over T rounds, and this run does not say how many "
+                "aggregations it makes; write rounds: 500, or stop.aggregations, or masking: rsm"
+            )
+
+    def _horizon(self, context: Context) -> int | None:
+        return context.horizon if self.rounds is None else self.rounds
+
+    # ── server ──────────────────────────────────────────────────────────────────────────────────────
+    def init_client(self, context: Context, client: int) -> State:
+        density = self.density
+        group = client % len(density) if isinstance(density, tuple) else 0
+        share = density[group] if isinstance(density, tuple) else density
+        shapes = masks.maskable(context.task.model.shapes)
+        spread = masks.erk if self.layers == "erk" else masks.uniform
+        owner = client if self.initial_masks == "different" else group
+        rng = streams.generator(context.seed, f"fedspa/mask/{self.initial_masks}", owner)
+        # T travels with the state, so that the device's side needs nothing but its arguments.
+        horizon = torch.tensor(float(self._horizon(context) or 1))
+        return {"mask": masks.random_mask(shapes, spread(shapes, share), rng), "rounds": {"T": horizon}}
+
+    def download(self, context: Context, server: State, client: State) -> Payload:
+        return Payload(state={"params": server["params"]}, parts=_active(server["params"], client["mask"]))
+
+    def workload(self, context: Context, client: State, samples: int) -> Workload:
+        density = {name: float(mask.float().mean()) for name, mask in client["mask"].items()}
+        return local_work(context, samples, density, dense_gradients=int(self.masking == "dst"))
+
+    def upload_bytes(self, context: Context, payload: Payload, client: State) -> int | None:
+        if self.masking == "dst":  # the new mask's length on the wire depends on where it moved
+            return None
+        return codecs.size(_active(payload.state["params"], client["mask"]))
+
+    def upload(self, update: State, before: State, after: State) -> Sequence[Part]:
+        parts = _active(update["params"], before["mask"])
+        for name, mask in after["mask"].items():
+            if not torch.equal(mask, before["mask"][name]):
+                parts.append(Part(values=None, mask=mask, mask_known=False))
+        return parts
+
+    def aggregate(self, context: Context, server: State, arrivals: Sequence[Arrival]) -> State:
+        updates = [arrival.update["params"] for arrival in arrivals]
+        discounts = [arrival.discount for arrival in arrivals]
+        if self.divisor == "sampled":
+            step = weighted_sum(updates, [discount / len(arrivals) for discount in discounts])
+        else:
+            step = weighted_sum(updates, discounts)
+            held = [arrival.update["held"] for arrival in arrivals]
+            for name in held[0]:
+                step[name] = step[name] / torch.stack([mask[name] for mask in held]).sum(0).clamp_min(1)
+            for name in step.keys() - held[0].keys():
+                step[name] = step[name] / len(arrivals)
+        return {**server, "params": tree.add(server["params"], step)}
+
+    # ── device ──────────────────────────────────────────────────────────────────────────────────────
+    def local_start(self, payload: State, client: State) -> State:
+        return {"params": _masked(payload["params"], client["mask"]), "mask": client["mask"]}
+
+    def local_step(self, local: State, batch: Batch, learner: Learner) -> State:
+        gradient = learner.gradient(local["params"], batch)
+        return learner.descend(local, _masked(gradient, local["mask"]))
+
+    def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:
+        start = _masked(payload["params"], client["mask"])
+        update = {"params": tree.subtract(local["params"], start), "held": client["mask"]}
+        if self.masking == "rsm":
+            return update, client
+        gradient = learner.gradient(local["params"], learner.probe())  # dense: it sees what is off, too
+        rate = self._prune_rate(learner.version, client["rounds"]["T"])
+        moved = {
+            name: masks.prune_and_regrow(mask, local["params"][name], gradient[name], rate)
+            for name, mask in client["mask"].items()
+        }
+        return update, {**client, "mask": moved}
+
+    def _prune_rate(self, version: Tensor, rounds: Tensor) -> Tensor:
+        """α_t = α_0/2 (1 + cos(π t/T)) of each client [client]; 0 from T on."""
+        return self.prune_rate / 2 * (1 + torch.cos(math.pi * torch.minimum(version.float() / rounds, torch.ones(()))))
+
+    # ── user ────────────────────────────────────────────────────────────────────────────────────────
+    def client_model(self, server: State, client: State) -> Params:
+        return _masked(server["params"], client["mask"])
+
+
+def _masked(params: Params, mask: Params) -> Params:
+    return {name: tensor * mask[name] if name in mask else tensor for name, tensor in params.items()}
+
+
+def _active(params: Params, mask: Params) -> list[Part]:
+    """Active values of masked tensors, all values of the others; the receiver knows the mask."""
+    return [Part(values=tensor, mask=mask.get(name), mask_known=name in mask) for name, tensor in params.items()]

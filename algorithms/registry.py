@@ -1,0 +1,34 @@
+"""Which algorithms there are: the built-in ones by name, and anyone's own by `package.module:Class`."""
+
+from pathlib import Path
+
+from edgesim.algorithms.contract import Algorithm
+from edgesim.errors import ScenarioError
+from edgesim.references import resolve
+from edgesim.spelling import advice
+
+_BUILT_IN = {
+    "fedavg": "edgesim.algorithms.fedavg:FedAvg",
+    "fedspa": "edgesim.algorithms.fedspa:FedSpa",
+}
+
+
+def names() -> dict[str, str]:
+    """Built-in algorithms: name → one line on what it is."""
+    return {name: find(name, Path()).summary for name in _BUILT_IN}
+
+
+def find(name: str, folder: Path) -> type[Algorithm]:
+    """The class of a built-in name, or of `package.module:Class` or `./file.py:Class` (from `folder`).
+
+    Raises ScenarioError for an unknown name, with the nearest one, and for a class that is no Algorithm.
+    """
+    if ":" not in name and name not in _BUILT_IN:
+        own = "your own is './file.py:Class' or 'package.module:Class'"
+        raise ScenarioError(f"unknown algorithm {name!r}; {advice(name, _BUILT_IN)}; {own}")
+    found = resolve(_BUILT_IN.get(name, name), folder)
+    if not (isinstance(found, type) and issubclass(found, Algorithm)):
+        raise ScenarioError(
+            f"{name!r} is no algorithm; write a dataclass that extends edgesim.algorithms.contract.Algorithm"
+        )
+    return found
