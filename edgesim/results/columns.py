@@ -1,0 +1,122 @@
+"""The columns of every table that a run leaves, and how plain Python values become them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from edgesim.errors import RunError
+
+Column = Sequence[Any] | NDArray[Any]
+
+PHASES = ("download", "train", "upload")
+OUTCOMES = ("done", "interrupted", "lost", "out-of-memory", "stale", "in-flight")
+
+_NAME = pa.dictionary(pa.int32(), pa.string())
+
+EVENTS = pa.schema(
+    [
+        ("job", pa.int64()),
+        ("client", pa.int32()),
+        ("device_class", _NAME),
+        ("phase", _NAME),
+        ("start_ns", pa.int64()),
+        ("end_ns", pa.int64()),
+        ("version", pa.int32()),  # of the server model, at dispatch
+        ("bytes", pa.int64()),
+        ("flops", pa.float64()),
+        ("energy_j", pa.float64()),
+        ("outcome", _NAME),
+        ("staleness", pa.int32()),  # null but on the upload row of an update that arrived
+    ]
+)
+"""One row for each uninterrupted stretch of a phase of a job."""
+
+METRICS = pa.schema(
+    [
+        ("time_s", pa.float64()),
+        ("version", pa.int64()),
+        ("updates", pa.int64()),  # client updates aggregated so far
+        ("accuracy", pa.float64()),  # mean over clients: own model, own test part
+        ("accuracy_std", pa.float64()),
+        ("accuracy_worst10", pa.float64()),
+        ("accuracy_pooled", pa.float64()),  # over all test samples
+        ("loss", pa.float64()),
+        ("bytes_down", pa.int64()),
+        ("bytes_up", pa.int64()),
+        ("energy_j", pa.float64()),  # what devices drew during jobs
+        ("flops", pa.float64()),
+        ("wasted_s", pa.float64()),
+        ("wasted_bytes", pa.int64()),
+        ("wasted_j", pa.float64()),
+        ("wasted_flops", pa.float64()),
+        ("jobs_dispatched", pa.int64()),
+        ("jobs_aggregated", pa.int64()),
+        ("jobs_lost", pa.int64()),
+        ("jobs_discarded", pa.int64()),
+        ("jobs_in_flight", pa.int64()),
+        ("density", pa.float64()),
+    ]
+)
+"""One row for each evaluation; costs are totals since the start."""
+
+CLIENTS = pa.schema(
+    [
+        ("client", pa.int32()),
+        ("device_class", _NAME),
+        ("accuracy", pa.float64()),
+        ("samples", pa.int64()),
+        ("jobs_dispatched", pa.int64()),
+        ("jobs_aggregated", pa.int64()),
+        ("jobs_lost", pa.int64()),
+        ("download_s", pa.float64()),  # the five times add up to the wall-clock time
+        ("train_s", pa.float64()),
+        ("upload_s", pa.float64()),
+        ("idle_s", pa.float64()),
+        ("off_s", pa.float64()),
+        ("bytes_down", pa.int64()),
+        ("bytes_up", pa.int64()),
+        ("flops", pa.float64()),
+        ("energy_j", pa.float64()),
+        ("idle_j", pa.float64()),
+    ]
+)
+"""One row for each client, at the end."""
+
+AVAILABILITY = pa.schema([("client", pa.int32()), ("start_ns", pa.int64()), ("end_ns", pa.int64())])
+"""One row for each stretch in which a client was off line (small fleets only)."""
+
+
+def table(columns: Mapping[str, Column], schema: Any, names: Mapping[str, Sequence[str]], what: str) -> Any:
+    """The Arrow table of `columns`, typed by `schema`.
+
+    `names` holds, for each dictionary column, the words it may hold; a value is such a word or its index.
+    `what` says whose columns these are, for the errors: a column missing, unknown, of another length, or
+    with a value that its type cannot hold exactly, is a RunError.
+    """
+    missing = [name for name in schema.names if name not in columns]
+    unknown = [name for name in columns if name not in schema.names]
+    if missing or unknown:
+        raise RunError(f"{what}: columns missing: {missing}, unknown: {unknown}; the columns are {schema.names}")
+    if len({len(column) for column in columns.values()}) > 1:
+        raise RunError(f"{what}: columns of different lengths: { {k: len(v) for k, v in columns.items()} }")
+    arrays = [_array(columns[field.name], field, names, what) for field in schema]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _array(values: Column, field: Any, names: Mapping[str, Sequence[str]], what: str) -> Any:
+    try:
+        if field.name not in names:
+            # asked for the type at once, pyarrow would cut 1.5 down to an integer 1 without a word
+            return pa.array(values).cast(field.type)
+        words = names[field.name]
+        code = {word: index for index, word in enumerate(words)} | dict(enumerate(range(len(words))))
+        codes = pa.array([code[value] for value in values], type=pa.int32())
+        return pa.DictionaryArray.from_arrays(codes, pa.array(words, type=pa.string()))
+    except KeyError as error:
+        raise RunError(
+            f"{what}: {field.name}: got {error.args[0]!r}; it is one of {list(words)} or an index into it"
+        ) from None
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+        raise RunError(f"{what}: {field.name}: not all values are {field.type}: {error}") from error

@@ -1,0 +1,156 @@
+"""Reading what runs left: one run's directory, or a folder of them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from edgesim.errors import ScenarioError
+from edgesim.results.recorder import SUMMARY
+
+Columns = dict[str, NDArray[Any]]
+"""A table: column name → values [row]; words as Python strings, a nullable number as float with NaN."""
+
+SCENARIO = "scenario.yaml"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's directory, finished or not; a table is read from the disk when it is asked for."""
+
+    path: Path
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """scenario.yaml as it lies there: scenario, hash, label, variant, versions."""
+        path = self.path / SCENARIO
+        try:
+            record = YAML(typ="safe", pure=True).load(path)
+        except (OSError, UnicodeDecodeError, YAMLError) as error:
+            raise ScenarioError(f"{path}: cannot be read as a run's scenario: {error}") from error
+        missing = {"scenario", "label", "variant"} - set(record if isinstance(record, dict) else ())
+        if missing:
+            raise ScenarioError(f"{path}: no {', '.join(sorted(missing))}; is this a result directory?")
+        return dict(record)
+
+    @property
+    def scenario(self) -> dict[str, Any]:
+        """The resolved scenario."""
+        return dict(self.record["scenario"])
+
+    @property
+    def label(self) -> str:
+        """Tells this run from the others of its sweep."""
+        return str(self.record["label"])
+
+    @property
+    def variant(self) -> str:
+        """The label without the seed: runs of equal variant are repetitions of one experiment."""
+        return str(self.record["variant"])
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return (self.path / SUMMARY).is_file()
+
+    @cached_property
+    def summary(self) -> dict[str, Any] | None:
+        """summary.json; None of an unfinished run."""
+        if not self.finished:
+            return None
+        return dict(json.loads((self.path / SUMMARY).read_text(encoding="utf-8")))
+
+    def metrics(self) -> Columns:
+        """One row for each evaluation (columns.METRICS)."""
+        return self._metrics
+
+    def events(self, columns: Sequence[str] | None = None) -> Columns:
+        """One row for each stretch of a phase (columns.EVENTS), or only these columns of them."""
+        return self._read("events.parquet", columns)
+
+    def clients(self) -> Columns:
+        """One row for each client (columns.CLIENTS); finished runs only."""
+        return self._read("clients.parquet")
+
+    def availability(self) -> Columns | None:
+        """The stretches off line (columns.AVAILABILITY); None where the run did not record them."""
+        name = "availability.parquet"
+        return self._read(name) if (self.path / name).is_file() else None
+
+    @cached_property
+    def _metrics(self) -> Columns:
+        return self._read("metrics.parquet")
+
+    def _read(self, name: str, columns: Sequence[str] | None = None) -> Columns:
+        path = self.path / name
+        if not path.is_file():
+            raise ScenarioError(f"{path}: not there; {self._advice()}")
+        try:
+            table = pq.read_table(path, columns=None if columns is None else list(columns))
+        except (OSError, pa.ArrowException) as error:
+            raise ScenarioError(f"{path}: cannot be read: {error}") from error
+        return {column: _values(table[column]) for column in table.column_names}
+
+    def _advice(self) -> str:
+        if self.finished:
+            return "the directory is damaged; run the scenario again"
+        return f"the run is unfinished: edgesim resume {self.path}"
+
+
+@dataclass(frozen=True)
+class Results:
+    """The runs of a results folder. Attributes: path; runs, that can be read, in the order of their
+    directory names; unreadable, directories of runs that were killed before they wrote any metrics."""
+
+    path: Path
+    runs: tuple[Run, ...]
+    unreadable: tuple[Path, ...] = ()
+
+    @classmethod
+    def read(cls, path: Path | str) -> "Results":
+        """A run's directory, or a folder whose sub-folders are runs.
+
+        Raises ScenarioError when nothing there can be read.
+        """
+        path = Path(path)
+        if not path.is_dir():
+            raise ScenarioError(f"{path}: no such results folder; edgesim run SCENARIO makes one")
+        folders = [path] if (path / SCENARIO).is_file() else sorted(p.parent for p in path.glob(f"*/{SCENARIO}"))
+        if not folders:
+            raise ScenarioError(f"{path}: holds no run (no {SCENARIO} in it or in its sub-folders)")
+        readable = [folder for folder in folders if _has_metrics(folder)]
+        if not readable:
+            raise ScenarioError(
+                f"{path}: no run in it has metrics yet; resume the unfinished: edgesim resume {folders[0]}"
+            )
+        unreadable = tuple(folder for folder in folders if folder not in readable)
+        return cls(path, tuple(Run(folder) for folder in readable), unreadable)
+
+    def variants(self) -> dict[str, list[Run]]:
+        """The runs grouped without their seed, in the order in which variants first appear."""
+        groups: dict[str, list[Run]] = {}
+        for run in self.runs:
+            groups.setdefault(run.variant, []).append(run)
+        return groups
+
+
+def _has_metrics(folder: Path) -> bool:
+    path = folder / "metrics.parquet"
+    return path.is_file() and pq.read_metadata(path).num_rows > 0
+
+
+def _values(column: Any) -> NDArray[Any]:
+    if pa.types.is_dictionary(column.type):
+        parts = [np.array(c.dictionary, object)[c.indices.to_numpy()] for c in column.chunks]
+        return np.concatenate(parts) if parts else np.array([], object)
+    values: NDArray[Any] = column.to_numpy()
+    return values.astype(np.float64) if column.null_count else values

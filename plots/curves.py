@@ -1,0 +1,60 @@
+"""Accuracy (or loss) as a cost grows: one line a variant, the mean over seeds in its band."""
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from edgesim.errors import ScenarioError
+from edgesim.plots.style import chosen_variants, cost_axis, heading, legend, looks, styled, target_line
+from edgesim.results.costs import find_cost
+from edgesim.results.store import Results
+from edgesim.results.table import target_of
+from edgesim.results.trajectory import trajectory
+from edgesim.spelling import advice
+
+METRICS = {
+    "accuracy": "accuracy (mean over clients)",
+    "accuracy_worst10": "accuracy (mean of the worst 10 % of clients)",
+    "accuracy_pooled": "accuracy (over all test samples)",
+    "accuracy_std": "standard deviation of accuracy over clients",
+    "loss": "loss",
+}
+
+
+@styled
+def draw(
+    results: Results,
+    *,
+    cost: str = "time",
+    metric: str = "accuracy",
+    log: bool = False,
+    target: float | None = None,
+    variant: str | None = None,
+) -> Figure:
+    """Curves over a cost (time, energy, bytes, flops).
+
+    metric: a key of METRICS. log: a logarithmic cost axis. target: in place of the scenario's.
+    variant: only this one. Thin lines are single seeds; the thick one ends where the first seed ends.
+    """
+    if metric not in METRICS:
+        raise ScenarioError(f"unknown metric {metric!r}; {advice(metric, METRICS)}")
+    kind = find_cost(cost)
+    groups = chosen_variants(results, variant)
+    paths = {name: trajectory(runs, cost, metric) for name, runs in groups.items()}
+    figure = Figure(figsize=(8, 4.8), layout="constrained")
+    axes = figure.subplots()
+    worth = cost_axis(axes, kind, max(path.end_cost.high[0] for path in paths.values()), log)
+    styles = looks(results.variants())  # of all variants: a variant keeps its colour when drawn alone
+    for name, path in paths.items():
+        colour, dashes = styles[name]["color"], styles[name]["linestyle"]
+        x = path.cost / worth
+        axes.fill_between(x, path.accuracy.low, path.accuracy.high, color=colour, alpha=0.18, linewidth=0)
+        for costs, values in path.each if len(path.each) > 1 else ():
+            axes.plot(costs / worth, values, color=colour, linewidth=0.7, alpha=0.5)
+        axes.plot(x, path.accuracy.mean, color=colour, linestyle=dashes)
+    if metric.startswith("accuracy") and metric != "accuracy_std":
+        target_line(axes, target_of(results.runs, target) if metric == "accuracy" else target)
+    axes.set_ylabel(METRICS[metric])
+    axes.set_title(heading(results, f"{metric.split('_')[0]} over {kind.title}"))
+    lines = [Line2D([], [], color=styles[name]["color"], linestyle=styles[name]["linestyle"]) for name in paths]
+    legend(figure, lines, list(paths))
+    return figure

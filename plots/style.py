@@ -1,0 +1,129 @@
+"""What all figures share: the style sheet, colours and marks, axes in readable units, saving."""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
+from pathlib import Path
+from textwrap import wrap
+from typing import Any, ParamSpec
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, MaxNLocator
+
+from edgesim.errors import ScenarioError
+from edgesim.results.costs import Cost
+from edgesim.results.store import Results, Run
+from edgesim.spelling import advice
+
+P = ParamSpec("P")
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+MARKS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES = ("-", "--", ":")
+SHEET = Path(__file__).with_name("edgesim.mplstyle")
+
+
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Let `draw` make its figure under the style sheet, whatever the process has set."""
+
+    @wraps(draw)
+    def under_the_sheet(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with matplotlib.rc_context(fname=SHEET):
+            return draw(*args, **kwargs)
+
+    return under_the_sheet
+
+
+def save(figure: Figure, path: Path | str) -> None:
+    """Write the figure as its suffix says (png, svg, pdf), undated: equal figures are equal files."""
+    undated: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+    with matplotlib.rc_context(fname=SHEET):
+        figure.savefig(path, metadata=undated.get(Path(path).suffix.lower()))
+
+
+def looks(names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Name → colour, marker and linestyle; past seven names dashes and markers tell equal colours apart."""
+    return {
+        name: {
+            "color": COLOURS[i % len(COLOURS)],
+            "marker": MARKS[(i + i // len(COLOURS)) % len(MARKS)],
+            "linestyle": DASHES[i // len(COLOURS) % len(DASHES)],
+        }
+        for i, name in enumerate(names)
+    }
+
+
+def cost_axis(axes: Axes, cost: Cost, greatest: float, log: bool) -> float:
+    """Label the x axis in the unit that suits `greatest`; returns that unit's worth in base units."""
+    worth, unit = cost.unit(greatest)
+    axes.set_xlabel(f"{cost.title} ({unit})")
+    if log:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    elif greatest > 0:
+        axes.set_xlim(0, 1.04 * greatest / worth)
+    return worth
+
+
+def target_line(axes: Axes, target: float | None) -> None:
+    """A dashed line at the accuracy asked for, its name outside the axes, where no curve crosses it."""
+    if target is None:
+        return
+    axes.axhline(target, color="#666666", linestyle=(0, (6, 4)), linewidth=1.2, zorder=1)
+    axes.annotate(
+        f"target\n{target:.4g}", (1, target), (4, 0), xycoords=("axes fraction", "data"),
+        textcoords="offset points", color="#444444", fontsize=10, va="center", annotation_clip=False,
+    )  # fmt: skip
+
+
+def legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
+    """A legend under the axes, in as many columns as its longest label leaves room for; the figure grows by
+    it, so that the axes keep their height however many lines there are."""
+    room = 95 * figure.get_figwidth() / 8  # letters of this size on a line
+    columns = int(max(1, min(len(labels), room // (max(map(len, labels)) + 7))))
+    figure.set_figheight(figure.get_figheight() + 0.23 * -(-len(labels) // columns))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+
+
+def panels(count: int, x_label: str, y_label: str, *, share_y: bool) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` small axes, two to a row, with a common x scale and one label for each edge."""
+    columns = min(count, 2)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(8, max(4.2, 2.5 * rows + 1.2)), layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=True, sharey=share_y, squeeze=False)
+    axes = list(grid.flat)
+    for index, axis in enumerate(axes[:count]):
+        if index % columns == 0:
+            axis.set_ylabel(y_label)
+        if index + columns >= count:  # nothing below it
+            axis.set_xlabel(x_label)
+            axis.tick_params(labelbottom=True)
+    for spare in axes[count:]:
+        spare.remove()
+    return figure, axes[:count]
+
+
+def panel_title(axes: Axes, name: str, figures: str) -> None:
+    """A panel's variant, wrapped to its width, and the figures that sum it up."""
+    axes.set_title("\n".join([*wrap(name, 40), figures]), fontsize=10)
+
+
+def whole_numbers(axes: Axes, axis: str) -> None:
+    """Ticks at whole numbers only: things are counted on this axis ("x" or "y")."""
+    getattr(axes, f"{axis}axis").set_major_locator(MaxNLocator(integer=True, nbins=6))
+
+
+def chosen_variants(results: Results, variant: str | None) -> dict[str, list[Run]]:
+    """All variants, or only the one named; ScenarioError, naming the nearest, if there is none such."""
+    groups = results.variants()
+    if variant is None:
+        return groups
+    if variant not in groups:
+        raise ScenarioError(f"{results.path}: no variant {variant!r}; {advice(variant, groups)}")
+    return {variant: groups[variant]}
+
+
+def heading(results: Results, text: str) -> str:
+    """The title of a figure: the scenario's name, then what is shown."""
+    return f"{results.runs[0].scenario.get('name', results.path.name)}: {text}"

@@ -1,0 +1,146 @@
+"""Who does what when: one row a client, a bar for each stretch of download, training, upload, off."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from edgesim.errors import ScenarioError
+from edgesim.plots.style import heading, legend, styled
+from edgesim.results.columns import PHASES
+from edgesim.results.costs import COSTS
+from edgesim.results.store import Columns, Results, Run
+from edgesim.spelling import advice
+
+COLOURS = {
+    "download": "#56B4E9",
+    "train": "#E69F00",
+    "upload": "#009E73",
+    "waiting": "#ECECEC",
+    "off": "#9A9A9A",
+}
+FAILED = ("interrupted", "lost", "out-of-memory", "stale")
+_LEGIBLE = 300  # stretches of median length that still show side by side
+
+
+@styled
+def draw(
+    results: Results,
+    *,
+    run: str | None = None,
+    clients: int = 40,
+    start_s: float = 0.0,
+    end_s: float | None = None,
+) -> Figure:
+    """The activity of one run's devices, grouped by device class.
+
+    run: its label; default the first. clients: at most so many rows, sampled evenly within the order by
+    class. start_s, end_s: the window; by default from 0 for as long as single bars can be told apart.
+    Black crosses end stretches whose work was in vain or cut off. "Waiting" is on line and idle; where a
+    run did not record who was off line, no off bars are drawn and the title says so.
+    """
+    chosen = _run(results, run)
+    events = chosen.events(["client", "device_class", "phase", "start_ns", "end_ns", "outcome"])
+    if not len(events["client"]):
+        raise ScenarioError(f"{chosen.path}: no events; nothing to draw a timeline of")
+    end = float(events["end_ns"].max()) * 1e-9
+    window = (start_s, _last_legible(events, start_s, end) if end_s is None else end_s)
+    if not 0 <= window[0] < min(window[1], end):
+        raise ScenarioError(f"window {start_s:g} s to {window[1]:g} s: the run's events lie in 0 to {end:g} s")
+    rows = _rows(chosen, events, clients)
+    figure = Figure(figsize=(8, 1.5 + 0.135 * max(len(rows), 12)), layout="constrained")
+    axes = figure.subplots()
+    worth, unit = COSTS["time"].unit(window[1])
+    off = chosen.availability()
+    _bars(axes, rows, events, off, np.array(window) / worth, worth)
+    _classes(axes, rows)
+    axes.set_xlabel(f"simulated time ({unit})")
+    axes.set_title(heading(results, _title(chosen, window, end, off is None)))
+    _legend(figure, off is not None)
+    return figure
+
+
+def _run(results: Results, label: str | None) -> Run:
+    runs = {run.label: run for run in results.runs}
+    if label is not None and label not in runs:
+        raise ScenarioError(f"{results.path}: no run {label!r}; {advice(label, runs)}")
+    return runs[label] if label is not None else results.runs[0]
+
+
+def _last_legible(events: Columns, start_s: float, end_s: float) -> float:
+    lengths = (events["end_ns"] - events["start_ns"])[events["end_ns"] > start_s * 1e9]
+    long = lengths[lengths > 0]
+    legible = _LEGIBLE * float(np.median(long)) * 1e-9 if len(long) else end_s
+    return min(end_s, start_s + legible)
+
+
+def _rows(run: Run, events: Columns, most: int) -> dict[int, str]:
+    """Client → device class, in drawing order: by class, then by number; evenly thinned to `most`."""
+    known = run.clients() if run.finished else events  # an unfinished run shows only those with a job
+    pairs = sorted({(str(c), int(i)) for c, i in zip(known["device_class"], known["client"], strict=True)})
+    keep = np.unique(np.linspace(0, len(pairs) - 1, min(most, len(pairs))).round().astype(int))
+    return {pairs[i][1]: pairs[i][0] for i in keep}
+
+
+def _bars(
+    axes: Axes,
+    rows: Mapping[int, str],
+    events: Columns,
+    off: Columns | None,
+    window: NDArray[Any],
+    worth: float,
+) -> None:
+    start, end = (events[column] * (1e-9 / worth) for column in ("start_ns", "end_ns"))
+    seen = (end > window[0]) & (start < window[1])
+    failed = np.isin(events["outcome"].astype(str), FAILED) & seen
+    for y, client in enumerate(rows):
+        axes.broken_barh([(window[0], window[1] - window[0])], (y - 0.4, 0.8), color=COLOURS["waiting"], linewidth=0)
+        if off is not None:
+            mine = off["client"] == client
+            first, last = (off[column][mine] * (1e-9 / worth) for column in ("start_ns", "end_ns"))
+            _stretches(axes, y, first, last, COLOURS["off"])
+        mine = (events["client"] == client) & seen
+        for phase in PHASES:
+            here = mine & (events["phase"] == phase)
+            _stretches(axes, y, start[here], end[here], COLOURS[phase])
+        lost = end[mine & failed]
+        axes.plot(lost, np.full(len(lost), y), "x", color="black", markersize=4.5, markeredgewidth=1.3)
+    axes.set_xlim(window[0], window[1])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.grid(visible=False)
+
+
+def _stretches(axes: Axes, y: int, start: NDArray[Any], end: NDArray[Any], colour: str) -> None:
+    if len(start):
+        axes.broken_barh(list(zip(start, end - start, strict=True)), (y - 0.4, 0.8), color=colour, linewidth=0)
+
+
+def _classes(axes: Axes, rows: Mapping[int, str]) -> None:
+    """Name each group of rows at its middle, and draw a line between groups."""
+    classes = list(rows.values())
+    first = {name: classes.index(name) for name in dict.fromkeys(classes)}
+    middle = [start + (classes.count(name) - 1) / 2 for name, start in first.items()]
+    axes.set_yticks(middle, [f"{name} ({classes.count(name)})" for name in first])
+    axes.tick_params(axis="y", length=0)
+    for start in list(first.values())[1:]:
+        axes.axhline(start - 0.5, color="black", linewidth=0.8)
+    axes.set_ylabel("device class (clients shown)")
+
+
+def _title(run: Run, window: tuple[float, float], end: float, off_unknown: bool) -> str:
+    time = COSTS["time"].readable
+    part = "" if window[0] <= 0 and window[1] >= end else f"{time(window[0])} to {time(window[1])} of {time(end)}"
+    notes = [part] * bool(part) + ["off-line times not recorded"] * off_unknown
+    return f"activity of the devices\n{run.label}" + (f" ({'; '.join(notes)})" if notes else "")
+
+
+def _legend(figure: Figure, off_known: bool) -> None:
+    names = {**dict.fromkeys(PHASES), "waiting": None, **({"off": None} if off_known else {})}
+    handles: list[Any] = [Patch(color=COLOURS[name]) for name in names]
+    cross = Line2D([], [], linestyle="none", marker="x", color="black", markersize=6, markeredgewidth=1.5)
+    legend(figure, [*handles, cross], [*names, "cut off or in vain"])

@@ -1,0 +1,200 @@
+"""Figures say what the results say: read back from the artists that were drawn, and legible."""
+
+import json
+import shutil
+import subprocess
+import sys
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from made_up_results import CLASSES, VARIANTS, write_results
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from edgesim.errors import ScenarioError
+from edgesim.plots import style
+from edgesim.plots.registry import PLOTS, find
+from edgesim.results.frontier import non_dominated
+from edgesim.results.store import Results
+from edgesim.results.trajectory import trajectory
+
+OPTIONS: list[tuple[str, dict[str, Any]]] = [
+    ("frontier", {"cost": "time"}),
+    ("frontier", {"cost": "energy", "log": True}),
+    ("frontier", {"cost": "flops", "points": "final"}),
+    ("curves", {"cost": "bytes"}),
+    ("curves", {"metric": "accuracy_worst10", "log": True}),
+    ("timeline", {}),
+    ("timeline", {"clients": 7, "start_s": 600.0, "end_s": 3000.0}),
+    ("staleness", {}),
+    ("participation", {"variant": "fedavg_sync"}),
+]
+
+SMALL: dict[str, dict[str, Any]] = {"timeline": {"clients": 5, "end_s": 2000.0}}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    return write_results(tmp_path_factory.mktemp("results") / "quickstart")
+
+
+def texts(figure: Figure) -> list[Any]:
+    """Every piece of text outside the scales, as drawn."""
+    figure.draw_without_rendering()
+    found = [*figure.texts, *(text for legend in figure.legends for text in legend.get_texts())]
+    for axes in figure.axes:
+        found += [*axes.texts, axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label]  # type: ignore[attr-defined]
+    return [text for text in found if text.get_text()]
+
+
+@pytest.mark.parametrize(("name", "options"), OPTIONS)
+def test_no_text_overlaps_or_leaves_the_figure(results: Results, name: str, options: dict[str, Any]) -> None:
+    figure = find(name)(results, **options)
+    check_texts(figure)
+    assert all(axes.get_xlabel() for axes in figure.axes[-1:])
+
+
+def check_texts(figure: Figure) -> None:
+    boxes = {text.get_text(): text.get_window_extent() for text in texts(figure)}
+    width, height = figure.bbox.size
+    assert [t for t, b in boxes.items() if b.x0 < -1 or b.y0 < -1 or b.x1 > width + 1 or b.y1 > height + 1] == []
+    pairs = combinations(boxes.items(), 2)
+    assert [(a, b) for (a, one), (b, other) in pairs if one.overlaps(other)] == []
+    assert min(text.get_fontsize() for text in texts(figure)) >= 10  # 7 points when a page shows 800 pixels
+
+
+@pytest.mark.parametrize("suffix", ["svg", "pdf", "png"])
+def test_equal_results_make_equal_files(results: Results, suffix: str, tmp_path: Path) -> None:
+    for name in ("frontier", "timeline"):
+        for copy in (1, 2):
+            style.save(find(name)(results, **SMALL.get(name, {})), tmp_path / f"{copy}.{suffix}")
+        assert (tmp_path / f"1.{suffix}").read_bytes() == (tmp_path / f"2.{suffix}").read_bytes()
+
+
+def test_the_frontier_drawn_is_the_non_dominated_set(results: Results) -> None:
+    """On the time axis in hours: the steps go through the points that no other evaluation beats."""
+    axes = find("frontier")(results, points="final").axes[0]
+    ends = [trajectory(runs, "time") for runs in results.variants().values()]
+    time_h = np.array([end.end_cost.mean[0] / 3600 for end in ends])
+    accuracy = np.array([end.end_accuracy.mean[0] for end in ends])
+    best = non_dominated(time_h, accuracy)
+    steps = next(line for line in axes.lines if line.get_drawstyle() == "steps-post")
+    assert sorted(steps.get_xdata()) == pytest.approx(sorted(time_h[best]))
+    assert sorted(steps.get_ydata()) == pytest.approx(sorted(accuracy[best]))
+    assert axes.get_xlabel() == "simulated time (h)"
+    assert axes.get_xlim()[1] >= time_h.max()
+
+
+def test_every_seed_is_on_the_frontier_figure(results: Results) -> None:
+    axes = find("frontier")(results).axes[0]
+    drawn = {(line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines if len(line.get_xdata()) == 1}
+    for run in results.runs:
+        metrics = run.metrics()
+        assert (metrics["time_s"][-1] / 3600, metrics["accuracy"][-1]) in drawn
+
+
+def test_a_variant_keeps_its_colour_when_drawn_alone(results: Results) -> None:
+    together = style.looks(results.variants())["fedavg_sync"]["color"]
+    alone = find("curves")(results, variant="fedavg_sync").axes[0]
+    assert {line.get_color() for line in alone.lines if line.get_linewidth() > 1.5} == {together}
+
+
+def test_timeline_bars_are_the_events(results: Results) -> None:
+    """All clients and the whole run: as many bars of each colour as there are stretches of that phase."""
+    run = results.runs[0]
+    events, end_s = run.events(), float(run.events()["end_ns"].max()) * 1e-9
+    axes = find("timeline")(results, clients=1000, end_s=end_s).axes[0]
+    for phase in ("download", "train", "upload"):
+        colour = pytest.approx([*_rgb(_colour(phase))])
+        bars = sum(len(c.get_paths()) for c in axes.collections if list(c.get_facecolor()[0][:3]) == colour)
+        assert bars == np.sum((events["phase"] == phase) & (events["end_ns"] > 0)), phase
+    crosses = sum(len(line.get_xdata()) for line in axes.lines if line.get_marker() == "x")
+    assert crosses == np.sum(events["outcome"] == "lost")
+
+
+def _colour(phase: str) -> str:
+    from edgesim.plots.timeline import COLOURS
+
+    return COLOURS[phase]
+
+
+def _rgb(colour: str) -> tuple[float, ...]:
+    return tuple(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+
+
+def test_staleness_shares_add_up(results: Results) -> None:
+    for axes in find("staleness")(results).axes:
+        assert sum(_heights(axes)) == pytest.approx(100)
+
+
+def test_participation_bars_are_the_updates(results: Results) -> None:
+    figure = find("participation")(results)
+    for axes, runs in zip(figure.axes, results.variants().values(), strict=True):
+        heights = _heights(axes)
+        assert heights == sorted(heights, reverse=True)
+        assert sum(heights) == runs[0].clients()["jobs_aggregated"].sum()
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == sorted(CLASSES)
+
+
+def _heights(axes: Axes) -> list[float]:
+    return [bar.get_height() for bar in axes.patches if isinstance(bar, Rectangle)]
+
+
+def test_one_run_alone_can_be_drawn(results: Results) -> None:
+    alone = Results.read(results.runs[0].path)
+    for name in PLOTS:
+        texts(find(name)(alone))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("frontier", {"cost": "tine"}, "unknown cost 'tine'; did you mean time"),
+        ("curves", {"metric": "acuracy"}, "unknown metric 'acuracy'; did you mean accuracy"),
+        ("curves", {"variant": "fedavg_syn"}, "no variant 'fedavg_syn'; did you mean fedavg_sync"),
+        (
+            "timeline",
+            {"run": "fedavg_sync_seed=7"},
+            "no run 'fedavg_sync_seed=7'; did you mean fedavg_sync_seed",
+        ),
+        ("timeline", {"start_s": 1e9}, "window 1e[+]09 s to .*: the run's events lie in 0 to"),
+    ],
+)
+def test_wrong_options_are_named(results: Results, name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ScenarioError, match=message):
+        find(name)(results, **options)
+
+
+def test_an_unknown_figure_names_the_nearest() -> None:
+    with pytest.raises(ScenarioError, match="unknown figure 'fronteir'; did you mean frontier"):
+        find("fronteir")
+
+
+@pytest.mark.parametrize("name", ["frontier", "curves", "staleness", "participation"])
+def test_long_names_and_many_variants_stay_legible(results: Results, name: str, tmp_path: Path) -> None:
+    """Nine variants of 55 letters: nothing overlaps, and the axes keep at least 2.5 cm of height."""
+    for index in range(9):
+        folder = tmp_path / str(index)
+        shutil.copytree(results.runs[index % 4].path, folder)
+        variant = f"fedspa-density=0.{index}-averaging=intersection_buffered-x"
+        record = {"label": str(index), "variant": variant, "scenario": {"name": "many"}}
+        (folder / "scenario.yaml").write_text(json.dumps(record))
+    figure = find(name)(Results.read(tmp_path))
+    check_texts(figure)
+    assert min(axes.get_window_extent().height / figure.dpi for axes in figure.axes) > 1
+
+
+def test_looks_tell_many_variants_apart() -> None:
+    looks = style.looks(map(str, range(21)))
+    assert len({(look["color"], look["linestyle"]) for look in looks.values()}) == 21
+    assert len(VARIANTS) < 7
+
+
+def test_listing_the_figures_costs_no_import_of_matplotlib() -> None:
+    """`edgesim --help` lists them and must stay fast."""
+    code = "import sys, edgesim.plots.registry; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

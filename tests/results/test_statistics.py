@@ -1,0 +1,133 @@
+"""Statistics by hand-made numbers and laws."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from small_runs import metric, write_run
+
+from edgesim.errors import ScenarioError
+from edgesim.results.costs import COSTS, find_cost
+from edgesim.results.frontier import non_dominated
+from edgesim.results.statistics import band, first_reaching, jain, to_target, worst_share
+from edgesim.results.trajectory import trajectory
+
+
+def test_to_target_is_the_first_raw_crossing(tmp_path: Path) -> None:
+    """0.5, 0.81, 0.7, 0.9: 0.8 is first reached at the second evaluation, though it was lost again."""
+    accuracy = (0.5, 0.81, 0.7, 0.9)
+    rows = [metric(time_s=60.0 * i, accuracy=a, bytes_down=10 * i, bytes_up=i) for i, a in enumerate(accuracy, 1)]
+    run = write_run(tmp_path, rows)
+    assert to_target(run, 0.8, "time") == 120.0
+    assert to_target(run, 0.81, "bytes") == 22.0  # down and up together; equal counts as reached
+    assert to_target(run, 0.95, "time") is None
+
+
+def test_a_diverged_run_never_reaches() -> None:
+    metrics = {"accuracy": np.array([math.nan]), "time_s": np.array([1.0])}
+    assert first_reaching(metrics, 0.1, "time") is None
+
+
+def test_an_unknown_cost_names_the_nearest() -> None:
+    with pytest.raises(ScenarioError, match="unknown cost 'enrgy'; did you mean energy"):
+        find_cost("enrgy")
+
+
+@pytest.mark.parametrize(
+    ("cost", "value", "text"),
+    [
+        ("time", 0.25, "0.25 s"), ("time", 5400.0, "90 min"), ("time", 8712.0, "2.42 h"),
+        ("time", 259200.0, "3 d"), ("energy", 1999.0, "1999 J"), ("energy", 318_400.0, "318 kJ"),
+        ("bytes", 0.0, "0 B"), ("flops", 3.2e15, "3.2 PFLOP"), ("time", math.inf, "inf"),
+    ],
+)  # fmt: skip
+def test_costs_read_well(cost: str, value: float, text: str) -> None:
+    assert COSTS[cost].readable(value) == text
+
+
+def test_a_band_of_one_or_two_seeds_is_their_range() -> None:
+    mean, low, high = band([[1.0, 2.0], [3.0, 2.0]])
+    assert (mean.tolist(), low.tolist(), high.tolist()) == ([2.0, 2.0], [1.0, 2.0], [3.0, 2.0])
+    assert all(side.tolist() == [5.0] for side in band([[5.0]]))
+
+
+def test_a_band_of_many_seeds_is_the_confidence_interval_of_the_mean() -> None:
+    """100 seeds, standard deviation 1: the interval is about mean ± 1.96 · s/√100."""
+    values = np.random.default_rng(0).normal(5, 1, (100, 1))
+    mean, low, high = band(values)
+    half = 1.96 * values.std() / 10
+    assert low[0] == pytest.approx(mean[0] - half, abs=0.03)
+    assert high[0] == pytest.approx(mean[0] + half, abs=0.03)
+    assert all(np.array_equal(a, b) for a, b in zip(band(values), band(values), strict=True))
+
+
+def test_a_band_needs_seeds() -> None:
+    with pytest.raises(ValueError, match=r"got shape \(3,\); \[seed, point\]"):
+        band([1.0, 2.0, 3.0])
+
+
+def test_jain_by_hand() -> None:
+    assert jain([4, 4, 4, 4]) == 1.0
+    assert jain([8, 0, 0, 0]) == 0.25
+    assert jain([1, 2, 3]) == pytest.approx(36 / (3 * 14))
+    assert math.isnan(jain([0, 0]))
+    assert math.isnan(jain([]))
+
+
+def test_the_worst_tenth_is_never_empty() -> None:
+    """⌈0.1 · 5⌉ = 1 and ⌈0.1 · 30⌉ = 3, also where 0.1 · 30 in floating point is above 3."""
+    assert worst_share([0.9, 0.2, 0.5, 0.7, 0.4]) == 0.2
+    assert worst_share(np.arange(30.0)) == 1.0  # mean of 0, 1, 2
+    assert worst_share(np.arange(31.0)) == 1.5  # of 0 … 3
+    assert math.isnan(worst_share([]))
+
+
+POINTS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=25)
+
+
+@given(POINTS)
+def test_the_frontier_is_what_the_definition_says(points: list[tuple[int, int]]) -> None:
+    def beaten(cost: int, accuracy: int) -> bool:
+        return any(c <= cost and a >= accuracy and (c, a) != (cost, accuracy) for c, a in points)
+
+    flags = non_dominated([c for c, _ in points], [a for _, a in points])
+    assert flags.tolist() == [not beaten(*point) for point in points]
+
+
+def test_unknown_points_are_not_on_the_frontier() -> None:
+    assert non_dominated([1.0, math.nan, 2.0], [math.nan, 0.9, 0.5]).tolist() == [False, False, True]
+    with pytest.raises(ValueError, match="two arrays"):
+        non_dominated([1.0], [1.0, 2.0])
+
+
+def test_a_single_seeds_trajectory_is_its_evaluations(tmp_path: Path) -> None:
+    run = write_run(tmp_path, [metric(time_s=t, accuracy=a) for t, a in ((0, 0.1), (5, 0.6), (9, 0.5))])
+    path = trajectory([run], "time")
+    assert path.cost.tolist() == [0, 5, 9]
+    assert path.accuracy.mean.tolist() == [0.1, 0.6, 0.5]
+    assert (path.end_cost.mean.tolist(), path.end_accuracy.mean.tolist()) == ([9], [0.5])
+
+
+def test_seeds_are_averaged_at_equal_cost_where_all_have_been(tmp_path: Path) -> None:
+    """Energies 0, 10, 20 and 0, 20, 40: mean costs 0, 15, 30, cut at 20, the first seed's end. Accuracy
+    is energy/100 in the one and energy/50 in the other, so at 15 J 0.15 and 0.3, on average 0.225."""
+    runs = [
+        write_run(tmp_path / str(s), [metric(energy_j=e, accuracy=e / per) for e in energies])
+        for s, energies, per in ((0, (0, 10, 20), 100), (1, (0, 20, 40), 50))
+    ]
+    path = trajectory(runs, "energy")
+    assert path.cost.tolist() == [0, 15, 20]
+    assert path.accuracy.mean.tolist() == pytest.approx([0, 0.225, 0.3])
+    assert path.accuracy.low.tolist() == pytest.approx([0, 0.15, 0.2])
+    assert path.end_cost.mean.tolist() == [30]
+    assert path.end_accuracy.high.tolist() == [0.8]
+
+
+def test_seeds_without_a_common_cost_have_ends_but_no_path(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / str(s), [metric(energy_j=e, accuracy=a)]) for s, e, a in ((0, 5, 0.2), (1, 9, 0.4))]
+    path = trajectory(runs, "energy")
+    assert path.cost.tolist() == path.accuracy.mean.tolist() == []
+    assert (path.end_cost.mean.tolist(), path.end_accuracy.mean.tolist()) == ([7], [pytest.approx(0.3)])

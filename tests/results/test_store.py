@@ -1,0 +1,84 @@
+"""Reading results: what comes back, how runs are grouped, what is said of folders that hold none."""
+
+import math
+from pathlib import Path
+
+import pytest
+from small_runs import CLASSES, clients, event, metric, write_run
+
+from edgesim.errors import ScenarioError
+from edgesim.results.recorder import Recorder
+from edgesim.results.store import Results, Run
+
+
+def test_tables_come_back_as_arrays(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, CLASSES, chunk_rows=2)
+    for job in range(5):
+        recorder.event(event(job))
+    recorder.metric(metric(accuracy=0.5))
+    recorder.finish(clients=clients(3), summary={"a": 1}, availability={"client": [1], "start_ns": [0], "end_ns": [9]})
+    run = Run(tmp_path)
+    events = run.events()
+    assert events["device_class"].tolist() == ["small", "large", "small", "large", "small"]
+    assert events["start_ns"].tolist() == [0, 1, 2, 3, 4]
+    assert [None if math.isnan(s) else s for s in events["staleness"]] == [None, 1, 2, None, 1]
+    assert list(run.events(["job"])) == ["job"]
+    assert run.metrics()["accuracy"].tolist() == [0.5]
+    assert run.clients()["client"].tolist() == [0, 1, 2]
+    assert run.summary == {"a": 1}
+    off = run.availability()
+    assert off is not None
+    assert off["end_ns"].tolist() == [9]
+
+
+def test_no_events_are_empty_columns(tmp_path: Path) -> None:
+    run = write_run(tmp_path, [metric()])
+    assert {name: len(column) for name, column in run.events(["job", "phase"]).items()} == {
+        "job": 0,
+        "phase": 0,
+    }
+    assert run.availability() is None
+
+
+def test_variants_group_seeds(tmp_path: Path) -> None:
+    for label, variant in (("a_seed=0", "a"), ("a_seed=1", "a"), ("b_seed=0", "b")):
+        write_run(tmp_path / label, [metric()], variant=variant)
+    groups = Results.read(tmp_path).variants()
+    assert {name: [run.label for run in runs] for name, runs in groups.items()} == {
+        "a": ["a_seed=0", "a_seed=1"],
+        "b": ["b_seed=0"],
+    }
+    assert [run.label for run in Results.read(tmp_path / "b_seed=0").runs] == ["b_seed=0"]
+
+
+def test_unfinished_runs_are_read_as_far_as_they_go(tmp_path: Path) -> None:
+    write_run(tmp_path / "interrupted", [metric()], finished=False)
+    write_run(tmp_path / "before-its-first-evaluation", [], finished=False)
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    (killed / "scenario.yaml").write_text("{label: k, variant: k, scenario: {}}")
+    results = Results.read(tmp_path)
+    assert [run.path.name for run in results.runs] == ["interrupted"]
+    assert [path.name for path in results.unreadable] == ["before-its-first-evaluation", "killed"]
+    assert results.runs[0].summary is None
+    with pytest.raises(ScenarioError, match=r"clients\.parquet: not there; .* edgesim resume .*interrupted"):
+        results.runs[0].clients()
+    with pytest.raises(ScenarioError, match="no run in it has metrics yet"):
+        Results.read(killed)
+
+
+def test_folders_without_results_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match="nowhere: no such results folder"):
+        Results.read(tmp_path / "nowhere")
+    with pytest.raises(ScenarioError, match=r"holds no run \(no scenario\.yaml"):
+        Results.read(tmp_path)
+
+
+def test_damaged_files_are_named(tmp_path: Path) -> None:
+    run = write_run(tmp_path, [metric()])
+    (tmp_path / "events.parquet").write_bytes(b"PAR1 no more")
+    with pytest.raises(ScenarioError, match=r"events\.parquet: cannot be read"):
+        run.events()
+    (tmp_path / "scenario.yaml").write_text("hash: 1")
+    with pytest.raises(ScenarioError, match=r"scenario\.yaml: no label, scenario, variant"):
+        _ = Run(tmp_path).label

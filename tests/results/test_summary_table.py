@@ -1,0 +1,46 @@
+"""The table at the end of a run."""
+
+from pathlib import Path
+
+from small_runs import metric, write_run
+
+from edgesim.results.store import Results
+from edgesim.results.table import summary_table
+
+EVALUATE = {"every": "1 min", "target": "80 %"}
+
+
+def rows(*accuracies: float, watts: float = 50.0) -> list[dict[str, float]]:
+    """An evaluation a minute; a tenth of the energy is wasted."""
+    return [
+        metric(time_s=60.0 * i, accuracy=a, accuracy_worst10=a / 2, energy_j=watts * i, wasted_j=watts * i / 10)
+        for i, a in enumerate(accuracies, 1)
+    ]
+
+
+def test_costs_to_target_and_what_was_not_reached(tmp_path: Path) -> None:
+    write_run(tmp_path / "a0", rows(0.5, 0.8, 0.84), variant="a", evaluate=EVALUATE)
+    write_run(tmp_path / "a1", rows(0.5, 0.7, 0.80), variant="a", evaluate=EVALUATE)
+    write_run(tmp_path / "b0", rows(0.5, 0.6), variant="b", evaluate=EVALUATE)
+    write_run(tmp_path / "c0", rows(0.5, 0.6), variant="c", evaluate=EVALUATE)
+    write_run(tmp_path / "c1", rows(0.9, watts=4000), variant="c", evaluate=EVALUATE)
+    table = summary_table(Results.read(tmp_path))
+    assert table.header == (
+        "variant", "seeds", "accuracy", "worst 10 %", "time to 0.8", "energy to 0.8", "bytes to 0.8",
+        "wasted energy",
+    )  # fmt: skip
+    assert table.rows == (
+        # standard deviation of 0.84 and 0.80: 0.02·√2; times 120 s and 180 s; energies 100 J and 150 J
+        ("a", "2", "0.820 ± 0.028", "0.410", "2.5 min", "125 J", "0 B", "10.0%"),
+        ("b", "1", "0.600", "0.300", "not reached", "not reached", "not reached", "10.0%"),
+        ("c", "2", "0.750 ± 0.212", "0.375", "60 s (1 of 2)", "4 kJ (1 of 2)", "0 B (1 of 2)", "10.0%"),
+    )
+
+
+def test_without_a_target_totals_are_shown(tmp_path: Path) -> None:
+    write_run(tmp_path / "a|b", rows(0.5, 0.6), variant="a|b")
+    table = summary_table(Results.read(tmp_path))
+    assert table.header[4:7] == ("total time", "total energy", "total bytes")
+    assert table.rows[0][4:7] == ("2 min", "100 J", "0 B")
+    assert "| a\\|b | 1 | 0.600 |" in table.markdown()
+    assert summary_table(Results.read(tmp_path), target=0.6).rows[0][4] == "2 min"
