@@ -1,0 +1,225 @@
+"""Laws that hold for every run: conservation, determinism, and that a pause changes nothing (P1, P4–P9)."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from worlds import Counting, events, fleet, simulation
+
+from edgesim.devices.availability import Markov
+from edgesim.engine.jobs import Rules
+from edgesim.engine.limits import Evaluate, Stop
+from edgesim.engine.schedules import Buffered, Polynomial, Schedule, Sync
+from edgesim.engine.selection import Uniform
+from edgesim.engine.simulation import Simulation
+from edgesim.errors import RunError
+from edgesim.results.recorder import Recorder
+
+schedules = st.sampled_from(["sync", "buffered", "async"])
+rules = st.builds(Rules, transfer=st.sampled_from(["abort", "resume"]), training=st.sampled_from(["abort", "resume"]))
+
+
+def schedule(name: str) -> Schedule:
+    if name == "sync":
+        return Sync(3)
+    return Buffered(4, 1 if name == "async" else 3, Polynomial(0.5), max_staleness=4)
+
+
+def world(
+    folder: Path, name: str, rule: Rules, speeds: list[float], seed: int, recorder: Recorder | None = None
+) -> tuple[Simulation, Counting]:
+    devices = fleet(speeds, availability=Markov(mean_on_s=9.0, mean_off_s=3.0), seed=seed)
+    return simulation(
+        folder, devices, schedule(name), Stop(time_ns=120_000_000_000),
+        rules=rule, evaluate=Evaluate(every_ns=7_000_000_000), seed=seed, recorder=recorder,
+    )  # fmt: skip
+
+
+speeds = st.lists(st.floats(0.1, 8.0), min_size=4, max_size=8)
+
+
+@given(schedules, rules, speeds, st.integers(0, 1000))
+@settings(max_examples=40, deadline=None)
+def test_conservation_under_random_availability(name: str, rule: Rules, speed: list[float], seed: int) -> None:
+    """`finish` checks seconds, bytes, joules, FLOPs and jobs; here time, order and staleness besides."""
+    with TemporaryDirectory() as folder:
+        run, learning = world(Path(folder), name, rule, speed, seed)
+        run.begin()
+        run.run()
+        laws = run.finish()
+    assert len(laws) == 9
+    rows = run.recorder.state()["events"]
+    assert all(start <= end for _, _, _, _, start, end, *_ in rows)
+    arrivals = [row[11] for row in rows if row[11] is not None]
+    assert all(staleness >= 0 for staleness in arrivals)
+    assert run.version == len(learning.aggregations)
+    busy = run.ledger.phase_ns.sum(0)
+    assert (busy <= run.fleet.availability.on_ns_all(run.now_ns)).all()  # nobody works while off line
+
+
+@given(schedules, rules, speeds, st.integers(0, 1000), st.lists(st.integers(1, 60), min_size=1, max_size=3))
+@settings(max_examples=40, deadline=None)
+def test_a_pause_anywhere_changes_nothing(
+    name: str, rule: Rules, speed: list[float], seed: int, pauses: list[int]
+) -> None:
+    """Stop between two instants, write everything down, go on in a new simulation: the same rows."""
+    with TemporaryDirectory() as folder:
+        whole, learned = world(Path(folder) / "whole", name, rule, speed, seed)
+        whole.begin()
+        whole.run()
+        whole.finish()
+
+        broken, _ = world(Path(folder) / "broken", name, rule, speed, seed)
+        broken.begin()
+        for instants in pauses:
+            broken.run(after(instants))
+            state = copy.deepcopy(broken.state())
+            recorder = Recorder.restore(Path(folder) / "broken", state["recorder"])
+            broken, again = world(Path(folder) / "broken", name, rule, speed, seed, recorder)
+            broken.restore(state)
+        broken.run()
+        broken.finish()
+    assert broken.recorder.state() == whole.recorder.state()
+    assert again.aggregations == learned.aggregations
+    assert broken.now_ns == whole.now_ns
+
+
+def after(instants: int) -> Callable[[Simulation], bool]:
+    left = [instants]
+
+    def pause(_: Simulation) -> bool:
+        left[0] -= 1
+        return left[0] <= 0
+
+    return pause
+
+
+def test_ties_fall_the_same_way_after_a_pause(tmp_path: Path) -> None:
+    """Equal devices finish at the same instants as evaluations fall due: only their order tells them apart."""
+
+    def make(folder: Path, recorder: Recorder | None = None) -> tuple[Simulation, Counting]:
+        return simulation(
+            folder, fleet([2.0] * 6), Buffered(6, 2, Polynomial(0.5)), Stop(time_ns=41_000_000_000),
+            evaluate=Evaluate(every_ns=4_000_000_000), recorder=recorder,
+        )  # fmt: skip
+
+    whole, _ = make(tmp_path / "whole")
+    whole.begin()
+    whole.run()
+    for instants in range(1, 12):
+        folder = tmp_path / str(instants)
+        part, _ = make(folder)
+        part.begin()
+        part.run(after(instants))
+        state = copy.deepcopy(part.state())
+        rest, _ = make(folder, Recorder.restore(folder, state["recorder"]))
+        rest.restore(state)
+        rest.run()
+        assert rest.recorder.state() == whole.recorder.state()
+
+
+def test_a_device_that_leaves_gives_up_or_resumes_by_rule(tmp_path: Path) -> None:
+    """Off from 2 s to 5 s: a 3 s training begun at 1 s is lost at 2 s, or done at 7 s."""
+    outcomes = {}
+    for rule in ("abort", "resume"):
+        devices = fleet([3.0], availability=Gap(2_000_000_000, 5_000_000_000))
+        run, _ = simulation(tmp_path / rule, devices, Sync(1), Stop(time_ns=8_000_000_000), rules=Rules(training=rule))
+        run.begin()
+        run.run()
+        run.finish()
+        outcomes[rule] = events(run)
+    assert outcomes["abort"][:2] == [(0, "download", 0.0, 1.0, "done"), (0, "train", 1.0, 2.0, "lost")]
+    assert outcomes["resume"] == [
+        (0, "download", 0.0, 1.0, "done"),
+        (0, "train", 1.0, 2.0, "interrupted"),
+        (0, "train", 5.0, 7.0, "done"),
+        (0, "upload", 7.0, 8.0, "in-flight"),
+    ]
+
+
+def test_a_lost_transfer_wastes_what_it_moved(tmp_path: Path) -> None:
+    """Off at 0.25 s: a quarter of the megabyte went down, at 1 W."""
+    devices = fleet([1.0], availability=Gap(250_000_000, 10_000_000_000))
+    run, _ = simulation(tmp_path, devices, Sync(1), Stop(time_ns=1_000_000_000))
+    run.begin()
+    run.run()
+    run.finish()
+    assert run.ledger.wasted.bytes_down == 250_000
+    assert run.ledger.wasted.energy_j == pytest.approx(0.25)
+
+
+def test_a_model_that_does_not_fit_is_out_of_memory_visibly(tmp_path: Path) -> None:
+    run, _ = simulation(tmp_path, fleet([1.0], memory_bytes=999), Sync(1), Stop(time_ns=3_500_000_000))
+    run.begin()
+    run.run()
+    run.finish()
+    assert events(run)[1] == (0, "train", 1.0, 1.0, "out-of-memory")
+    assert run.ledger.jobs() == {"dispatched": 4, "aggregated": 0, "lost": 3, "discarded": 0}
+
+
+def test_a_run_that_can_only_lose_jobs_says_so(tmp_path: Path) -> None:
+    run, _ = simulation(tmp_path, fleet([1.0], memory_bytes=999), Sync(1), Stop(aggregations=1))
+    run.begin()
+    with pytest.raises(RunError, match=r"the last 1000 jobs were all lost \(the last one: out-of-memory\)"):
+        run.run()
+
+
+def test_nobody_there_and_nobody_coming_is_an_error_not_a_hang(tmp_path: Path) -> None:
+    devices = fleet([1.0], availability=Gap(0, None))
+    run, _ = simulation(tmp_path, devices, Sync(1), Stop(time_ns=10**12))
+    run.begin()
+    with pytest.raises(RunError, match="no client is available, none will ever come on line again"):
+        run.run()
+
+
+@pytest.mark.parametrize("clients", [10, 100_000])
+def test_a_uniform_choice_draws_as_often_as_it_must_whatever_the_fleet(clients: int) -> None:
+    """Where every second client is available, choosing 10 asks about 20 of them, of ten or of a million."""
+    asked: list[int] = []
+
+    def eligible(client: int) -> bool:
+        asked.append(client)
+        return client % 2 == 0
+
+    chosen = Uniform(clients, seed=1).select(5, 0, eligible)
+    assert len(set(chosen)) == 5
+    assert len(asked) == len(set(asked)) <= 40
+
+
+def test_a_uniform_choice_is_uniform() -> None:
+    """4,000 choices of 1 among the 5 eligible of 10: each about 800 times (5 standard deviations: 126)."""
+    counts = np.zeros(10)
+    for draw in range(4000):
+        (client,) = Uniform(10, seed=3).select(1, draw, lambda c: c >= 5)
+        counts[client] += 1
+    assert counts[:5].sum() == 0
+    assert np.abs(counts[5:] - 800).max() < 127
+
+
+class Gap:
+    """On line but for one gap [start, end); end None: for ever."""
+
+    def __init__(self, start_ns: int, end_ns: int | None) -> None:
+        self.start_ns, self.end_ns = start_ns, end_ns
+
+    def start(self, seed: int) -> "Gap":
+        return self
+
+    def is_on(self, device: int, t_ns: int) -> bool:
+        return t_ns < self.start_ns or (self.end_ns is not None and t_ns >= self.end_ns)
+
+    def next_change_ns(self, device: int, t_ns: int) -> int | None:
+        return next((at for at in (self.start_ns, self.end_ns) if at is not None and at > t_ns), None)
+
+    def on_ns(self, device: int, t_ns: int) -> int:
+        end = t_ns if self.end_ns is None else min(t_ns, self.end_ns)
+        return t_ns - max(end - self.start_ns, 0)
+
+    def on_ns_many(self, devices: Any, t_ns: int) -> Any:
+        return np.array([self.on_ns(d, t_ns) for d in devices], np.int64)
