@@ -1,0 +1,68 @@
+"""Where training runs. A backend maps one pure function, the local update of a cohort, over orders."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from torch import nn
+
+from edgesim.learning.kernels import Kernel, kernel
+from edgesim.learning.local import ClientSide, Order, Trained, local_update
+from edgesim.learning.task import Task
+from edgesim.learning.training import Training
+
+BackendName = Literal["loop", "stacked"]
+
+
+class Backend(Protocol):
+    """Trains orders. The result of an order depends on the order and the backend's kind, on nothing else."""
+
+    @property
+    def name(self) -> BackendName: ...
+
+    @property
+    def kernel(self) -> Kernel: ...
+
+    def train(self, orders: Sequence[Order]) -> list[Trained]:
+        """The results, in the order of the orders."""
+        ...
+
+
+def choose(module: nn.Module, asked: Literal["auto", "loop", "stacked"]) -> BackendName:
+    """The backend of a run: the one asked for; "auto" stacks all but convolutions.
+
+    On a CPU a stacked cohort of dense models is an order of magnitude faster than one client at a time,
+    and a stacked cohort of convolutions is slower (benchmarks/README.md).
+    """
+    if asked != "auto":
+        return asked
+    convolves = any(isinstance(part, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) for part in module.modules())
+    return "loop" if convolves else "stacked"
+
+
+@dataclass(frozen=True)
+class InProcess:
+    """Trains in this process: cohorts of at most `cohort` orders, cut by their place in the list."""
+
+    name: BackendName
+    algorithm: ClientSide
+    task: Task
+    training: Training
+    kernel: Kernel
+    seed: int
+    cohort: int
+
+    def train(self, orders: Sequence[Order]) -> list[Trained]:
+        trained: list[Trained] = []
+        for start in range(0, len(orders), self.cohort):
+            chunk = orders[start : start + self.cohort]
+            trained += local_update(self.algorithm, self.task, self.training, self.kernel, self.seed, chunk)
+        return trained
+
+
+def in_process(
+    name: BackendName, algorithm: ClientSide, task: Task, training: Training, *, seed: int, cohort: int
+) -> InProcess:
+    """The backend of that name; "loop" trains one client at a time."""
+    chunk = 1 if name == "loop" else cohort
+    return InProcess(name, algorithm, task, training, kernel(task.model.module, name), seed, chunk)

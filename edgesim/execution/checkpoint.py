@@ -1,0 +1,57 @@
+"""Checkpoints: a run's whole state in one file that is there or is not (P8).
+
+Plain data and tensors only, so that loading one runs no code. Tensors that several places share (the model
+that a cohort was sent) are stored once.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from edgesim.errors import RunError
+from edgesim.results import atomic
+
+FILE = Path("checkpoint") / "state.pt"
+_FORMAT = 1
+_ARRAY = "__array__"
+
+
+def save(directory: Path, state: dict[str, Any], scenario_hash: str) -> None:
+    """Replace the run's checkpoint by `state`."""
+    with atomic.replacing(directory / FILE) as path:
+        torch.save({"format": _FORMAT, "scenario": scenario_hash, "state": _pack(state)}, path)
+
+
+def load(directory: Path, scenario_hash: str) -> dict[str, Any] | None:
+    """The run's last checkpoint; None if it was killed before the first.
+
+    Raises RunError for a checkpoint of another scenario or another format.
+    """
+    path = directory / FILE
+    if not path.exists():
+        return None
+    saved = torch.load(path, weights_only=True)
+    if saved["format"] != _FORMAT or saved["scenario"] != scenario_hash:
+        raise RunError(
+            f"{path}: a checkpoint of scenario {saved['scenario']} in format {saved['format']}; this run is scenario "
+            f"{scenario_hash} in format {_FORMAT}; start it again with `edgesim run --replace`"
+        )
+    state = _unpack(saved["state"])
+    assert isinstance(state, dict)
+    return state
+
+
+def _pack(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _pack(item) for key, item in value.items()}
+    return {_ARRAY: torch.from_numpy(value)} if isinstance(value, np.ndarray) else value
+
+
+def _unpack(value: Any) -> Any:
+    if isinstance(value, dict):
+        if value.keys() == {_ARRAY}:
+            return value[_ARRAY].numpy()
+        return {key: _unpack(item) for key, item in value.items()}
+    return value

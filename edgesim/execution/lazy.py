@@ -1,0 +1,49 @@
+"""Lazy training: orders wait until somebody needs a value, then all that wait are trained together.
+
+Exact, since an order holds all that its result depends on; and frugal, since an order that was
+cancelled before anyone needed it is never trained.
+"""
+
+from typing import Any
+
+from edgesim.execution.backend import Backend
+from edgesim.learning.local import Order, Trained
+
+
+class LazyTraining:
+    """Orders by job: waiting, in the order in which they came, or trained."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._waiting: dict[int, Order] = {}
+        self._trained: dict[int, tuple[Order, Trained]] = {}
+
+    def place(self, order: Order) -> None:
+        """Take an order; nothing is computed yet."""
+        self._waiting[order.job] = order
+
+    def result(self, job: int) -> tuple[Order, Trained]:
+        """The order of a job and its result; trains everything that waits if it is not there yet."""
+        if job in self._waiting:
+            orders = list(self._waiting.values())
+            for order, trained in zip(orders, self._backend.train(orders), strict=True):
+                self._trained[order.job] = (order, trained)
+            self._waiting.clear()
+        return self._trained[job]
+
+    def drop(self, job: int) -> None:
+        """Forget a job, trained or not."""
+        self._waiting.pop(job, None)
+        self._trained.pop(job, None)
+
+    def state(self) -> dict[str, Any]:
+        """All orders and results as plain data; untrained orders stay untrained."""
+        return {
+            "waiting": [tuple(vars(order).values()) for order in self._waiting.values()],
+            "trained": [(tuple(vars(order).values()), tuple(t)) for order, t in self._trained.values()],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up a `state`."""
+        self._waiting = {fields[0]: Order(*fields) for fields in state["waiting"]}
+        self._trained = {fields[0]: (Order(*fields), Trained(*t)) for fields, t in state["trained"]}
