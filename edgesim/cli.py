@@ -1,0 +1,127 @@
+"""The `edgesim` command: thin, one function a verb. Heavy imports wait until a verb needs them.
+
+Exit codes: 0 done; 1 a run failed; 2 bad usage or a bad scenario; 130 interrupted, what there is was written.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from edgesim.errors import EdgesimError, ScenarioError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="What each federated algorithm costs, in time, energy and bytes, for the accuracy it reaches.",
+)
+
+ScenarioFile = Annotated[
+    Path, typer.Argument(help="A scenario file, or the name of a shipped one.", show_default=False)
+]
+Overrides = Annotated[
+    list[str],
+    typer.Option("--set", metavar="KEY=VALUE", help="Set a value of the scenario, e.g. task.clients=50."),
+]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Worker processes; changes no result. By default one per core.")
+]
+ResultsFolder = Annotated[Path, typer.Argument(help="A results folder, or one run's directory.", show_default=False)]
+
+
+@app.command()
+def run(
+    scenario: ScenarioFile,
+    overrides: Overrides = [],  # noqa: B006 typer reads the default, nobody changes it
+    out: Annotated[Path | None, typer.Option(help="Where results go; by default results/<name>.")] = None,
+    workers: Workers = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Discard what is there and start again.")] = False,
+) -> None:
+    """Run a scenario: all combinations of its sweep, each into a directory of its own."""
+    from edgesim import console
+
+    console.run(scenario, overrides, out, workers, replace=replace)
+
+
+@app.command()
+def resume(results: ResultsFolder, workers: Workers = None) -> None:
+    """Go on with what was killed or interrupted; the files end up as if nothing had happened."""
+    from edgesim import console
+
+    console.resume(results, workers)
+
+
+@app.command()
+def validate(scenario: ScenarioFile, overrides: Overrides = []) -> None:  # noqa: B006
+    """Check a scenario and everything that it names, and say what it would run."""
+    from edgesim import console
+
+    console.validate(scenario, overrides)
+
+
+@app.command()
+def plot(
+    figure: Annotated[str, typer.Argument(help="frontier, curves, timeline, staleness or participation.")],
+    results: ResultsFolder,
+    cost: Annotated[str, typer.Option(help="time, energy, bytes or flops (frontier and curves).")] = "time",
+    out: Annotated[Path | None, typer.Option(help="The picture; by default <results>/<figure>-….png.")] = None,
+) -> None:
+    """Draw a figure from results on disk."""
+    from edgesim import console
+
+    console.plot(figure, results, cost, out)
+
+
+@app.command()
+def devices(name: Annotated[str | None, typer.Argument(help="One device or link.")] = None) -> None:
+    """List the devices and links of the catalogue, or show one with its sources."""
+    from edgesim import listings
+
+    listings.devices(name)
+
+
+@app.command()
+def algorithms(name: Annotated[str | None, typer.Argument(help="One algorithm.")] = None) -> None:
+    """List the algorithms, or show one with its paper and hyper-parameters."""
+    from edgesim import listings
+
+    listings.algorithms(name)
+
+
+@app.command()
+def scenarios() -> None:
+    """List the scenarios that ship with edgesim."""
+    from edgesim import listings
+
+    listings.scenarios()
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of scenario files, for editors."""
+    from edgesim import listings
+
+    listings.schema()
+
+
+def main() -> NoReturn:
+    """Run the command; errors made on purpose become one message and an exit code, never a traceback."""
+    try:
+        app()
+    except EdgesimError as error:
+        print(f"edgesim: {error}" if "\n" not in str(error) else error, file=sys.stderr)
+        sys.exit(2 if isinstance(error, ScenarioError) else _exit_code(error))
+    except KeyboardInterrupt:
+        print("edgesim: interrupted", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _exit_code(error: EdgesimError) -> int:
+    return getattr(error, "exit_code", 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""What the command line does with scenarios and results: progress on stderr, results on stdout."""
+
+import inspect
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from edgesim import shipped, units
+from edgesim.errors import ScenarioError
+from edgesim.plots import registry as plots
+from edgesim.results.store import Results
+from edgesim.results.table import summary_table
+from edgesim.scenario import running
+from edgesim.scenario.loading import load
+from edgesim.scenario.running import Asked, Interrupted, Notify
+
+_out, _err = Console(), Console(stderr=True)
+
+
+def run(scenario: Path, overrides: Sequence[str], out: Path | None, workers: int | None, *, replace: bool) -> None:
+    """Run every run of a scenario, then print the summary table."""
+    plan = load(shipped.find(scenario), overrides)
+    folder = out or Path("results") / plan.name
+    directories = running.prepare(plan, folder, replace=replace)
+    if not directories:
+        _err.print(f"{folder} holds the finished results of this very scenario; --replace runs it again")
+    _work(directories, folder, workers)
+
+
+def resume(folder: Path, workers: int | None) -> None:
+    """Finish the unfinished runs of a folder, then print the summary table."""
+    directories = running.unfinished(folder)
+    if not directories:
+        _err.print(f"{folder}: all runs are finished; nothing to resume")
+    _work(directories, folder, workers)
+
+
+def _work(directories: Sequence[Path], folder: Path, workers: int | None) -> None:
+    if directories:
+        with _progress(len(directories)) as notify, _interruptible() as asked_to_stop:
+            try:
+                running.run_all(
+                    directories,
+                    workers=workers or os.cpu_count() or 1,
+                    notify=notify,
+                    asked_to_stop=asked_to_stop,
+                )
+            except Interrupted:
+                raise Interrupted(
+                    f"interrupted; what there is has been written, go on with: edgesim resume {folder}"
+                ) from None
+    print_summary(Results.read(folder))
+
+
+def print_summary(results: Results) -> None:
+    """One line a variant, over its seeds."""
+    found = summary_table(results)
+    table = Table(
+        title=escape(str(results.path)),
+        caption=escape(found.note),
+        title_justify="left",
+        caption_justify="left",
+    )
+    for i, name in enumerate(found.header):
+        table.add_column(escape(name), justify="right" if i else "left")
+    for row in found.rows:
+        table.add_row(*map(escape, row))
+    _out.print(table)
+
+
+def validate(scenario: Path, overrides: Sequence[str]) -> None:
+    """Check a scenario as far as can be without running it; data, models and algorithms are really made."""
+    plan = load(shipped.find(scenario), overrides)
+    running.check(plan)
+    _out.print(
+        f"{scenario}: fine; {len(plan.scenarios)} run{'s' if len(plan.scenarios) > 1 else ''}",
+        highlight=False,
+    )
+    for planned in plan.scenarios:
+        _out.print(f"  {planned.label}", highlight=False)
+
+
+def plot(figure: str, results: Path, cost: str | None, out: Path | None) -> None:
+    """Draw a figure, save it and say where."""
+    draw = plots.find(figure)
+    options = {} if cost is None else {"cost": cost}
+    if options and "cost" not in inspect.signature(draw).parameters:
+        raise ScenarioError(f"--cost {cost}: the figure {figure} has no cost to choose; leave it out")
+    path = out or results / f"{'-'.join([figure, *options.values()])}.png"
+    draw(Results.read(results), **options).savefig(path)
+    _out.print(str(path), highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _progress(runs: int) -> Iterator[Notify]:
+    """A line for each run at work, and one for all, on stderr; nothing where that is no terminal."""
+    columns = (
+        TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=_err, disable=not sys.stderr.isatty(), transient=True) as bars:
+        overall = bars.add_task(f"{runs} runs" if runs > 1 else "1 run", total=runs, note="")
+        tasks: dict[str, TaskID] = {}
+        shares: dict[str, float] = {}
+
+        def notify(now: running.Progress) -> None:
+            if now.label not in tasks:
+                tasks[now.label] = bars.add_task(escape(now.label), total=1.0, note="")
+            shares[now.label] = now.share
+            note = f"{units.format(round(now.time_s), 'time')}, {now.updates} updates, accuracy {now.accuracy:.3f}"
+            bars.update(tasks[now.label], completed=now.share, note=note, visible=not now.done)
+            bars.update(overall, completed=sum(shares.values()))
+
+        yield notify
+
+
+@contextmanager
+def _interruptible() -> Iterator[Asked]:
+    """Ctrl-C asks the runs to stop at the next instant; a second one stops at once."""
+    asked = False
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        _err.print("stopping at the next instant, to write down what there is (Ctrl-C again: at once) …")
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,156 @@
+"""Assembly: from a scenario to a simulation ready to begin. The only room that knows every concrete class."""
+
+from pathlib import Path
+from typing import Any
+
+from edgesim.algorithms import registry
+from edgesim.algorithms.contract import Algorithm, Context
+from edgesim.devices.availability import AlwaysOn, Markov, Process
+from edgesim.devices.fleet import Fleet, FleetGroup, sample_fleet
+from edgesim.devices.profiles import find_device, find_link
+from edgesim.engine import limits, schedules
+from edgesim.engine.jobs import Rules
+from edgesim.engine.schedules import Schedule
+from edgesim.engine.selection import Uniform
+from edgesim.engine.simulation import Simulation
+from edgesim.execution.backend import Backend, choose, in_process
+from edgesim.execution.federation import Federation
+from edgesim.learning.profile import profile_model
+from edgesim.learning.task import Task, make_task
+from edgesim.learning.training import Training
+from edgesim.results.recorder import Recorder
+from edgesim.scenario import schema
+from edgesim.scenario.schema import Scenario
+
+_NS = 1_000_000_000
+
+
+def assemble(scenario: Scenario, folder: Path, directory: Path, state: dict[str, Any] | None = None) -> Simulation:
+    """The simulation of a scenario whose relative paths count from `folder`; it records into `directory`.
+
+    With the `state` of a checkpoint the simulation stands where that was taken; without, `begin` it.
+
+    Raises:
+        ScenarioError: the scenario asks for what its data, model or algorithm cannot do.
+    """
+    fleet = make_fleet(scenario, folder)
+    federation = make_federation(scenario, folder)
+    recorder = (
+        Recorder(directory, fleet.class_names) if state is None else Recorder.restore(directory, state["recorder"])
+    )
+    simulation = Simulation(
+        fleet=fleet,
+        learning=federation,
+        schedule=make_schedule(scenario.schedule),
+        selector=Uniform(scenario.task.clients, scenario.seed),
+        rules=Rules(
+            transfer=scenario.failures.transfer,
+            training=scenario.failures.training,
+            sparse_speedup=scenario.costs.sparse_speedup,
+        ),
+        recorder=recorder,
+        evaluate=_evaluate(scenario.evaluate),
+        stop=_stop(scenario.stop),
+    )
+    if state is not None:
+        simulation.restore(state)
+    return simulation
+
+
+def make_fleet(scenario: Scenario, folder: Path) -> Fleet:
+    """The devices of the scenario's clients, one each."""
+    groups = [
+        FleetGroup(
+            device=find_device(group.device, folder),
+            share=group.share,
+            link=find_link(group.link, folder),
+            availability=_availability(group.availability),
+            compute_variation=group.variation.compute,
+            link_variation=group.variation.link,
+        )
+        for group in scenario.fleet
+    ]
+    return sample_fleet(groups, scenario.task.clients, scenario.seed)
+
+
+def _availability(choice: schema.Always | schema.Markov) -> Process:
+    if isinstance(choice, schema.Markov):
+        return Markov(mean_on_s=choice.on, mean_off_s=choice.off)
+    return AlwaysOn()
+
+
+def make_schedule(choice: schema.Sync | schema.Buffered) -> Schedule:
+    """The engine's schedule of that description."""
+    if isinstance(choice, schema.Sync):
+        return schedules.Sync(choice.cohort)
+    return schedules.Buffered(choice.concurrency, choice.buffer, _staleness(choice.staleness), choice.max_staleness)
+
+
+def _staleness(choice: schema.Staleness) -> schedules.Weight:
+    if isinstance(choice, schema.Polynomial):
+        return schedules.Polynomial(choice.exponent)
+    if isinstance(choice, schema.Hinge):
+        return schedules.Hinge(choice.slope, choice.grace)
+    return schedules.constant
+
+
+def _evaluate(choice: schema.Evaluate) -> limits.Evaluate:
+    every = choice.every
+    every_ns = None if every.time_s is None else round(every.time_s * _NS)
+    return limits.Evaluate(every_ns=every_ns, every_aggregations=every.aggregations)
+
+
+def _stop(choice: schema.Stop) -> limits.Stop:
+    return limits.Stop(
+        time_ns=None if choice.time is None else round(choice.time * _NS),
+        updates=choice.updates,
+        aggregations=choice.aggregations,
+        accuracy=choice.accuracy,
+        energy_j=choice.energy,
+        bytes=None if choice.bytes is None else round(choice.bytes),
+    )
+
+
+def make_federation(scenario: Scenario, folder: Path) -> Federation:
+    """Data, model and algorithm, and the backend that trains them."""
+    task = _task(scenario, folder)
+    training = Training(**scenario.training.model_dump(exclude={"optimizer"}))
+    context = Context(
+        task=task,
+        profile=profile_model(task.model),
+        training=training,
+        seed=scenario.seed,
+        horizon=scenario.stop.aggregations,
+    )
+    algorithm = make_algorithm(scenario, folder)
+    algorithm.check(context)
+    return Federation(algorithm, context, _backend(scenario, algorithm, task, training))
+
+
+def make_algorithm(scenario: Scenario, folder: Path) -> Algorithm:
+    """The algorithm with its hyper-parameters."""
+    kind = registry.find(scenario.algorithm.name, folder)
+    return kind(**scenario.algorithm.parameters)
+
+
+def _backend(scenario: Scenario, algorithm: Algorithm, task: Task, training: Training) -> Backend:
+    execution = scenario.execution
+    name = choose(task.model.module, execution.backend)
+    return in_process(name, algorithm, task, training, seed=scenario.seed, cohort=execution.cohort)
+
+
+def _task(scenario: Scenario, folder: Path) -> Task:
+    task = scenario.task
+    return make_task(
+        dataset=task.dataset.name,
+        dataset_params=task.dataset.parameters,
+        data_dir=None if task.data_dir is None else folder / task.data_dir,
+        partition=task.partition.name,
+        partition_params=task.partition.parameters,
+        clients=task.clients,
+        test_share=task.test_share,
+        model=task.model.name,
+        model_params=task.model.parameters,
+        seed=scenario.seed,
+        folder=folder,
+    )

@@ -1,0 +1,93 @@
+"""The end of a run: what its clients did and where it stands, written down."""
+
+from typing import Any
+
+import numpy as np
+
+from edgesim.engine.job import Phase
+from edgesim.engine.simulation import Simulation
+from edgesim.results.columns import METRICS
+from edgesim.results.costs import COSTS
+from edgesim.results.statistics import first_reaching
+from edgesim.scenario.record import Record
+
+_INTERVALS_UP_TO = 1_000  # clients: beyond, nobody draws a line for each
+
+
+def close(simulation: Simulation, made: Record) -> None:
+    """Finish the simulation and write its files.
+
+    Raises:
+        RunError: a law of conservation does not hold.
+    """
+    laws = simulation.finish()
+    clients = client_table(simulation)
+    summary = {
+        "label": made.label,
+        "variant": made.variant,
+        "seed": made.scenario.seed,
+        "hash": made.hash,
+        "backend": simulation.learning.backend,
+        "stopped_by": simulation.stopped,
+        "final": simulation.last,
+        "idle_j": float(np.sum(clients["idle_j"])),
+        "energy_by_phase_j": _by_phase(simulation),
+        "target": _target(simulation, made.scenario.evaluate.target),
+        "conservation": laws,
+    }
+    simulation.recorder.finish(clients=clients, summary=summary, availability=off_intervals(simulation))
+
+
+def _by_phase(simulation: Simulation) -> dict[str, float]:
+    joules = simulation.ledger.phase_j.sum(1)
+    return {phase.name.lower(): float(joules[phase]) for phase in Phase}
+
+
+def _target(simulation: Simulation, target: float | None) -> dict[str, float | None] | None:
+    """What each cost had come to when the target was first reached; None where it never was."""
+    if target is None:
+        return None
+    rows = np.array(simulation.recorder.state()["metrics"], np.float64)
+    metrics = dict(zip(METRICS.names, rows.T, strict=True))
+    return {"accuracy": target, **{name: first_reaching(metrics, target, name) for name in COSTS}}
+
+
+def client_table(simulation: Simulation) -> dict[str, Any]:
+    """The columns of clients.parquet: every second and joule of every client."""
+    ledger, fleet, now_ns = simulation.ledger, simulation.fleet, simulation.now_ns
+    on_ns = fleet.availability.on_ns_all(now_ns)
+    idle_s = (on_ns - ledger.phase_ns.sum(0)) / 1e9
+    return {
+        "client": np.arange(len(fleet)),
+        "device_class": fleet.device_class.tolist(),
+        "accuracy": simulation.learning.scores().accuracy,
+        "samples": simulation.learning.samples,
+        "jobs_dispatched": ledger.dispatched,
+        "jobs_aggregated": ledger.aggregated,
+        "jobs_lost": ledger.lost + ledger.discarded,
+        **{f"{phase.name.lower()}_s": ledger.phase_ns[phase] / 1e9 for phase in Phase},
+        "idle_s": idle_s,
+        "off_s": (now_ns - on_ns) / 1e9,
+        "bytes_down": ledger.bytes_down,
+        "bytes_up": ledger.bytes_up,
+        "flops": ledger.flops,
+        "energy_j": ledger.phase_j.sum(0),
+        "idle_j": idle_s * fleet.idle_w,
+    }
+
+
+def off_intervals(simulation: Simulation) -> dict[str, list[int]] | None:
+    """When each client was off line, as columns client, start_ns, end_ns; None of a large fleet."""
+    fleet, end_ns = simulation.fleet, simulation.now_ns
+    if len(fleet) > _INTERVALS_UP_TO:
+        return None
+    rows: list[tuple[int, int, int]] = []
+    for client in range(len(fleet)):
+        at: int | None = 0
+        while at is not None and at < end_ns:
+            change = fleet.availability.next_change_ns(client, at)
+            if not fleet.availability.is_on(client, at):
+                rows.append((client, at, end_ns if change is None else min(change, end_ns)))
+            at = change
+    columns = list(zip(*rows, strict=True)) or [(), (), ()]
+    return {name: list(column) for name, column in zip(("client", "start_ns", "end_ns"), columns, strict=True)}

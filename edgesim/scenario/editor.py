@@ -1,0 +1,43 @@
+"""Editor: the JSON Schema of scenario files, for completion and checks while one writes.
+
+A file says where it is in its first line: `# yaml-language-server: $schema=…`.
+"""
+
+from typing import Any
+
+from edgesim import units
+from edgesim.scenario.schema import Scenario
+from edgesim.scenario.section import Section
+from edgesim.units import Quantity
+
+_SWEEP = {
+    "type": ["object", "null"],
+    "description": "keys with dots, each with a list of values; every combination is a run",
+    "additionalProperties": {"type": "array", "minItems": 1},
+    "examples": [{"algorithm": ["fedavg", {"name": "fedspa", "density": 0.5}], "seed": [0, 1]}],
+}
+
+
+def json_schema() -> dict[str, Any]:
+    """The schema, with the parameters of every built-in data set, model, partition and algorithm."""
+    schema = Scenario.model_json_schema()
+    required = schema.pop("required")
+    for section in Section.__subclasses__():
+        _write_defaults(section, schema if section is Scenario else schema["$defs"][section.__name__])
+    schema["properties"]["sweep"] = _SWEEP
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        # what is swept need not stand outside the sweep
+        "if": {"required": ["sweep"]},
+        "then": {"required": ["name"]},
+        "else": {"required": required},
+    }
+
+
+def _write_defaults(section: type[Section], schema: dict[str, Any]) -> None:
+    """Quantities' defaults with their units, as a file would say them."""
+    for name, field in section.model_fields.items():
+        for note in field.metadata:
+            if isinstance(note, Quantity) and isinstance(field.default, float):
+                schema["properties"][name]["default"] = units.format(field.default, note.kind)

@@ -1,0 +1,84 @@
+"""What a run is, as its own directory says it: scenario.yaml."""
+
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from edgesim.errors import RunError
+from edgesim.results import atomic
+from edgesim.results.store import SCENARIO, Run
+from edgesim.scenario.loading import Planned, resolved, restore, scenario_hash
+from edgesim.scenario.schema import Scenario
+
+_PACKAGES = ("edgesim", "torch", "numpy", "simpy", "pyarrow")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """Attributes: label, tells this run from the others of its sweep; variant, the same without the seed;
+    folder, what relative paths in the scenario count from; versions, of what the numbers depend on."""
+
+    scenario: Scenario
+    hash: str
+    label: str
+    variant: str
+    folder: Path
+    versions: dict[str, str]
+
+    @classmethod
+    def of(cls, planned: Planned, folder: Path) -> "Record":
+        """The record of a run about to begin, on this machine."""
+        return cls(
+            scenario=planned.scenario,
+            hash=scenario_hash(planned.scenario),
+            label=planned.label,
+            variant=planned.variant,
+            folder=folder.resolve(),
+            versions={"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
+        )
+
+    def write(self, directory: Path) -> None:
+        """Write scenario.yaml, whole or not at all."""
+        document: dict[str, Any] = {
+            **vars(self),
+            "scenario": resolved(self.scenario),
+            "folder": str(self.folder),
+        }
+        with atomic.replacing(directory / SCENARIO) as path:
+            YAML(typ="safe", pure=True).dump(document, path)
+
+    @classmethod
+    def read(cls, directory: Path) -> "Record":
+        """The record of a directory.
+
+        Raises RunError where other versions are installed now: the run would not end as it began.
+        """
+        document = Run(directory).record
+        folder = Path(document["folder"])
+        found = cls(
+            scenario=restore(directory / SCENARIO, folder),
+            hash=document["hash"],
+            label=document["label"],
+            variant=document["variant"],
+            folder=folder,
+            versions=document["versions"],
+        )
+        installed = {name: version(name) for name in _PACKAGES}
+        changed = [f"{n} {v} → {installed[n]}" for n, v in found.versions.items() if installed.get(n, v) != v]
+        if changed:
+            raise RunError(
+                f"{directory}: begun with other versions ({', '.join(changed)}), so its numbers could not be the same; "
+                "install those, or start again with --replace"
+            )
+        return found
+
+
+def run_directories(root: Path) -> list[Path]:
+    """`root` itself if it is a run's directory, else its sub-folders that are, by name."""
+    if (root / SCENARIO).is_file():
+        return [root]
+    return sorted(path.parent for path in root.glob(f"*/{SCENARIO}"))

@@ -1,0 +1,246 @@
+"""Running a plan: directories for its runs, each run in this process or a worker's, killed but never lost.
+
+results/<plan>/<label>/scenario.yaml      written first: what the run is
+                       checkpoint/        while it is unfinished: what resuming needs
+                       summary.json       written last: it is finished
+"""
+
+import multiprocessing
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from edgesim.errors import EdgesimError, RunError, ScenarioError
+from edgesim.execution import checkpoint
+from edgesim.results import atomic
+from edgesim.results.recorder import SUMMARY
+from edgesim.results.store import SCENARIO, Run
+from edgesim.scenario import closing, record
+from edgesim.scenario.assembly import assemble, make_federation, make_fleet
+from edgesim.scenario.loading import Plan
+from edgesim.scenario.lock import locked
+from edgesim.scenario.record import Record
+
+_LOOK_EVERY_S = 0.2  # host time between two looks at the clock of progress and at Ctrl-C
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a run is. Attributes: share, of its stop that is reached, 0 to 1; done, it has ended."""
+
+    label: str
+    time_s: float
+    updates: int
+    accuracy: float
+    share: float
+    done: bool = False
+
+
+Notify = Callable[[Progress], None]
+Asked = Callable[[], bool]
+
+
+class Interrupted(EdgesimError):  # noqa: N818 not an error: the user asked for it
+    """The user asked to stop; what there is has been written and can be resumed. Exit code 130."""
+
+
+def prepare(plan: Plan, out: Path, *, replace: bool) -> list[Path]:
+    """Make the directory of each run and write its scenario; the directories that have something to do.
+
+    Raises ScenarioError where `out` holds other or unfinished runs, unless they are to be replaced.
+    """
+    if replace:
+        for directory in record.run_directories(out):
+            shutil.rmtree(directory)
+    existing = record.run_directories(out)
+    records = {out / planned.label: Record.of(planned, plan.folder) for planned in plan.scenarios}
+    if existing:
+        _check_same(out, existing, records)
+        return []
+    check(plan)
+    for directory, made in records.items():
+        directory.mkdir(parents=True, exist_ok=True)
+        made.write(directory)
+    return list(records)
+
+
+def _check_same(out: Path, existing: Sequence[Path], records: dict[Path, Record]) -> None:
+    """Existing runs are fine if they are this plan's and all finished: then there is nothing to do."""
+    other = [d for d in existing if d not in records or Run(d).record["hash"] != records[d].hash]
+    if other or set(existing) != set(records):
+        which = other[0] if other else out
+        raise ScenarioError(
+            f"{out} holds results of another scenario ({which.name}); "
+            f"write --out with another folder, or --replace to discard them"
+        )
+    open_ = [directory for directory in existing if not (directory / SUMMARY).exists()]
+    if open_:
+        raise ScenarioError(
+            f"{out} holds an unfinished run ({len(existing) - len(open_)} of {len(existing)} done); go on with "
+            f"`edgesim resume {out}`, or start again with --replace"
+        )
+
+
+def check(plan: Plan) -> None:
+    """Make what the plan's runs are made of, once for each variant, so that all that cannot be comes out
+    before anything runs.
+
+    Raises ScenarioError.
+    """
+    for planned in {planned.variant: planned for planned in plan.scenarios}.values():
+        make_fleet(planned.scenario, plan.folder)
+        make_federation(planned.scenario, plan.folder)
+
+
+def unfinished(root: Path) -> list[Path]:
+    """The runs in `root` (a run's directory, or a folder of them) that have not ended.
+
+    Raises ScenarioError where there is no run at all.
+    """
+    found = record.run_directories(root)
+    if not found:
+        raise ScenarioError(f"{root}: holds no run (no {SCENARIO} in it or in its sub-folders); nothing to resume")
+    for directory in found:
+        if (directory / SUMMARY).exists():  # killed between its last file and tidying up
+            _tidy(directory)
+    return [directory for directory in found if not (directory / SUMMARY).exists()]
+
+
+def run_all(directories: Sequence[Path], *, workers: int, notify: Notify, asked_to_stop: Asked) -> None:
+    """Run directories side by side in worker processes, one thread each; all in this process for one worker.
+
+    The number of workers changes no result. Raises the first error once all runs have ended or stopped.
+    """
+    if workers == 1 or len(directories) == 1:
+        torch.set_num_threads(1)
+        errors: list[EdgesimError] = []
+        for directory in directories:
+            try:
+                run(directory, notify=notify, asked_to_stop=asked_to_stop)
+            except RunError as error:
+                errors.append(error)
+    else:
+        errors = _run_in_workers(directories, workers, notify, asked_to_stop)
+    if errors:
+        raise type(errors[0])("\n".join(str(error) for error in errors))
+
+
+def run(directory: Path, *, notify: Notify, asked_to_stop: Asked) -> None:
+    """Run, or go on with, the run of one directory.
+
+    Raises:
+        RunError: the run cannot go on, or broke a law; its directory stays unfinished.
+        Interrupted: the user asked to stop; partial tables and a checkpoint are written.
+    """
+    made = Record.read(directory)
+    with locked(directory):
+        state = checkpoint.load(directory, made.hash)
+        simulation = assemble(made.scenario, made.folder, directory, state)
+        if state is None:
+            simulation.begin()
+        pause = _Pause(made, directory, notify, asked_to_stop)
+        try:
+            ended = simulation.run(pause)
+        except RunError as error:
+            raise RunError(f"{directory}: {error}") from error
+        if not ended:
+            checkpoint.save(directory, simulation.state(), made.hash)
+            simulation.recorder.flush_partial(closing.off_intervals(simulation))
+            raise Interrupted(f"{directory}: stopped at {simulation.now_ns / 1e9:g} s of simulated time")
+        closing.close(simulation, made)
+        notify(pause.progress(simulation, done=True))
+    _tidy(directory)
+
+
+def _tidy(directory: Path) -> None:
+    shutil.rmtree(directory / checkpoint.FILE.parent, ignore_errors=True)
+    atomic.remove_leftovers(directory)
+
+
+class _Pause:
+    """Between two instants: report, save a checkpoint when one is due (host time), leave if asked to.
+
+    Host time decides when, never what: neither a report nor a checkpoint changes the simulation.
+    """
+
+    def __init__(self, made: Record, directory: Path, notify: Notify, asked_to_stop: Asked) -> None:
+        self._made, self._directory, self._notify, self._asked = made, directory, notify, asked_to_stop
+        self._every_s = made.scenario.execution.checkpoint_every
+        self._looked = self._saved = time.monotonic()
+
+    def __call__(self, simulation: Any) -> bool:
+        now = time.monotonic()
+        if now - self._saved >= self._every_s:
+            checkpoint.save(self._directory, simulation.state(), self._made.hash)
+            self._saved = time.monotonic()
+        if now - self._looked < _LOOK_EVERY_S:
+            return False
+        self._looked = now
+        self._notify(self.progress(simulation))
+        return self._asked()
+
+    def progress(self, simulation: Any, *, done: bool = False) -> Progress:
+        return Progress(
+            label=self._made.label,
+            time_s=simulation.now_ns / 1e9,
+            updates=simulation.updates,
+            accuracy=simulation.last["accuracy"],
+            share=1.0 if done else simulation.share_done(),
+            done=done,
+        )
+
+
+# ── worker processes ────────────────────────────────────────────────────────────────────────────────────
+_worker: dict[str, Any] = {}
+
+
+def _run_in_workers(
+    directories: Sequence[Path], workers: int, notify: Notify, asked_to_stop: Asked
+) -> list[EdgesimError]:
+    context = multiprocessing.get_context("spawn")
+    queue, stop = context.SimpleQueue(), context.Event()
+    errors: list[EdgesimError] = []
+    with ProcessPoolExecutor(
+        min(workers, len(directories)), mp_context=context, initializer=_start_worker, initargs=(queue, stop)
+    ) as pool:
+        futures = [pool.submit(_run_in_worker, directory) for directory in directories]
+        _watch(futures, queue, stop, notify, asked_to_stop)
+        for future in futures:
+            error = future.exception()
+            if isinstance(error, EdgesimError):
+                errors.append(error)
+            elif error is not None:
+                raise error
+    stopped = [error for error in errors if isinstance(error, Interrupted)]
+    return list(stopped or errors)
+
+
+def _watch(futures: Sequence[Future[None]], queue: Any, stop: Any, notify: Notify, asked_to_stop: Asked) -> None:
+    while not all(future.done() for future in futures):
+        if asked_to_stop():
+            stop.set()
+        while not queue.empty():
+            notify(queue.get())
+        time.sleep(_LOOK_EVERY_S / 2)
+    while not queue.empty():
+        notify(queue.get())
+
+
+def _start_worker(queue: Any, stop: Any) -> None:
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and says so through `stop`
+    torch.set_num_threads(1)
+    _worker.update(notify=queue.put, asked_to_stop=stop.is_set)
+
+
+def _run_in_worker(directory: Path) -> None:
+    if _worker["asked_to_stop"]():
+        raise Interrupted(f"{directory}: not begun")
+    run(directory, **_worker)

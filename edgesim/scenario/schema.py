@@ -1,0 +1,209 @@
+"""Scenario: what a YAML file may say, as frozen models.
+
+The texts under the fields become the reference and the JSON Schema. Quantities are floats in SI base
+units once read, and are written back with their units.
+"""
+
+from typing import Annotated, Literal, Self, TypeAlias
+
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+
+from edgesim.explain import wrong
+from edgesim.scenario.choice import Choice, folder_of
+from edgesim.scenario.fleet import Always, Availability, FleetEntry, Markov, Variation, check_shares
+from edgesim.scenario.interval import Interval
+from edgesim.scenario.registries import AlgorithmChoice, DatasetChoice, ModelChoice, PartitionChoice
+from edgesim.scenario.schedule import Buffered, Constant, Hinge, Polynomial, Schedule, Staleness, Sync
+from edgesim.scenario.section import Count, OrWord, Section
+from edgesim.units import Bytes, Joules, Seconds, Share
+
+__all__ = [
+    "Scenario",
+    "Task",
+    "Training",
+    "FleetEntry",
+    "Availability",
+    "Always",
+    "Markov",
+    "Variation",
+    "Network",
+    "Failures",
+    "Costs",
+    "Schedule",
+    "Sync",
+    "Buffered",
+    "Staleness",
+    "Constant",
+    "Polynomial",
+    "Hinge",
+    "Uniform",
+    "Choice",
+    "Evaluate",
+    "Interval",
+    "Stop",
+    "Execution",
+]
+
+
+class Task(Section):
+    """What is learned: the data, who holds which of it, and the model."""
+
+    data_dir: str | None = None
+    """folder of your data sets, relative to this file; or set the environment variable EDGESIM_DATA"""
+    dataset: DatasetChoice
+    """a name, a name with parameters, or the path of your own folder or .npz file"""
+    partition: PartitionChoice = Field(default="iid", validate_default=True)
+    """how the data is spread over the clients"""
+    clients: Count
+    """how many clients there are"""
+    test_share: Share = Field(default=0.25, gt=0, lt=1)
+    """the part of each client's data that it is tested on"""
+    model: ModelChoice
+    """a name, a name with parameters, or your own: package.module:factory or ./file.py:factory"""
+
+    @field_validator("data_dir")
+    @classmethod
+    def _folder_exists(cls, text: str | None, info: ValidationInfo) -> str | None:
+        if text is not None and not (folder_of(info) / text).is_dir():
+            raise ValueError(f"there is no folder {folder_of(info) / text}; a path counts from the scenario's folder")
+        return text
+
+
+class Training(Section):
+    """The local solver, the same on every device."""
+
+    optimizer: Literal["sgd"] = "sgd"
+    """stochastic gradient descent"""
+    lr: float = Field(gt=0)
+    """learning rate"""
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+    """0 is none; momentum starts anew in each job"""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """L2 penalty"""
+    lr_decay: float = Field(default=1.0, gt=0, le=1)
+    """factor of the learning rate at each aggregation"""
+    batch_size: Count = 10
+    """samples in a step"""
+    epochs: Count = 1
+    """passes over a client's data in a job"""
+    clip: float | None = Field(default=None, gt=0)
+    """largest norm of a gradient; larger ones are scaled down"""
+
+
+class Network(Section):
+    """How transfers share the network."""
+
+    sharing: Literal["none"] = "none"
+    """none: each transfer has its device's own link to itself"""
+
+
+class Failures(Section):
+    """What becomes of a job when its device goes off line, or has too little memory."""
+
+    transfer: Literal["abort", "resume"] = "abort"
+    """during download or upload: the job is lost, or goes on from the same byte"""
+    training: Literal["abort", "resume"] = "abort"
+    """during training: the job is lost, or goes on where it stopped"""
+    out_of_memory: Literal["fail"] = "fail"
+    """fail: a job that needs more memory than its device has is lost"""
+
+
+class Costs(Section):
+    """How costs are counted."""
+
+    sparse_speedup: Literal["realised", "ideal"] = "realised"
+    """realised: as fast as the device's sparse kernels are; ideal: only active weights cost time"""
+
+
+class Uniform(Section):
+    """Every client that is on line and idle is equally likely."""
+
+    kind: Literal["uniform"] = "uniform"
+
+
+Selector: TypeAlias = Annotated[Uniform, OrWord("uniform")]
+
+
+class Evaluate(Section):
+    """When the clients' models are tested, each on its client's own test part."""
+
+    every: Interval
+    """simulated time, or a number of aggregations"""
+    target: Share | None = Field(default=None, gt=0)
+    """accuracy for the figures "time, energy and bytes to target\""""
+
+
+class Stop(Section):
+    """When the run ends: whichever comes first; at least one is needed."""
+
+    time: Seconds | None = Field(default=None, gt=0)
+    """simulated time"""
+    updates: Count | None = None
+    """updates aggregated"""
+    aggregations: Count | None = None
+    """aggregations, that is rounds under `sync`"""
+    accuracy: Share | None = Field(default=None, gt=0)
+    """mean accuracy of the clients at an evaluation"""
+    energy: Joules | None = Field(default=None, gt=0)
+    """drawn by devices during jobs"""
+    bytes: Bytes | None = Field(default=None, gt=0)
+    """sent and received"""
+
+    @model_validator(mode="after")
+    def _ends(self) -> Self:
+        if not any(getattr(self, name) for name in type(self).model_fields):
+            raise ValueError(f"the run would never end; write at least one of {', '.join(type(self).model_fields)}")
+        return self
+
+
+class Execution(Section):
+    """How the run is carried out; it is no part of what is simulated, nor of the scenario's hash."""
+
+    backend: Literal["auto", "loop", "stacked"] = "auto"
+    """loop: one client at a time; stacked: a cohort at once; auto: whichever is faster for the model"""
+    cohort: Count = 128
+    """clients trained at once when stacked"""
+    checkpoint_every: Seconds = Field(default=60.0, gt=0)
+    """real time between checkpoints"""
+
+
+class Scenario(Section):
+    """One run: what is learned, on which devices, by which algorithm, until when."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=80)
+    """lower-case letters, digits, - and _; the results lie in a folder of this name"""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    """everything random follows from it"""
+    task: Task
+    """what is learned"""
+    training: Training
+    """how a client trains"""
+    fleet: Annotated[tuple[FleetEntry, ...], AfterValidator(check_shares)]
+    """the devices, as parts of the whole, at least one"""
+    network: Network = Network()
+    """how transfers share the network"""
+    failures: Failures = Failures()
+    """what becomes of interrupted jobs"""
+    costs: Costs = Costs()
+    """how costs are counted"""
+    schedule: Schedule
+    """when jobs are dispatched and updates aggregated"""
+    selector: Selector = Uniform()
+    """which clients get a job"""
+    algorithm: AlgorithmChoice
+    """a name, a name with hyper-parameters, or your own: package.module:Class or ./file.py:Class"""
+    evaluate: Evaluate
+    """when the models are tested"""
+    stop: Stop
+    """when the run ends"""
+    execution: Execution = Execution()
+    """how, not what: excluded from the hash"""
+
+    @field_validator("schedule")
+    @classmethod
+    def _enough_clients(cls, schedule: Schedule, info: ValidationInfo) -> Schedule:
+        key, wanted = schedule.busiest
+        task = info.data.get("task")
+        if task is not None and wanted > task.clients:
+            raise wrong(f"{wanted} of {task.clients} clients; write at most {task.clients}, or more task.clients", key)
+        return schedule

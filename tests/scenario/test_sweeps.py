@@ -1,0 +1,146 @@
+"""Sweeps: the cross product of the axes, each combination under a name that says what sets it apart."""
+
+from pathlib import Path
+
+import pytest
+
+from edgesim.errors import ScenarioError
+from edgesim.scenario.labels import LONGEST, join
+from edgesim.scenario.loading import Plan, load
+
+BASE = """\
+name: small
+task: {dataset: digits, clients: 20, model: mlp}
+training: {lr: 0.05}
+fleet: [{device: raspberry-pi-4, share: 1, link: wifi-home}]
+schedule: {kind: sync, cohort: 10}
+algorithm: fedavg
+evaluate: {every: 5 min}
+stop: {time: 6 h}
+"""
+
+
+def _load(folder: Path, sweep: str, *overrides: str) -> Plan:
+    (folder / "s.yaml").write_text(BASE + sweep)
+    return load(folder / "s.yaml", overrides)
+
+
+def _refusal(folder: Path, sweep: str, *overrides: str) -> str:
+    with pytest.raises(ScenarioError, match=r".") as refusal:
+        _load(folder, sweep, *overrides)
+    return str(refusal.value).replace(f"{folder}/", "")
+
+
+FULL = """\
+sweep:
+  algorithm: [fedavg, {name: fedspa, density: 0.5}, {name: fedspa, density: 0.2}]
+  schedule: [{kind: sync, cohort: 10}, {kind: buffered, concurrency: 10, buffer: 5}]
+  training.lr: [0.1]
+  seed: [0, 1]
+"""
+
+
+def test_every_combination_is_a_run_under_its_own_name(tmp_path: Path) -> None:
+    planned = _load(tmp_path, FULL).scenarios
+    assert [one.label for one in planned[:5]] == [
+        "fedavg_sync_lr=0.1_seed=0",
+        "fedavg_sync_lr=0.1_seed=1",
+        "fedavg_buffered_lr=0.1_seed=0",
+        "fedavg_buffered_lr=0.1_seed=1",
+        "fedspa-density=0.5_sync_lr=0.1_seed=0",
+    ]
+    assert len({one.label for one in planned}) == len(planned) == 3 * 2 * 1 * 2
+    assert {one.variant for one in planned[:2]} == {"fedavg_sync_lr=0.1"}
+    last = planned[-1].scenario
+    assert (last.algorithm.parameters["density"], last.schedule.kind, last.training.lr, last.seed) == (
+        0.2, "buffered", 0.1, 1,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sweep", "labels"),
+    [
+        ("", ["fedavg"]),
+        ("sweep: {seed: [3, 4]}", ["fedavg_seed=3", "fedavg_seed=4"]),
+        ("sweep: {seed: [0], algorithm: [fedavg, fedspa]}", ["fedavg_seed=0", "fedspa_seed=0"]),
+        ("sweep: {stop.time: [1 h, 90 min]}", ["time=1-h", "time=90-min"]),
+        ("sweep: {training: [{lr: 0.1}, {lr: 0.2}]}", ["lr=0.1", "lr=0.2"]),
+        ("sweep: {algorithm: [{name: fedspa, density: [1, 0.5]}, fedspa]}", ["fedspa-density=1,0.5", "fedspa"]),
+        ("sweep: {costs.sparse_speedup: [ideal, realised]}", ["sparse_speedup=ideal", "sparse_speedup=realised"]),
+    ],
+)  # fmt: skip
+def test_names_say_what_varies(tmp_path: Path, sweep: str, labels: list[str]) -> None:
+    assert [one.label for one in _load(tmp_path, sweep).scenarios] == labels
+
+
+def test_names_are_safe_and_distinct(tmp_path: Path) -> None:
+    """What a directory name cannot hold is replaced; what some file systems take for the same is numbered."""
+    algorithm = (
+        "from dataclasses import dataclass\nfrom edgesim.algorithms.contract import Algorithm\n"
+        "@dataclass(frozen=True, kw_only=True)\nclass Mean(Algorithm):\n    a: int = 0\n"
+    )
+    for name in ("my.py", "MY.py"):
+        (tmp_path / name).write_text(algorithm)
+    plan = _load(tmp_path, "sweep: {algorithm: ['./my.py:Mean', './MY.py:Mean']}")
+    assert [one.label for one in plan.scenarios] == ["my.py-Mean", "MY.py-Mean+2"]
+
+
+def test_a_long_name_is_cut_and_stays_distinct() -> None:
+    one, two = (join(["x" * 150, f"seed={seed}"]) for seed in (0, 1))
+    assert len(one) == len(two) == LONGEST
+    assert one != two
+
+
+def test_mistakes_are_told_once_and_where_they_stand(tmp_path: Path) -> None:
+    sweep = (
+        "sweep:\n"
+        "  algorithm: [fedavgg, {name: fedspa, densty: 1}]\n"
+        "  schedule: [{kind: sync, cohort: 50}, {kind: sync, cohort: 10}]\n"
+        "  trainin.lr: [0.1]\n"
+        "  seed: [0, -1]\n"
+    )
+    assert _refusal(tmp_path, sweep).split("\n") == [
+        "s.yaml:10:15: algorithm: unknown algorithm 'fedavgg'; did you mean fedavg? (fedavg, fedspa)",
+        "s.yaml:11:35: schedule.cohort: 50 of 20 clients; write at most 20, or more task.clients",
+        "s.yaml:12:16: trainin: unknown key; did you mean training? (algorithm, costs, evaluate, execution, failures, "
+        "fleet, name, network, schedule, seed, selector, stop, task, training)",
+        "s.yaml:13:13: seed: got -1; should be greater than or equal to 0",
+        "s.yaml:10:39: algorithm.densty: unknown key; did you mean density? (density, divisor, initial_masks, layers, "
+        "masking, prune_rate, rounds)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sweep", "message"),
+    [
+        ("sweep: [1]", "s.yaml:9:8: sweep: got a list; write {key: [values]}"),
+        ("sweep: {seed: 3}", "s.yaml:9:15: sweep.seed: got 3; write a list of values, e.g. [0, 1]"),
+        ("sweep: {seed: []}", "s.yaml:9:15: sweep.seed: got an empty list; write a list of values, e.g. [0, 1]"),
+        ("sweep: {seed: [1, 1]}", "s.yaml:9:19: sweep.seed: entry 1 repeats an earlier one; remove it"),
+        ("sweep: {name: [a, b]}", "s.yaml:9:9: sweep.name: cannot be swept; write name outside the sweep"),
+        ("sweep: {training.lr: [1], training: [{lr: 1}]}",
+         "s.yaml:9:27: sweep: training.lr and training vary the same part; keep one of them"),
+        (f"sweep: {{seed: {list(range(101))}, task.clients: {list(range(10, 110))}}}",
+         "s.yaml:9:8: sweep: 10,100 combinations; at most 10,000 are run"),
+        ("sweep: {algorithm.density: [0.5]}",
+         "s.yaml:9:29: algorithm is 'fedavg' and has no parts; set algorithm as a whole"),
+    ],
+)  # fmt: skip
+def test_sweeps_that_cannot_be(tmp_path: Path, sweep: str, message: str) -> None:
+    assert _refusal(tmp_path, sweep) == message
+
+
+def test_what_is_swept_may_be_missing_outside(tmp_path: Path) -> None:
+    (tmp_path / "t.yaml").write_text(BASE.replace("algorithm: fedavg\n", "") + "sweep: {algorithm: [fedspa]}\n")
+    assert load(tmp_path / "t.yaml").scenarios[0].scenario.algorithm.name == "fedspa"
+
+
+def test_a_sweep_can_be_overridden_but_not_overlooked(tmp_path: Path) -> None:
+    assert [one.label for one in _load(tmp_path, FULL, "sweep=null").scenarios] == ["fedavg"]
+    schedule = "sweep.schedule=[{kind: sync, cohort: 3}]"
+    plan = _load(tmp_path, FULL, "sweep.algorithm=[fedavg]", schedule, "sweep.seed=[7]", "sweep.training.lr=[1, 2]")
+    assert [one.label for one in plan.scenarios] == ["fedavg_sync_lr=1_seed=7", "fedavg_sync_lr=2_seed=7"]
+    assert _refusal(tmp_path, FULL, "algorithm.density=0.3") == (
+        "--set algorithm.density=0.3: algorithm is swept (s.yaml:10:3); "
+        "write --set sweep.algorithm=[…], or --set sweep=null for no sweep"
+    )
