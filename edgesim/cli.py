@@ -65,7 +65,9 @@ def validate(scenario: ScenarioFile, overrides: Overrides = []) -> None:  # noqa
 def plot(
     figure: Annotated[str, typer.Argument(help="frontier, curves, timeline, staleness or participation.")],
     results: ResultsFolder,
-    cost: Annotated[str, typer.Option(help="time, energy, bytes or flops (frontier and curves).")] = "time",
+    cost: Annotated[
+        str | None, typer.Option(help="time, energy, bytes or flops (frontier and curves); by default time.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The picture; by default <results>/<figure>-….png.")] = None,
 ) -> None:
     """Draw a figure from results on disk."""
@@ -99,11 +101,13 @@ def scenarios() -> None:
 
 
 @app.command()
-def schema() -> None:
+def schema(
+    markdown: Annotated[bool, typer.Option("--markdown", help="A page for people instead: docs/scenario.md.")] = False,
+) -> None:
     """Print the JSON Schema of scenario files, for editors."""
     from edgesim import listings
 
-    listings.schema()
+    listings.schema(markdown=markdown)
 
 
 def main() -> NoReturn:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -23,7 +24,8 @@ from edgesim.scenario import running
 from edgesim.scenario.loading import load
 from edgesim.scenario.running import Asked, Interrupted, Notify
 
-_out, _err = Console(), Console(stderr=True)
+# A pipe has no width of its own: there, tables are as wide as they need.
+_out, _err = Console(width=None if sys.stdout.isatty() else 160), Console(stderr=True)
 
 
 def run(scenario: Path, overrides: Sequence[str], out: Path | None, workers: int | None, *, replace: bool) -> None:
@@ -64,14 +66,10 @@ def _work(directories: Sequence[Path], folder: Path, workers: int | None) -> Non
 def print_summary(results: Results) -> None:
     """One line a variant, over its seeds."""
     found = summary_table(results)
-    table = Table(
-        title=escape(str(results.path)),
-        caption=escape(found.note),
-        title_justify="left",
-        caption_justify="left",
-    )
+    table = Table(title=escape(str(results.path)), caption=escape(found.note), box=box.SIMPLE_HEAD, pad_edge=False)
+    table.title_justify = table.caption_justify = "left"
     for i, name in enumerate(found.header):
-        table.add_column(escape(name), justify="right" if i else "left")
+        table.add_column(escape(name), justify="right" if i else "left", no_wrap=i == 0)
     for row in found.rows:
         table.add_row(*map(escape, row))
     _out.print(table)

@@ -234,7 +234,7 @@ class Simulation:
         if self.fruitless >= endless and self.stop.time_ns is None:
             raise RunError(
                 f"at {self.now_ns / 1e9:g} s: the last {endless} jobs were all lost (the last one: {outcome}), and no "
-                "stop.time ends this run; set stop.time, another fleet, or failures: {transfer: resume, training: resume}"
+                "stop.time ends this run; set stop.time, another fleet, or let jobs resume (failures)"
             )
 
     # ── within ──────────────────────────────────────────────────────────────────────────────────────

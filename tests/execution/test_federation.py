@@ -1,0 +1,124 @@
+"""Lazy training: exact, together, and never for jobs that nobody waits for."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from edgesim.algorithms.contract import Algorithm, Context
+from edgesim.algorithms.fedavg import FedAvg
+from edgesim.algorithms.fedspa import FedSpa
+from edgesim.devices.workload import Workload
+from edgesim.engine.learning import Received
+from edgesim.execution.backend import InProcess, choose, in_process
+from edgesim.execution.federation import Federation
+from edgesim.learning.local import Order, Trained
+from edgesim.learning.models import make_model
+from edgesim.learning.profile import profile_model
+from edgesim.learning.task import make_task
+from edgesim.learning.training import Training
+
+
+class Noting:
+    """A backend that notes which jobs were trained together."""
+
+    def __init__(self, inner: InProcess) -> None:
+        self._inner, self.cohorts = inner, list[list[int]]()
+        self.name, self.kernel = inner.name, inner.kernel
+
+    def train(self, orders: Sequence[Order]) -> list[Trained]:
+        self.cohorts.append([order.job for order in orders])
+        return self._inner.train(orders)
+
+
+def federation(algorithm: Algorithm) -> tuple[Federation, Noting]:
+    task = make_task(dataset="digits", clients=6, model="mlp", model_params={"hidden": [8]}, seed=0)
+    training = Training(lr=0.1, batch_size=20)
+    where = Context(task=task, profile=profile_model(task.model), training=training, seed=0, horizon=5)
+    backend = Noting(in_process("stacked", algorithm, task, training, seed=0, cohort=128))
+    return Federation(algorithm, where, backend), backend
+
+
+def test_orders_wait_and_are_trained_together_when_one_is_needed() -> None:
+    world, backend = federation(FedAvg())
+    for job in range(4):
+        world.dispatch(job, job, 0)
+    world.drop(2)  # lost before anyone needed it
+    assert backend.cohorts == []
+    world.aggregate([Received(1, 1, 0, 1.0)])
+    assert backend.cohorts == [[0, 1, 3]]
+    world.aggregate([Received(0, 0, 1, 1.0), Received(3, 3, 1, 1.0)])
+    assert backend.cohorts == [[0, 1, 3]]
+
+
+def test_an_update_never_sees_a_model_other_than_the_one_it_was_dispatched_with() -> None:
+    """Client 1, dispatched before an aggregation, trained after it: as if it had been trained at dispatch."""
+    lazy, _ = federation(FedAvg())
+    lazy.dispatch(0, 0, 0)
+    lazy.dispatch(1, 1, 0)
+    lazy.aggregate([Received(0, 0, 0, 1.0)])
+    lazy.dispatch(2, 2, 1)
+    late = lazy._training.result(1)[1].update["params"]
+
+    eager, _ = federation(FedAvg())
+    eager.dispatch(1, 1, 0)
+    early = eager._training.result(1)[1].update["params"]
+    for name, tensor in early.items():
+        torch.testing.assert_close(late[name], tensor, rtol=1e-5, atol=1e-7)
+
+
+def test_a_lost_job_leaves_the_clients_state_as_it_was() -> None:
+    """FedSpa's new mask counts once the update has arrived, not before, and never if it is lost."""
+    world, _ = federation(FedSpa(density=0.5))
+    world.dispatch(0, 0, 0)
+    before = world._state(0)["mask"]["fc1.weight"]
+    world.upload_bytes(0)  # trained: the mask has moved on the device
+    assert world._state(0)["mask"]["fc1.weight"] is before
+    world.drop(0)
+    assert world._state(0)["mask"]["fc1.weight"] is before
+    world.dispatch(1, 0, 0)
+    world.arrive(1, 0)
+    assert not torch.equal(world._state(0)["mask"]["fc1.weight"], before)
+
+
+def test_sizes_that_do_not_depend_on_values_ask_for_no_training() -> None:
+    world, backend = federation(FedSpa(density=0.5, masking="rsm"))
+    assert world.dispatch(0, 0, 0).upload_bytes is not None
+    assert backend.cohorts == []
+
+
+def test_a_restored_federation_goes_on_as_the_old_one() -> None:
+    def play(world: Federation, jobs: range) -> dict[str, float]:
+        for job in jobs:
+            world.dispatch(job, job % 6, 1)
+        world.aggregate([Received(job, job % 6, 0, 1.0) for job in jobs])
+        return world.evaluate()
+
+    old, _ = federation(FedSpa(density=0.5))
+    play(old, range(6))
+    old.dispatch(6, 0, 1)  # waits untrained in the state
+    state: dict[str, Any] = old.state()
+    new, backend = federation(FedSpa(density=0.5))
+    new.restore(state)
+    assert backend.cohorts == []
+    new.arrive(6, 0)
+    old.arrive(6, 0)
+    assert play(new, range(7, 12)) == play(old, range(7, 12))
+
+
+@pytest.mark.parametrize(("model", "backend"), [("mlp", "stacked"), ("cnn", "loop")])
+def test_the_rule_for_the_backend(model: str, backend: str) -> None:
+    network = make_model(model, {}, input_shape=(1, 8, 8), classes=10, folder=Path())
+    assert choose(network.module, "auto") == backend
+    assert choose(network.module, "loop") == "loop"
+
+
+def test_workloads_are_what_the_algorithm_says() -> None:
+    world, _ = federation(FedAvg())
+    work = world.dispatch(0, 0, 0).workload
+    assert isinstance(work, Workload)
+    samples = int(world.samples[0])
+    # 64-8-10: two passes over the first layer (no input gradient), three over the second; 2 FLOPs a product
+    assert work.flops == 2 * samples * (2 * 64 * 8 + 3 * 8 * 10)
