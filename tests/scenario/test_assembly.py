@@ -1,0 +1,144 @@
+"""Whole runs from scenario files, in this process: laws that tie schedules, costs and the user's own code together."""
+
+from pathlib import Path
+from textwrap import dedent
+
+import numpy as np
+import pytest
+
+from edgesim.errors import ScenarioError
+from edgesim.results.store import Results, Run
+from edgesim.scenario import running
+from edgesim.scenario.loading import load
+
+BASE = """
+name: small
+task: {dataset: digits, clients: 12, model: {name: mlp, hidden: [16]}, partition: {kind: dirichlet, alpha: 0.5}}
+training: {lr: 0.1, batch_size: 10}
+fleet: [{device: raspberry-pi-4, share: 1, link: wifi-home}]
+schedule: {kind: sync, cohort: 12}
+algorithm: fedavg
+evaluate: {every: 1 aggregation}
+stop: {aggregations: 4}
+"""
+
+
+def runs(folder: Path, overrides: list[str], text: str = BASE, name: str = "out") -> dict[str, Run]:
+    path = folder / "scenario.yaml"
+    path.write_text(dedent(text))
+    plan = load(path, overrides)
+    out = folder / name
+    directories = running.prepare(plan, out, replace=False)
+    running.run_all(directories, workers=1, notify=lambda _: None, asked_to_stop=lambda: False)
+    return {run.label: run for run in Results.read(out).runs}
+
+
+def one(folder: Path, *overrides: str, name: str = "out") -> Run:
+    (run,) = runs(folder, list(overrides), name=name).values()
+    assert run.finished
+    return run
+
+
+def test_a_full_buffer_of_equal_clients_learns_what_synchronous_fedavg_learns(tmp_path: Path) -> None:
+    """buffer = concurrency = all, equal speeds, no staleness weight: the same rounds, times and accuracies.
+    Equal speeds need equal shares of data: iid over 12 clients leaves 112 or 113 training samples each, so take
+    a size that divides."""
+    even = ["task.partition=iid", "task.dataset={name: synthetic, samples: 480, features: 20, classes: 4}"]
+    sync = one(tmp_path, *even, name="sync")
+    buffered = one(tmp_path, *even, "schedule={kind: buffered, concurrency: 12, buffer: 12}", name="buffered")
+    a, b = sync.metrics(), buffered.metrics()
+    assert len(a["time_s"]) == 5
+    for column in ("time_s", "version", "updates", "bytes_up", "jobs_aggregated"):
+        assert a[column].tolist() == b[column].tolist()
+    np.testing.assert_allclose(a["accuracy"], b["accuracy"], atol=1e-6)
+    np.testing.assert_allclose(a["loss"], b["loss"], rtol=1e-5)
+
+
+def test_halving_the_density_lowers_transfer_time_energy_work_and_memory(tmp_path: Path) -> None:
+    fedspa = "algorithm={{name: fedspa, masking: rsm, density: {}}}"
+    dense, sparse = (
+        one(tmp_path, fedspa.format(density), "costs.sparse_speedup=ideal", name=str(density)) for density in (0.8, 0.4)
+    )
+
+    def per_job(run: Run, column: str) -> float:
+        clients = run.clients()
+        return float(clients[column].sum() / clients["jobs_dispatched"].sum())
+
+    for column in ("bytes_up", "bytes_down", "upload_s", "download_s", "flops", "energy_j"):
+        assert per_job(sparse, column) < per_job(dense, column), column
+
+
+def test_every_client_second_and_joule_is_accounted_for(tmp_path: Path) -> None:
+    run = one(
+        tmp_path, "fleet=[{device: phone-low, share: 1, link: lte, availability: {kind: markov, on: 3 s, off: 2 s}}]",
+        "stop={time: 20 s}", "evaluate.every=4 s",
+    )  # fmt: skip
+    clients, metrics = run.clients(), run.metrics()
+    parts = sum(clients[f"{part}_s"] for part in ("download", "train", "upload", "idle", "off"))
+    np.testing.assert_allclose(parts, 20.0, rtol=1e-12)
+    assert clients["energy_j"].sum() == pytest.approx(metrics["energy_j"][-1])
+    assert clients["off_s"].min() > 0
+    assert metrics["jobs_lost"][-1] > 0
+    events = run.events()
+    assert events["energy_j"].sum() == pytest.approx(metrics["energy_j"][-1])
+    assert events["bytes"].sum() == metrics["bytes_down"][-1] + metrics["bytes_up"][-1]
+    lost = np.isin(events["job"], events["job"][events["outcome"] == "lost"])
+    assert events["energy_j"][lost].sum() == pytest.approx(metrics["wasted_j"][-1])
+
+
+def test_one_file_adds_an_algorithm_and_a_model(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        dedent(
+            '''
+            from dataclasses import dataclass
+            from typing import Annotated
+
+            from annotated_types import Gt
+            from torch import nn
+
+            from edgesim.algorithms.contract import Algorithm
+            from edgesim.learning import tree
+
+
+            @dataclass(frozen=True, kw_only=True)
+            class Half(Algorithm):
+                """Takes a share of the mean update."""
+
+                step: Annotated[float, Gt(0)] = 0.5
+
+                def aggregate(self, context, server, arrivals):
+                    updates = [arrival.update["params"] for arrival in arrivals]
+                    mean = {name: sum(u[name] for u in updates) / len(updates) for name in updates[0]}
+                    return {"params": tree.add(server["params"], tree.scale(self.step, mean))}
+
+
+            def net(input_shape, classes, width=8):
+                return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.Tanh(), nn.Linear(width, classes))
+            '''
+        )
+    )
+    run = one(tmp_path, "algorithm={name: ./mine.py:Half, step: 0.9}", "task.model={name: ./mine.py:net, width: 12}")
+    assert run.metrics()["accuracy"][-1] > run.metrics()["accuracy"][0] + 0.2
+    assert run.summary is not None
+    assert run.summary["backend"] == "stacked"
+
+
+def test_a_mistake_that_only_the_data_shows_stops_before_anything_runs(tmp_path: Path) -> None:
+    """digits has ten classes; eleven for a client cannot be."""
+    with pytest.raises(ScenarioError, match=r"task\.partition .*11"):
+        one(tmp_path, "task.partition={kind: classes, per_client: 11}")
+    assert not (tmp_path / "out").exists()
+
+
+def test_stops_come_whichever_is_first(tmp_path: Path) -> None:
+    for stop, why in (
+        ("{updates: 20, aggregations: 100}", "updates"),
+        ("{energy: 5 J, aggregations: 100}", "energy"),
+        ("{bytes: 200 kB, aggregations: 100}", "bytes"),
+        ("{accuracy: 0.6, aggregations: 100}", "accuracy"),
+        ("{time: 1 s, aggregations: 1000}", "time"),
+    ):
+        run = one(tmp_path, f"stop={stop}", name=why)
+        assert run.summary is not None
+        assert run.summary["stopped_by"] == why
+    assert run.metrics()["time_s"][-1] == 1.0
