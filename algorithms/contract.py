@@ -26,6 +26,7 @@ The base class `Algorithm` is that algorithm's other ten hooks: dense model down
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import ClassVar
 
 import torch
@@ -50,13 +51,18 @@ class Context:
     seed: int
     horizon: int | None = None
 
+    @cached_property
+    def dense_bytes(self) -> int:
+        """Length on the wire of a message with every value of every parameter."""
+        return codecs.size(dense({name: torch.empty(shape) for name, shape in self.task.model.shapes.items()}))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Payload:
-    """What goes down: the state that the device starts from, and its parts as they travel."""
+    """What goes down: the state that the device starts from, and its length on the wire."""
 
     state: State
-    parts: Sequence[Part]
+    size_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +101,7 @@ class Algorithm:
 
     def download(self, context: Context, server: State, client: State) -> Payload:
         """What this client is sent; the client's state is what server and device both know of it."""
-        return Payload(state={"params": server["params"]}, parts=dense(server["params"]))
+        return Payload(state={"params": server["params"]}, size_bytes=context.dense_bytes)
 
     def workload(self, context: Context, client: State, samples: int) -> Workload:
         """What the local training costs a client of so many training samples."""
@@ -103,7 +109,7 @@ class Algorithm:
 
     def upload_bytes(self, context: Context, payload: Payload, client: State) -> int | None:
         """Bytes of the upload, where they do not depend on trained values; else None."""
-        return codecs.size(dense(payload.state["params"]))
+        return context.dense_bytes
 
     def upload(self, update: State, before: State, after: State) -> Sequence[Part]:
         """The update as it travels, given the client's state before and after training."""
@@ -141,15 +147,22 @@ def local_work(
     context: Context, samples: int, density: dict[str, float] | None = None, dense_gradients: int = 0
 ) -> Workload:
     """The cost of the context's local training, masked to `density` where given."""
-    training = context.training
+    shares = None if density is None else tuple(density.items())
+    return _work(context.profile, context.training, samples, shares, dense_gradients)
+
+
+@lru_cache(maxsize=4096)  # clients of like size and density cost alike: most jobs find their workload made
+def _work(
+    costs: ModelProfile, training: Training, samples: int, shares: tuple[tuple[str, float], ...] | None, dense: int
+) -> Workload:
     return profile.training_workload(
-        context.profile,
+        costs,
         samples=samples,
         batch_size=training.batch_size,
         epochs=training.epochs,
-        density=density,
+        density=None if shares is None else dict(shares),
         optimizer_words=1 if training.momentum else 0,
-        dense_gradient_batches=dense_gradients,
+        dense_gradient_batches=dense,
     )
 
 

@@ -85,10 +85,11 @@ class FedSpa(Algorithm):
         return {"mask": masks.random_mask(shapes, spread(shapes, share), rng), "rounds": {"T": horizon}}
 
     def download(self, context: Context, server: State, client: State) -> Payload:
-        return Payload(state={"params": server["params"]}, parts=_active(server["params"], client["mask"]))
+        parts = _active(server["params"], client["mask"])
+        return Payload(state={"params": server["params"]}, size_bytes=codecs.size(parts))
 
     def workload(self, context: Context, client: State, samples: int) -> Workload:
-        density = {name: float(mask.float().mean()) for name, mask in client["mask"].items()}
+        density = {name: int(torch.count_nonzero(mask)) / mask.numel() for name, mask in client["mask"].items()}
         return local_work(context, samples, density, dense_gradients=int(self.masking == "dst"))
 
     def upload_bytes(self, context: Context, payload: Payload, client: State) -> int | None:

@@ -1,6 +1,7 @@
 """What a job costs on a device: pure functions of numbers. Each duration is rounded once, to whole ns."""
 
 import math
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -25,6 +26,7 @@ def transfer_ns(size_bytes: int, rate_bps: float, latency_s: float) -> int:
     return round(1e9 * latency_s + 8e9 * size_bytes / rate_bps)
 
 
+@lru_cache(maxsize=4096)  # workloads are shared by clients of like size, and devices of a class share eta
 def effective_flops(workload: Workload, *, sparse_efficiency: float, sparse_speedup: SparseSpeedup) -> float:
     """Dense FLOPs that would take the device as long as this workload's sparse ones do.
 

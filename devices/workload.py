@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -47,7 +48,7 @@ class Workload:
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"{name} {value!r}: must be finite and not negative")
 
-    @property
+    @cached_property
     def flops(self) -> float:
         """FLOPs of the active weights only, which is what the ledger counts; at most `dense_flops`.
 

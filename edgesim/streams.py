@@ -1,11 +1,13 @@
 """Random streams, each derived from (seed, purpose, ids): adding a consumer never shifts another (P4)."""
 
 import hashlib
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MASK = 2**64 - 1
 
 
 def key(seed: int, purpose: str, *ids: int) -> int:
@@ -40,3 +42,13 @@ def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))
+
+
+def sequence(start: int) -> Iterator[float]:
+    """Numbers in [0, 1) from a key, one at a time: those of `uniforms`, for who needs only a few."""
+    state = start
+    while True:
+        state = (state + 0x9E3779B97F4A7C15) & _MASK
+        z = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+        yield ((z ^ (z >> 31)) >> 11) * 2.0**-53

@@ -1,12 +1,12 @@
 """Job: one dispatch, download → train → upload on one client. All it must remember is in here."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 
 class Phase(IntEnum):
-    """The phases of a job, in their order; each has a column in the ledger."""
+    """The phases of a job, in their order; each has a row in the ledger."""
 
     DOWNLOAD = 0
     TRAIN = 1
@@ -16,8 +16,9 @@ class Phase(IntEnum):
 PHASE_NAMES = ("download", "train", "upload")
 
 
-class Spent(NamedTuple):
-    """What a piece of work took: time, bytes down and up, FLOPs, energy (radio tail included)."""
+@dataclass(slots=True)
+class Spent:
+    """An account of work: time, bytes down and up, FLOPs, energy (radio tail included)."""
 
     ns: int = 0
     bytes_down: int = 0
@@ -25,14 +26,17 @@ class Spent(NamedTuple):
     flops: float = 0.0
     energy_j: float = 0.0
 
-    def plus(self, other: "Spent") -> "Spent":
-        return Spent(
-            self.ns + other.ns,
-            self.bytes_down + other.bytes_down,
-            self.bytes_up + other.bytes_up,
-            self.flops + other.flops,
-            self.energy_j + other.energy_j,
-        )
+    def add(self, other: "Spent") -> None:
+        """Enter `other` into this account."""
+        self.ns += other.ns
+        self.bytes_down += other.bytes_down
+        self.bytes_up += other.bytes_up
+        self.flops += other.flops
+        self.energy_j += other.energy_j
+
+    def state(self) -> tuple[int, int, int, float, float]:
+        """The account as plain data."""
+        return self.ns, self.bytes_down, self.bytes_up, self.flops, self.energy_j
 
 
 @dataclass(slots=True)
@@ -69,7 +73,7 @@ class Job:
     wake_ns: int = -1
     away: bool = False
     order: int = 0
-    spent: Spent = Spent()
+    spent: Spent = field(default_factory=Spent)
 
     @property
     def begun(self) -> bool:
@@ -87,12 +91,11 @@ class Job:
 
     def state(self) -> tuple[Any, ...]:
         """The job as plain data."""
-        return (*(getattr(self, field.name) for field in fields(self)[:-1]), tuple(self.spent))
+        return (*(getattr(self, entry.name) for entry in fields(self)[:-1]), self.spent.state())
 
     @classmethod
     def restored(cls, state: tuple[Any, ...]) -> "Job":
         """The job that `state` was taken of."""
-        *values, spent = state
-        job = cls(*values)
-        job.spent = Spent(*spent)
+        job = cls(*state[:-1])
+        job.spent = Spent(*state[-1])
         return job

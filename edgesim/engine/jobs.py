@@ -16,6 +16,7 @@ from edgesim.devices.cost import SparseSpeedup
 from edgesim.devices.fleet import Fleet
 from edgesim.engine.job import Job, Phase, Spent
 from edgesim.engine.ledger import Ledger
+from edgesim.engine.scalars import scalars
 
 Interruption = Literal["abort", "resume"]
 RecordStretch = Callable[[Job, int, Spent, str, int | None], None]
@@ -55,130 +56,127 @@ class Home(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
 class Jobs:
     """The life of jobs on a fleet."""
 
-    env: simpy.Environment
-    fleet: Fleet
-    rules: Rules
-    ledger: Ledger
-    record: RecordStretch
-    home: Home
+    def __init__(
+        self,
+        *,
+        env: simpy.Environment,
+        fleet: Fleet,
+        rules: Rules,
+        ledger: Ledger,
+        record: RecordStretch,
+        home: Home,
+    ) -> None:
+        self._env, self._rules, self._ledger, self._record, self._home = env, rules, ledger, record, home
+        self._is_on, self._next_change_ns = fleet.availability.is_on, fleet.availability.next_change_ns
+        self._down_bps, self._up_bps = scalars(fleet.down_bps), scalars(fleet.up_bps)
+        self._latency_s, self._tail_j = scalars(fleet.latency_s), scalars(fleet.tail_j)
+        self._memory_bytes = scalars(fleet.memory_bytes)
+        powers_w = (fleet.idle_w + fleet.receive_w, fleet.training_w, fleet.idle_w + fleet.send_w)
+        self._power_w = tuple(scalars(power_w) for power_w in powers_w)  # [phase][device]
 
     def run(self, job: Job) -> Generator[simpy.Event, None, None]:
         """Download, train, upload. Everything that must be remembered is in `job`."""
+        env, next_order = self._env, self._home.wait_order
         if not job.begun:
-            self._begin(job, Phase.DOWNLOAD)
+            self._begin(job, Phase.DOWNLOAD, int(env.now))
         alive = True
         while alive:
-            job.order = self.home.wait_order()
-            yield self.env.timeout(job.wake_ns - self._now)
-            alive = self._wake(job)
+            job.order = next_order()
+            yield env.timeout(job.wake_ns - env.now)
+            alive = self._wake(job, int(env.now))
 
     def spent_since(self, job: Job, now_ns: int) -> Spent:
         """What the current stretch has taken up to now; nothing while the device is away."""
-        if job.away or now_ns == job.since_ns:
+        ns, device, phase = now_ns - job.since_ns, job.client, job.phase
+        if job.away or not ns:
             return Spent()
-        ns, device = now_ns - job.since_ns, job.client
-        if job.phase == Phase.TRAIN:
-            flops = job.flops * (ns / job.phase_ns)  # a whole phase gives exactly job.flops
-            return Spent(ns, 0, 0, flops, cost.energy_j(float(self.fleet.training_w[device]), ns))
+        energy_j = cost.energy_j(self._power_w[phase][device], ns)
+        if phase == Phase.TRAIN:
+            # a whole phase gives exactly job.flops
+            return Spent(ns, 0, 0, job.flops * (ns / job.phase_ns), energy_j)
         moved = job.moved(job.done_ns + ns) - job.moved(job.done_ns)
-        radio = self.fleet.receive_w if job.phase == Phase.DOWNLOAD else self.fleet.send_w
-        power_w = float(self.fleet.idle_w[device] + radio[device])
-        energy_j = cost.energy_j(power_w, ns) + float(self.fleet.tail_j[device])
-        down, up = (moved, 0) if job.phase == Phase.DOWNLOAD else (0, moved)
-        return Spent(ns, down, up, 0.0, energy_j)
+        energy_j += self._tail_j[device]
+        return Spent(ns, moved, 0, 0.0, energy_j) if phase == Phase.DOWNLOAD else Spent(ns, 0, moved, 0.0, energy_j)
 
-    @property
-    def _now(self) -> int:
-        return int(self.env.now)
+    def enter(self, job: Job, spent: Spent) -> None:
+        """Into the ledger, and onto the job's own account."""
+        self._ledger.book(job.client, job.phase, spent)
+        job.spent.add(spent)
 
-    def _begin(self, job: Job, phase: Phase) -> None:
-        job.phase, job.done_ns, job.latency_ns = int(phase), 0, 0
+    def _begin(self, job: Job, phase: Phase, now_ns: int) -> None:
+        job.phase, job.done_ns, job.latency_ns = phase.value, 0, 0
         if phase == Phase.TRAIN:
             job.phase_ns = job.train_ns
+        elif phase == Phase.DOWNLOAD:
+            self._size_transfer(job, job.download_bytes, self._down_bps[job.client])
         else:
-            self._size_transfer(job, phase)
-        self._go_on(job)
+            if job.upload_bytes < 0:
+                job.upload_bytes = self._home.size_upload(job)
+            self._size_transfer(job, job.upload_bytes, self._up_bps[job.client])
+        self._go_on(job, now_ns)
 
-    def _size_transfer(self, job: Job, phase: Phase) -> None:
-        if phase == Phase.UPLOAD and job.upload_bytes < 0:
-            job.upload_bytes = self.home.size_upload(job)
-        size, rates = (
-            (job.download_bytes, self.fleet.down_bps)
-            if phase == Phase.DOWNLOAD
-            else (job.upload_bytes, self.fleet.up_bps)
-        )
-        latency_s = float(self.fleet.latency_s[job.client])
-        job.phase_ns = cost.transfer_ns(size, float(rates[job.client]), latency_s)
+    def _size_transfer(self, job: Job, size_bytes: int, rate_bps: float) -> None:
+        latency_s = self._latency_s[job.client]
+        job.phase_ns = cost.transfer_ns(size_bytes, rate_bps, latency_s)
         job.latency_ns = min(round(1e9 * latency_s), job.phase_ns)
 
-    def _go_on(self, job: Job) -> None:
+    def _go_on(self, job: Job, now_ns: int) -> None:
         """Plan the stretch that begins now: to the end of the phase, or until the device goes off line."""
-        now, available = self._now, self.fleet.availability
-        job.since_ns, job.away = now, False
-        end = now + job.phase_ns - job.done_ns
-        if not available.is_on(job.client, now):
-            job.wake_ns = now
+        job.since_ns, job.away = now_ns, False
+        if not self._is_on(job.client, now_ns):
+            job.wake_ns = now_ns
             return
-        change = available.next_change_ns(job.client, now)
-        job.wake_ns = end if change is None else min(end, change)
+        end_ns = now_ns + job.phase_ns - job.done_ns
+        change_ns = self._next_change_ns(job.client, now_ns)
+        job.wake_ns = end_ns if change_ns is None or end_ns <= change_ns else change_ns
 
-    def _wake(self, job: Job) -> bool:
+    def _wake(self, job: Job, now_ns: int) -> bool:
         """The stretch is over, or the device is back; whether the job goes on."""
         if job.away:
-            self._go_on(job)
+            self._go_on(job, now_ns)
             return True
-        spent = self.spent_since(job, self._now)
-        done_ns = job.done_ns + self._now - job.since_ns
+        spent = self.spent_since(job, now_ns)
+        done_ns = job.done_ns + now_ns - job.since_ns
         if done_ns >= job.phase_ns:
-            return self._end_phase(job, spent)
-        if self._rule(job) == "abort":
+            return self._end_phase(job, spent, now_ns)
+        back_ns = self._next_change_ns(job.client, now_ns)
+        if self._rule(job) == "abort" or back_ns is None:
             return self._give_up(job, spent, "lost")
         if spent.ns:
-            self._book(job, spent, "interrupted")
-        job.done_ns = done_ns
-        back = self.fleet.availability.next_change_ns(job.client, self._now)
-        if back is None:
-            return self._give_up(job, Spent(), "lost")
-        job.since_ns, job.wake_ns, job.away = self._now, back, True
+            self._book(job, spent, "interrupted", now_ns)
+        job.done_ns, job.since_ns, job.wake_ns, job.away = done_ns, now_ns, back_ns, True
         return True
 
     def _rule(self, job: Job) -> Interruption:
-        return self.rules.training if job.phase == Phase.TRAIN else self.rules.transfer
+        return self._rules.training if job.phase == Phase.TRAIN else self._rules.transfer
 
-    def _end_phase(self, job: Job, spent: Spent) -> bool:
+    def _end_phase(self, job: Job, spent: Spent, now_ns: int) -> bool:
         if job.phase == Phase.UPLOAD:
-            self.ledger.delivered += job.upload_bytes
+            self._ledger.delivered += job.upload_bytes
             self.enter(job, spent)
-            self.home.arrived(job, spent)
+            self._home.arrived(job, spent)
             return False
-        self._book(job, spent, "done")
-        if job.phase == Phase.DOWNLOAD:
-            self.ledger.delivered += job.download_bytes
-            if job.memory_bytes > self.fleet.memory_bytes[job.client]:
-                job.phase, job.done_ns, job.phase_ns, job.since_ns = int(Phase.TRAIN), 0, 0, self._now
-                self.home.gave_up(job, Spent(), "out-of-memory")
-                return False
-            self._begin(job, Phase.TRAIN)
-        else:
-            self._begin(job, Phase.UPLOAD)
+        self._book(job, spent, "done", now_ns)
+        if job.phase == Phase.TRAIN:
+            self._begin(job, Phase.UPLOAD, now_ns)
+            return True
+        self._ledger.delivered += job.download_bytes
+        if job.memory_bytes > self._memory_bytes[job.client]:
+            job.phase, job.done_ns, job.phase_ns, job.since_ns = Phase.TRAIN.value, 0, 0, now_ns
+            return self._give_up(job, Spent(), "out-of-memory")
+        self._begin(job, Phase.TRAIN, now_ns)
         return True
 
     def _give_up(self, job: Job, spent: Spent, outcome: str) -> bool:
         if job.phase != Phase.TRAIN:
-            self.ledger.broken += job.moved(job.done_ns + spent.ns)
+            self._ledger.broken += job.moved(job.done_ns + spent.ns)
         self.enter(job, spent)
-        self.home.gave_up(job, spent, outcome)
+        self._home.gave_up(job, spent, outcome)
         return False
 
-    def enter(self, job: Job, spent: Spent) -> None:
-        """Into the ledger, and onto the job's own account."""
-        self.ledger.book(job.client, job.phase, spent)
-        job.spent = job.spent.plus(spent)
-
-    def _book(self, job: Job, spent: Spent, outcome: str) -> None:
+    def _book(self, job: Job, spent: Spent, outcome: str, now_ns: int) -> None:
         self.enter(job, spent)
-        self.record(job, self._now, spent, outcome, None)
+        self._record(job, now_ns, spent, outcome, None)

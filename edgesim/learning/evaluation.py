@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from edgesim.learning import tree
+from edgesim.learning.batches import take
 from edgesim.learning.kernels import Kernel
 from edgesim.learning.task import Task
 from edgesim.learning.tree import Params
@@ -92,7 +93,7 @@ def _score(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Right or not, and cross-entropy, of samples [client, sample] under params [client, *shape]."""
     at = torch.from_numpy(samples)
-    logits, y = kernel.logits(params, task.x[at]), task.y[at]
+    logits, y = kernel.logits(params, take(task.x, at)), take(task.y, at)
     each = F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view(y.shape)
     return (logits.argmax(2) == y).numpy().astype(np.int64), each.double().numpy()
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -39,7 +40,7 @@ class Shards:
         """How many clients there are."""
         return len(self.offset) - 1
 
-    @property
+    @cached_property
     def count(self) -> IntArray:
         """Samples of each client, [client]."""
         return np.diff(self.offset)

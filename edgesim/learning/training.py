@@ -1,6 +1,8 @@
 """Local training: what a client does with its batches between download and upload."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,14 +41,14 @@ class Training:
 class Learner:
     """What an algorithm's client side may use: gradients, the local solver, and where it stands.
 
-    Attributes: version, the server version [client] that each client was dispatched with; lr, a
-    number or [client].
+    Attributes: draw_probe, draws one batch a client; version, of the server [client], that each was
+    dispatched with; lr, a number or [client].
     """
 
     kernel: Kernel
     training: Training
     batches: Batches
-    probes: Batches
+    draw_probe: Callable[[], Batches]
     version: Tensor
     lr: float | Tensor
 
@@ -56,7 +58,7 @@ class Learner:
 
     def probe(self) -> Batch:
         """One random mini-batch a client, apart from those it trains on."""
-        return self.probes.at(0, len(self.version))
+        return self.draw_probe().at(0, len(self.version))
 
     def descend(self, local: State, gradient: Params) -> State:
         """One SGD step of `local["params"]`; a momentum buffer lives in `local["momentum"]`.
@@ -111,4 +113,4 @@ def learner(
     lr: float | Tensor = training.lr
     if training.lr_decay != 1.0:
         lr = (training.lr * training.lr_decay ** version.double()).float()
-    return Learner(kernel, training, draw("batches", training.epochs, None), draw("probe", 1, 1), version, lr)
+    return Learner(kernel, training, draw("batches", training.epochs, None), partial(draw, "probe", 1, 1), version, lr)

@@ -42,7 +42,7 @@ def assemble(scenario: Scenario, folder: Path, directory: Path, state: dict[str,
         fleet=fleet,
         learning=federation,
         schedule=make_schedule(scenario.schedule),
-        selector=Uniform(scenario.task.clients, scenario.seed),
+        selector=Uniform(scenario.seed),
         rules=Rules(
             transfer=scenario.failures.transfer,
             training=scenario.failures.training,

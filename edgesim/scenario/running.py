@@ -6,25 +6,29 @@ results/<plan>/<label>/scenario.yaml      written first: what the run is
 """
 
 import multiprocessing
+import os
 import shutil
+import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from edgesim.errors import EdgesimError, RunError, ScenarioError
 from edgesim.execution import checkpoint
+from edgesim.execution.threads import one_thread
 from edgesim.results import atomic
 from edgesim.results.recorder import SUMMARY
 from edgesim.results.store import SCENARIO, Run
 from edgesim.scenario import closing, record
 from edgesim.scenario.assembly import assemble, make_federation, make_fleet
 from edgesim.scenario.loading import Plan
-from edgesim.scenario.lock import locked
+from edgesim.scenario.lock import LOCK, locked
 from edgesim.scenario.record import Record
 
 _LOOK_EVERY_S = 0.2  # host time between two looks at the clock of progress and at Ctrl-C
@@ -47,7 +51,9 @@ Asked = Callable[[], bool]
 
 
 class Interrupted(EdgesimError):  # noqa: N818 not an error: the user asked for it
-    """The user asked to stop; what there is has been written and can be resumed. Exit code 130."""
+    """The user asked to stop; what there is has been written and can be resumed."""
+
+    exit_code = 130
 
 
 def prepare(plan: Plan, out: Path, *, replace: bool) -> list[Path]:
@@ -55,34 +61,38 @@ def prepare(plan: Plan, out: Path, *, replace: bool) -> list[Path]:
 
     Raises ScenarioError where `out` holds other or unfinished runs, unless they are to be replaced.
     """
-    if replace:
-        for directory in record.run_directories(out):
-            shutil.rmtree(directory)
     existing = record.run_directories(out)
     records = {out / planned.label: Record.of(planned, plan.folder) for planned in plan.scenarios}
-    if existing:
+    if not replace:
         _check_same(out, existing, records)
-        return []
-    check(plan)
-    for directory, made in records.items():
-        directory.mkdir(parents=True, exist_ok=True)
-        made.write(directory)
+        _tidy_finished(existing)
+        for directory in existing:
+            del records[directory]  # what is left, a command that was killed right here had not got to
+    if records:
+        check(plan)
+    for directory in existing if replace else ():
+        shutil.rmtree(directory)
+    try:
+        for directory, made in records.items():
+            directory.mkdir(parents=True, exist_ok=True)
+            made.write(directory)
+    except OSError as error:
+        raise ScenarioError(f"--out {out}: cannot be written to: {error.strerror}") from error
     return list(records)
 
 
 def _check_same(out: Path, existing: Sequence[Path], records: dict[Path, Record]) -> None:
-    """Existing runs are fine if they are this plan's and all finished: then there is nothing to do."""
+    """Existing runs are fine if they are this plan's and finished: then these need not be run again."""
     other = [d for d in existing if d not in records or Run(d).record["hash"] != records[d].hash]
-    if other or set(existing) != set(records):
-        which = other[0] if other else out
+    if other:
         raise ScenarioError(
-            f"{out} holds results of another scenario ({which.name}); "
+            f"{out} holds results of another scenario ({other[0].name}); "
             f"write --out with another folder, or --replace to discard them"
         )
     open_ = [directory for directory in existing if not (directory / SUMMARY).exists()]
     if open_:
         raise ScenarioError(
-            f"{out} holds an unfinished run ({len(existing) - len(open_)} of {len(existing)} done); go on with "
+            f"{out} holds an unfinished run ({len(existing) - len(open_)} of {len(records)} done); go on with "
             f"`edgesim resume {out}`, or start again with --replace"
         )
 
@@ -106,9 +116,7 @@ def unfinished(root: Path) -> list[Path]:
     found = record.run_directories(root)
     if not found:
         raise ScenarioError(f"{root}: holds no run (no {SCENARIO} in it or in its sub-folders); nothing to resume")
-    for directory in found:
-        if (directory / SUMMARY).exists():  # killed between its last file and tidying up
-            _tidy(directory)
+    _tidy_finished(found)
     return [directory for directory in found if not (directory / SUMMARY).exists()]
 
 
@@ -118,7 +126,7 @@ def run_all(directories: Sequence[Path], *, workers: int, notify: Notify, asked_
     The number of workers changes no result. Raises the first error once all runs have ended or stopped.
     """
     if workers == 1 or len(directories) == 1:
-        torch.set_num_threads(1)
+        one_thread()
         errors: list[EdgesimError] = []
         for directory in directories:
             try:
@@ -154,8 +162,16 @@ def run(directory: Path, *, notify: Notify, asked_to_stop: Asked) -> None:
             simulation.recorder.flush_partial(closing.off_intervals(simulation))
             raise Interrupted(f"{directory}: stopped at {simulation.now_ns / 1e9:g} s of simulated time")
         closing.close(simulation, made)
+        _tidy(directory)
         notify(pause.progress(simulation, done=True))
-    _tidy(directory)
+
+
+def _tidy_finished(directories: Sequence[Path]) -> None:
+    """Of a run that was killed after its last file the lock is still there, and perhaps a checkpoint."""
+    for directory in directories:
+        if (directory / SUMMARY).exists() and (directory / LOCK).exists():
+            with locked(directory):
+                _tidy(directory)
 
 
 def _tidy(directory: Path) -> None:
@@ -209,12 +225,18 @@ def _run_in_workers(
     with ProcessPoolExecutor(
         min(workers, len(directories)), mp_context=context, initializer=_start_worker, initargs=(queue, stop)
     ) as pool:
-        futures = [pool.submit(_run_in_worker, directory) for directory in directories]
+        with _deaf_to_interrupts():
+            futures = [pool.submit(_run_in_worker, directory) for directory in directories]
         _watch(futures, queue, stop, notify, asked_to_stop)
         for future in futures:
             error = future.exception()
             if isinstance(error, EdgesimError):
                 errors.append(error)
+            elif isinstance(error, BrokenProcessPool):
+                errors.append(
+                    RunError("a worker process was killed, perhaps for want of memory; resume with fewer --workers")
+                )
+                break
             elif error is not None:
                 raise error
     stopped = [error for error in errors if isinstance(error, Interrupted)]
@@ -232,12 +254,31 @@ def _watch(futures: Sequence[Future[None]], queue: Any, stop: Any, notify: Notif
         notify(queue.get())
 
 
-def _start_worker(queue: Any, stop: Any) -> None:
-    import signal
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes that are started meanwhile never hear Ctrl-C: the parent decides, and says so through `stop`.
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and says so through `stop`
-    torch.set_num_threads(1)
+    They inherit the mask, so that not even their first seconds, spent importing, can be interrupted.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start_worker(queue: Any, stop: Any) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    one_thread()
     _worker.update(notify=queue.put, asked_to_stop=stop.is_set)
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would otherwise wait for orders for ever, holding its run's lock."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _run_in_worker(directory: Path) -> None:

@@ -111,7 +111,7 @@ def test_bytes_are_active_values_and_a_mask_only_when_it_moved() -> None:
     server = algorithm.init_server(MLP)
     values = 4 * (512 + 16 + 80 + 10)
     header = 1 + 4  # the number of parts, and the form of each
-    down = codecs.size(algorithm.download(MLP, server, client).parts)
+    down = algorithm.download(MLP, server, client).size_bytes
     assert down == values + header
     update: State = {"params": server["params"]}
     moved = {**client, "mask": {n: ~m for n, m in client["mask"].items()}}
@@ -140,7 +140,7 @@ def test_halving_the_density_lowers_bytes_work_and_memory() -> None:
         algorithm = FedSpa(density=density)
         client = algorithm.init_client(MLP, 0)
         work = algorithm.workload(MLP, client, 20)
-        size = codecs.size(algorithm.download(MLP, algorithm.init_server(MLP), client).parts)
+        size = algorithm.download(MLP, algorithm.init_server(MLP), client).size_bytes
         seen.append((size, work.flops, work.memory_bytes))
     assert all(half < whole for whole, half in zip(*seen, strict=True))
 

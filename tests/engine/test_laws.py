@@ -16,7 +16,7 @@ from edgesim.devices.availability import Markov
 from edgesim.engine.jobs import Rules
 from edgesim.engine.limits import Evaluate, Stop
 from edgesim.engine.schedules import Buffered, Polynomial, Schedule, Sync
-from edgesim.engine.selection import Uniform
+from edgesim.engine.selection import IdleClients, Uniform
 from edgesim.engine.simulation import Simulation
 from edgesim.errors import RunError
 from edgesim.results.recorder import Recorder
@@ -53,7 +53,7 @@ def test_conservation_under_random_availability(name: str, rule: Rules, speed: l
         run.begin()
         run.run()
         laws = run.finish()
-    assert len(laws) == 9
+    assert len(laws) == 10
     rows = run.recorder.state()["events"]
     assert all(start <= end for _, _, _, _, start, end, *_ in rows)
     arrivals = [row[11] for row in rows if row[11] is not None]
@@ -78,7 +78,7 @@ def test_a_pause_anywhere_changes_nothing(
         broken, _ = world(Path(folder) / "broken", name, rule, speed, seed)
         broken.begin()
         for instants in pauses:
-            broken.run(after(instants))
+            broken.run(after(instants), events=0)
             state = copy.deepcopy(broken.state())
             recorder = Recorder.restore(Path(folder) / "broken", state["recorder"])
             broken, again = world(Path(folder) / "broken", name, rule, speed, seed, recorder)
@@ -116,7 +116,7 @@ def test_ties_fall_the_same_way_after_a_pause(tmp_path: Path) -> None:
         folder = tmp_path / str(instants)
         part, _ = make(folder)
         part.begin()
-        part.run(after(instants))
+        part.run(after(instants), events=0)
         state = copy.deepcopy(part.state())
         rest, _ = make(folder, Recorder.restore(folder, state["recorder"]))
         rest.restore(state)
@@ -179,27 +179,49 @@ def test_nobody_there_and_nobody_coming_is_an_error_not_a_hang(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("clients", [10, 100_000])
-def test_a_uniform_choice_draws_as_often_as_it_must_whatever_the_fleet(clients: int) -> None:
-    """Where every second client is available, choosing 10 asks about 20 of them, of ten or of a million."""
+def test_a_uniform_choice_asks_as_many_as_it_must_whatever_the_fleet(clients: int) -> None:
+    """Where every second client is on line, choosing 5 asks about 10 of them, of ten or of a hundred thousand."""
     asked: list[int] = []
 
-    def eligible(client: int) -> bool:
+    def is_on(client: int) -> bool:
         asked.append(client)
         return client % 2 == 0
 
-    chosen = Uniform(clients, seed=1).select(5, 0, eligible)
+    chosen = Uniform(seed=1).select(5, 0, IdleClients(clients), is_on)
     assert len(set(chosen)) == 5
     assert len(asked) == len(set(asked)) <= 40
 
 
-def test_a_uniform_choice_is_uniform() -> None:
-    """4,000 choices of 1 among the 5 eligible of 10: each about 800 times (5 standard deviations: 126)."""
+def test_a_uniform_choice_is_uniform_among_idle_clients_on_line() -> None:
+    """4,000 choices of 1 of clients 5 to 8 (0 to 4 are off line, 9 is busy): each about 1,000 times
+    (5 standard deviations: 137)."""
     counts = np.zeros(10)
+    idle = IdleClients(10)
+    idle.leave(9)
     for draw in range(4000):
-        (client,) = Uniform(10, seed=3).select(1, draw, lambda c: c >= 5)
+        (client,) = Uniform(seed=3).select(1, draw, idle, lambda c: c >= 5)
+        idle.leave(client)  # as in a run: it gets a job, and gives it back
+        idle.join(client)
         counts[client] += 1
-    assert counts[:5].sum() == 0
-    assert np.abs(counts[5:] - 800).max() < 127
+    assert counts[:5].sum() == counts[9] == 0
+    assert np.abs(counts[5:9] - 1000).max() < 137
+
+
+@given(st.lists(st.integers(0, 19), max_size=60))
+def test_idle_clients_are_a_set_whatever_the_order_of_coming_and_going(moves: list[int]) -> None:
+    idle, model = IdleClients(20), set(range(20))
+    for client in moves:
+        if client in model:
+            idle.leave(client)
+            model.remove(client)
+        else:
+            idle.join(client)
+            model.add(client)
+        assert sorted(idle) == sorted(model)
+        assert len(idle) == len(model)
+    again = IdleClients(20)
+    again.restore(idle.state())
+    assert list(again) == list(idle)
 
 
 class Gap:

@@ -122,7 +122,7 @@ def simulation(
         fleet=devices,
         learning=learning,
         schedule=schedule,
-        selector=Uniform(len(devices), seed),
+        selector=Uniform(seed),
         rules=rules or Rules(),
         recorder=recorder or Recorder(folder, devices.class_names),
         evaluate=evaluate or Evaluate(every_aggregations=10**9),
