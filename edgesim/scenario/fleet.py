@@ -37,9 +37,9 @@ Availability: TypeAlias = Annotated[Always | Markov, Field(discriminator="kind")
 class Variation(Section):
     """How much the devices of one entry differ: standard deviation of the logarithm of each one's factor."""
 
-    compute: float = Field(default=0.0, ge=0, le=5)
+    compute: float = Field(default=0.0, ge=0, le=3)
     """of computing time; 0.2 makes two thirds of the devices at most about 20 % faster or slower"""
-    link: float = Field(default=0.0, ge=0, le=5)
+    link: float = Field(default=0.0, ge=0, le=3)
     """of the link's rate, both directions alike"""
 
 
@@ -81,6 +81,6 @@ def check_shares(entries: tuple[FleetEntry, ...]) -> tuple[FleetEntry, ...]:
     if not entries:
         raise ValueError("there are no devices; write at least one entry, e.g. {device: …, share: 1, link: …}")
     total = fsum(entry.share for entry in entries)
-    if not isclose(total, 1, abs_tol=1e-6):
+    if not isclose(total, 1, abs_tol=1e-9):
         raise ValueError(f"the shares add to {total:.6g}; they must add to 1")
     return entries
