@@ -56,7 +56,7 @@ class Fleet:
             the families of the catalogue (sbc), which would hide how unlike their members are.
         compute_flops, bandwidth, step_overhead_s, sparse_efficiency, memory_bytes, idle_w, training_w:
             of the device: FLOP/s, byte/s, s, eta, bytes that a job may take, W, W.
-        down_bps, up_bps, latency_s, receive_w, send_w, tail_j: of its link.
+        down_bps, up_bps, latency_s, receive_w, send_w, tail_s, tail_w: of its link.
         availability: when each is on line.
     """
 
@@ -74,7 +74,8 @@ class Fleet:
     latency_s: FloatArray
     receive_w: FloatArray
     send_w: FloatArray
-    tail_j: FloatArray
+    tail_s: FloatArray
+    tail_w: FloatArray
     availability: FleetAvailability
 
     def __len__(self) -> int:
@@ -114,7 +115,8 @@ def sample_fleet(groups: Sequence[FleetGroup], count: int, seed: int) -> Fleet:
         latency_s=column([k.latency_s for k in links]),
         receive_w=column([k.receive_w for k in links]),
         send_w=column([k.send_w for k in links]),
-        tail_j=column([k.tail_j for k in links]),
+        tail_s=column([k.tail_s for k in links]),
+        tail_w=column([k.tail_w for k in links]),
         availability=FleetAvailability([g.availability for g in groups], group, seed),
     )
     for value in vars(fleet).values():

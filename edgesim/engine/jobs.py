@@ -72,7 +72,9 @@ class Jobs:
         self._env, self._rules, self._ledger, self._record, self._home = env, rules, ledger, record, home
         self._is_on, self._next_change_ns = fleet.availability.is_on, fleet.availability.next_change_ns
         self._down_bps, self._up_bps = scalars(fleet.down_bps), scalars(fleet.up_bps)
-        self._latency_s, self._tail_j = scalars(fleet.latency_s), scalars(fleet.tail_j)
+        self._latency_s = scalars(fleet.latency_s)
+        self._tail_s, self._tail_w = scalars(fleet.tail_s), scalars(fleet.tail_w)
+        self._radio_until_ns = scalars(ledger.radio_until_ns)
         self._memory_bytes = scalars(fleet.memory_bytes)
         powers_w = (fleet.idle_w + fleet.receive_w, fleet.training_w, fleet.idle_w + fleet.send_w)
         self._power_w = tuple(scalars(power_w) for power_w in powers_w)  # [phase][device]
@@ -89,7 +91,7 @@ class Jobs:
             alive = self._wake(job, int(env.now))
 
     def spent_since(self, job: Job, now_ns: int) -> Spent:
-        """What the current stretch has taken up to now; nothing while the device is away."""
+        """What the current stretch has taken up to now, without a radio tail; nothing while the device is away."""
         ns, device, phase = now_ns - job.since_ns, job.client, job.phase
         if job.away or not ns:
             return Spent()
@@ -98,7 +100,6 @@ class Jobs:
             # a whole phase gives exactly job.flops
             return Spent(ns, 0, 0, job.flops * (ns / job.phase_ns), energy_j)
         moved = job.moved(job.done_ns + ns) - job.moved(job.done_ns)
-        energy_j += self._tail_j[device]
         return Spent(ns, moved, 0, 0.0, energy_j) if phase == Phase.DOWNLOAD else Spent(ns, 0, moved, 0.0, energy_j)
 
     def enter(self, job: Job, spent: Spent) -> None:
@@ -139,6 +140,8 @@ class Jobs:
             self._go_on(job, now_ns)
             return True
         spent = self.spent_since(job, now_ns)
+        if spent.ns and job.phase != Phase.TRAIN:
+            spent.energy_j += self._tail_j(job, now_ns)
         done_ns = job.done_ns + now_ns - job.since_ns
         if done_ns >= job.phase_ns:
             return self._end_phase(job, spent, now_ns)
@@ -149,6 +152,18 @@ class Jobs:
             self._book(job, spent, "interrupted", now_ns)
         job.done_ns, job.since_ns, job.wake_ns, job.away = done_ns, now_ns, back_ns, True
         return True
+
+    def _tail_j(self, job: Job, now_ns: int) -> float:
+        """What the radio draws after a transfer that ends now, as far as no earlier tail has been paid for it.
+
+        A transfer that begins within the tail of the one before cuts that short; it was booked whole, so this one
+        pays only for the time that it adds.
+        """
+        device = job.client
+        tail_ns = round(1e9 * self._tail_s[device])
+        paid_ns = min(max(self._radio_until_ns[device] - job.since_ns, 0), tail_ns)
+        self._radio_until_ns[device] = now_ns + tail_ns
+        return cost.energy_j(self._tail_w[device], tail_ns - paid_ns)
 
     def _rule(self, job: Job) -> Interruption:
         return self._rules.training if job.phase == Phase.TRAIN else self._rules.transfer

@@ -11,7 +11,7 @@ from edgesim.errors import RunError
 
 _COUNTS = ("dispatched", "aggregated", "lost", "discarded")
 _ACCOUNTS = ("total", "useful", "wasted")
-_COLUMNS = ("phase_ns", "phase_j", "bytes_down", "bytes_up", "flops", *_COUNTS)
+_COLUMNS = ("radio_until_ns", "phase_ns", "phase_j", "bytes_down", "bytes_up", "flops", *_COUNTS)
 
 
 class Ledger:
@@ -21,12 +21,14 @@ class Ledger:
         phase_ns: time in each phase, int64 [phase, device]; phase_j: energy in each, float64 [phase, device].
         bytes_down, bytes_up int64, flops float64, dispatched, aggregated, lost, discarded int64: [device].
         total: of all finished stretches; useful, of aggregated updates; wasted, of lost and discarded ones.
+        radio_until_ns: when the radio tail ends that was booked last, int64 [device].
         delivered: bytes of transfers that completed; broken, bytes moved by those that were given up.
     """
 
     def __init__(self, devices: int) -> None:
         self.total, self.useful, self.wasted = Spent(), Spent(), Spent()
         self.delivered = self.broken = 0
+        self.radio_until_ns = np.zeros(devices, np.int64)
         self.phase_ns = np.zeros((len(Phase), devices), np.int64)
         self.phase_j = np.zeros((len(Phase), devices))
         self.flops = np.zeros(devices)

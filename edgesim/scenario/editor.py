@@ -20,7 +20,7 @@ _SWEEP = {
 
 def json_schema() -> dict[str, Any]:
     """The schema, with the parameters of every built-in data set, model, partition and algorithm."""
-    schema = Scenario.model_json_schema()
+    schema: dict[str, Any] = _without_limits_of_text(Scenario.model_json_schema())
     required = schema.pop("required")
     for section in Section.__subclasses__():
         _write_defaults(section, schema if section is Scenario else schema["$defs"][section.__name__])
@@ -33,6 +33,15 @@ def json_schema() -> dict[str, Any]:
         "then": {"required": ["name"]},
         "else": {"required": required},
     }
+
+
+def _without_limits_of_text(schema: Any) -> Any:
+    """Quantities are text to an editor; their limits (pydantic writes "gt": 0) say nothing there."""
+    if isinstance(schema, dict):
+        text = not {"gt", "ge"}.isdisjoint(schema) and schema.get("type") != "number"
+        kept = (key for key in schema if not (text and key in ("gt", "ge")))
+        return {key: _without_limits_of_text(schema[key]) for key in kept}
+    return [_without_limits_of_text(item) for item in schema] if isinstance(schema, list) else schema
 
 
 def _write_defaults(section: type[Section], schema: dict[str, Any]) -> None:

@@ -40,12 +40,14 @@ def _entry(value: Any, values: Sequence[Any], name: str) -> str:
         return f"{name}={_text(value)}"
     title = _title(value)
     alike = [other for other in values if isinstance(other, dict) and _title(other) == title]
-    differing = [key for key in value if any(other.get(key) != value[key] for other in alike)]
+    choices = [key for key in value if key not in ("name", "kind")]
+    differing = [key for key in choices if any(other.get(key) != value[key] for other in alike)]
     return "-".join([*([title] if title else []), *(f"{key}={_text(value[key])}" for key in differing)]) or name
 
 
 def _title(value: dict[str, Any]) -> str:
-    return str(value.get("name", value.get("kind", "")))
+    name = str(value.get("name", value.get("kind", "")))
+    return name.rpartition(":")[2]  # ./mine.py:Half is called Half
 
 
 def _text(value: Any) -> str:

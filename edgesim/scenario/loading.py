@@ -129,6 +129,6 @@ def _names(found: Sequence[Axis], made: Sequence[Point], scenarios: Sequence[Sce
         chosen = [(axis.name, texts[row][point.entry[row]]) for row, axis in enumerate(found)]
         variant = [text for name, text in chosen if name != "seed"]
         seed = [text for name, text in chosen if name == "seed"]
-        variant = variant or [labels.safe(scenario.algorithm.name)]
+        variant = variant or [labels.safe(scenario.algorithm.name.rpartition(":")[2])]
         names.append((labels.join([*variant, *seed]), labels.join(variant)))
     return names

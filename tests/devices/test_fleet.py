@@ -98,7 +98,8 @@ def test_every_row_is_the_figures_of_its_group() -> None:
             "latency_s": link.latency_s,
             "receive_w": link.receive_w,
             "send_w": link.send_w,
-            "tail_j": 1.2 if index else 0.0,  # 10 s at 0.12 W
+            "tail_s": link.tail_s,
+            "tail_w": link.tail_w,
         }
 
 

@@ -143,6 +143,17 @@ def test_a_device_that_leaves_gives_up_or_resumes_by_rule(tmp_path: Path) -> Non
     ]
 
 
+def test_a_radio_tail_is_paid_once_however_transfers_follow(tmp_path: Path) -> None:
+    """1 s down, 2 s training, 1 s up at 1 W, and a tail of 10 s at 0.5 W. The tail after the download lasts the 2 s
+    until the upload begins: 1 J; the one after the upload the whole 10 s: 5 J."""
+    run, _ = simulation(tmp_path, fleet([2.0], tail_s=10.0), Sync(1), Stop(aggregations=1))
+    run.begin()
+    run.run()
+    run.finish()
+    assert run.ledger.total.energy_j == pytest.approx(4 * 1.0 + (2 + 10) * 0.5)
+    assert run.ledger.phase_j[:, 0].tolist() == pytest.approx([1 + 5, 2, 1 + 1])  # booked when each transfer ends
+
+
 def test_a_lost_transfer_wastes_what_it_moved(tmp_path: Path) -> None:
     """Off at 0.25 s: a quarter of the megabyte went down, at 1 W."""
     devices = fleet([1.0], availability=Gap(250_000_000, 10_000_000_000))

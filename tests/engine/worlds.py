@@ -25,6 +25,7 @@ def fleet(
     rate_bps: float = 8e6,
     memory_bytes: int = 10**9,
     availability: Process | None = None,
+    tail_s: float = 0.0,
     seed: int = 0,
 ) -> Fleet:
     """One device per entry: a job of 1 GFLOP trains `train_s`; 1 MB takes 1 s either way; 1 W in every state."""
@@ -45,7 +46,8 @@ def fleet(
         latency_s=one * 0,
         receive_w=one * 0.75,
         send_w=one * 0.75,
-        tail_j=one * 0,
+        tail_s=one * tail_s,
+        tail_w=one * 0.5,
         availability=FleetAvailability([availability or AlwaysOn()], group, seed),
     )
 

@@ -82,7 +82,7 @@ def test_names_are_safe_and_distinct(tmp_path: Path) -> None:
     for name in ("my.py", "MY.py"):
         (tmp_path / name).write_text(algorithm)
     plan = _load(tmp_path, "sweep: {algorithm: ['./my.py:Mean', './MY.py:Mean']}")
-    assert [one.label for one in plan.scenarios] == ["my.py-Mean", "MY.py-Mean+2"]
+    assert [one.label for one in plan.scenarios] == ["Mean", "Mean+2"]
 
 
 def test_a_long_name_is_cut_and_stays_distinct() -> None:
