@@ -20,5 +20,10 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev]"
 	touch $@
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+docs: $(READY)
+	$(BIN)/edgesim schema > docs/scenario.schema.json
+	$(BIN)/edgesim schema --markdown > docs/scenario.md
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from edgesim.errors import EdgesimError, ScenarioError
+from edgesim.errors import EdgesimError
 
 app = typer.Typer(
     add_completion=False,
@@ -116,15 +116,11 @@ def main() -> NoReturn:
         app()
     except EdgesimError as error:
         print(f"edgesim: {error}" if "\n" not in str(error) else error, file=sys.stderr)
-        sys.exit(2 if isinstance(error, ScenarioError) else _exit_code(error))
+        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("edgesim: interrupted", file=sys.stderr)
         sys.exit(130)
     sys.exit(0)
-
-
-def _exit_code(error: EdgesimError) -> int:
-    return getattr(error, "exit_code", 1)
 
 
 if __name__ == "__main__":

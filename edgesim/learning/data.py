@@ -4,9 +4,10 @@ The keyword-only arguments of a data set's function are its YAML keys.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
@@ -41,6 +42,7 @@ class Source:
 
 
 Maker: TypeAlias = Callable[..., Arrays]
+Size: TypeAlias = Annotated[int, Gt(0)]
 
 
 def digits(source: Source) -> Arrays:
@@ -55,7 +57,8 @@ def synthetic(
     source: Source,
     *,
     samples: Annotated[int, Gt(0), Doc("how many samples")] = 2000,
-    features: Annotated[int, Gt(0), Doc("numbers in a sample")] = 20,
+    features: Annotated[int | None, Gt(0), Doc("numbers in a sample; 20 where no shape is given")] = None,
+    shape: Annotated[Sequence[Size] | None, Doc("shape of a sample instead, e.g. [1, 28, 28]")] = None,
     classes: Annotated[int, Ge(2), Doc("how many classes, all equally frequent")] = 10,
     separation: Annotated[float, Ge(0), Doc("distance of the class centres from the origin")] = 3.0,
     noise: Annotated[float, Ge(0), Doc("standard deviation of each number around its class centre")] = 1.0,
@@ -65,12 +68,17 @@ def synthetic(
         raise ScenarioError(
             f"data set synthetic: {samples} samples cannot show {classes} classes; ask for more samples"
         )
+    if features is not None and shape is not None:
+        raise ScenarioError(
+            f"data set synthetic: both features ({features}) and shape ({list(shape)}) are given; leave one out"
+        )
+    size = shape or (features or 20,)
     rng = generator(source.seed, "dataset")
-    centre = rng.standard_normal((classes, features))
+    centre = rng.standard_normal((classes, prod(size)))
     centre *= separation / np.linalg.norm(centre, axis=1, keepdims=True)
     y = rng.permutation(np.arange(samples) % classes)
-    x = centre[y] + noise * rng.standard_normal((samples, features))
-    return x.astype(np.float32), y
+    x = centre[y] + noise * rng.standard_normal((samples, prod(size)))
+    return x.astype(np.float32).reshape(samples, *size), y
 
 
 def _images(source: Source, *, folder: str) -> Arrays:

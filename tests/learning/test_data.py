@@ -55,6 +55,16 @@ def test_synthetic_data_follow_the_seed_and_sit_around_their_centres() -> None:
     assert float(spread) == pytest.approx(0.5, rel=0.05)  # 5,000 draws: ± 1 %, five times that allowed
 
 
+def test_synthetic_samples_may_have_a_shape_and_are_the_same_numbers_then() -> None:
+    flat = load("synthetic", {"samples": 30, "features": 24}, None, 0)
+    image = load("synthetic", {"samples": 30, "shape": (2, 3, 4)}, None, 0)
+    assert tuple(image.x.shape) == (30, 2, 3, 4)
+    assert image.x.flatten(1).equal(flat.x)
+    assert tuple(load("synthetic", {"samples": 30}, None, 0).x.shape) == (30, 20)
+    with pytest.raises(ScenarioError, match=r"both features \(24\) and shape \(\[2, 3, 4\]\) are given; leave one out"):
+        load("synthetic", {"features": 24, "shape": (2, 3, 4)}, None, 0)
+
+
 @pytest.mark.parametrize("zipped", [False, True])
 @pytest.mark.parametrize("place", ["fashion-mnist", "fashion_mnist", "."])
 def test_idx_files_are_found_scaled_and_joined_training_first(tmp_path: Path, zipped: bool, place: str) -> None:

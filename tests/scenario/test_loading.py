@@ -141,7 +141,7 @@ def test_a_page_of_mistakes_is_told_at_once(tmp_path: Path) -> None:
         ("algorithm", "{density: 0.5}", "algorithm: missing name; choose one of fedavg, fedspa"),
         ("algorithm", "[fedavg]", "algorithm: got a list; write a name, or {name: …} with its parameters"),
         ("algorithm", "json:loads", "algorithm: 'json:loads' is no algorithm; write a dataclass that extends edgesim.algorithms.contract.Algorithm"),
-        ("task.dataset", "{name: synthetic, sampels: 3}", "task.dataset.sampels: unknown key; did you mean samples? (classes, features, noise, samples, separation)"),
+        ("task.dataset", "{name: synthetic, sampels: 3}", "task.dataset.sampels: unknown key; did you mean samples? (classes, features, noise, samples, separation, shape)"),
         ("task.model", "{name: mlp, hidden: [0]}", "task.model.hidden.0: got 0; should be greater than 0"),
         ("task.model", "json:__name__", "task.model: 'json:__name__' is not a function; name one that returns a torch module"),
         ("schedule", "sync", "schedule.cohort: missing (clients in a round)"),

@@ -1,0 +1,130 @@
+"""Measuring: edgesim and the bare limit in turn, in a process of their own, on one thread."""
+
+import multiprocessing
+import resource
+import statistics
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from benchmarks import bare, counting, endtoend
+
+JOBS = 10_000  # of W5, at each size of the fleet
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A line of the table. Attributes: edgesim, bare, in units a second (None: not measured); ratio, median of
+    the ratios within each repetition; setup_s; rss_mb, peak of the process before the bare side ran."""
+
+    name: str
+    unit: str
+    edgesim: float | None
+    bare: float | None
+    ratio: float | None
+    setup_s: float | None = None
+    rss_mb: float | None = None
+
+
+def updates(name: str, repetitions: int) -> Row:
+    """W1, W2, W3 or W4: client updates a second."""
+    limit = _limit(name)
+    endtoend.run(name.lower(), "stop.aggregations=1")  # first calls: lazy imports, warm caches
+    runs, limits, rss_mb = [], [], 0.0
+    for _ in range(repetitions):
+        runs.append(endtoend.run(name.lower()))
+        rss_mb = rss_mb or _peak_mb()
+        limits.append(limit())
+    count = runs[0].updates
+    return Row(
+        name=name,
+        unit="updates",
+        edgesim=count / statistics.median(run.run_s for run in runs),
+        bare=count / statistics.median(limits),
+        ratio=statistics.median(b / run.run_s for run, b in zip(runs, limits, strict=True)),
+        setup_s=statistics.median(run.setup_s for run in runs),
+        rss_mb=rss_mb,
+    )
+
+
+def _limit(name: str) -> Callable[[], float]:
+    if name == "W1":
+        return bare.dense_rounds()
+    if name == "W4":
+        return lambda: bare.Buffered().run()
+    return bare.image_rounds(name)
+
+
+def buffered_against_rounds(repetitions: int) -> Row:
+    """W4's throughput over W1's, both edgesim's and in turn."""
+    pairs = [(endtoend.run("w4"), endtoend.run("w1")) for _ in range(repetitions)]
+    return Row(
+        name="W4 over W1 (as bare)",
+        unit="updates",
+        edgesim=statistics.median(a.updates / a.run_s for a, _ in pairs),
+        bare=statistics.median(b.updates / b.run_s for _, b in pairs),
+        ratio=statistics.median(a.updates / a.run_s / (b.updates / b.run_s) for a, b in pairs),
+    )
+
+
+def events(devices: int, repetitions: int) -> Row:
+    """W5 on a fleet of that size: jobs a second; the limit is SimPy alone."""
+    counting.run(min(devices, 10_000), 1_000)
+    runs, limits, rss_mb = [], [], 0.0
+    for _ in range(repetitions):
+        runs.append(counting.run(devices, JOBS))
+        rss_mb = rss_mb or _peak_mb()
+        limits.append(bare.timeouts(JOBS))
+    return Row(
+        name=f"W5, {devices:,} devices",
+        unit="jobs",
+        edgesim=JOBS / statistics.median(runs),
+        bare=JOBS / statistics.median(limits),
+        ratio=statistics.median(b / r for r, b in zip(runs, limits, strict=True)),
+        rss_mb=rss_mb,
+    )
+
+
+def _peak_mb() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e6 if sys.platform == "darwin" else 1024)
+
+
+def apart(function: Callable[..., Any], *args: Any) -> Any:
+    """`function(*args)` in a fresh process."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        return pool.apply(function, args)
+
+
+def side_by_side(name: str, processes: int = 2) -> Row:
+    """The bare limit of W2 or W3 with each cohort spread over processes."""
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(processes)
+    with context.Pool(processes, initializer=_start_beside, initargs=(barrier,)) as pool:
+        waiting = [pool.apply_async(_beside, (name, processes)) for _ in range(processes)]
+        seconds = max(result.get() for result in waiting)
+    return Row(
+        name=f"{name}, bare in {processes} processes",
+        unit="updates",
+        edgesim=None,
+        bare=bare.NETS[name][0].updates / seconds,
+        ratio=None,
+    )
+
+
+_shared: dict[str, Any] = {}
+
+
+def _start_beside(barrier: Any) -> None:
+    torch.set_num_threads(1)
+    _shared["barrier"] = barrier
+
+
+def _beside(name: str, processes: int) -> float:
+    rounds = bare.image_rounds(name, processes)
+    _shared["barrier"].wait()
+    return rounds()

@@ -1,0 +1,181 @@
+"""The documentation tells the truth: generated pages are current, examples run, links lead somewhere."""
+
+import json
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from edgesim import cli, reference
+from edgesim.algorithms.contract import Algorithm
+from edgesim.devices import cost
+from edgesim.devices.profiles import find_device, find_link
+from edgesim.devices.workload import Workload
+from edgesim.results.columns import AVAILABILITY, CLIENTS, EVENTS, METRICS
+from edgesim.scenario.editor import json_schema
+from edgesim.scenario.loading import load
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+STALE = "is not what the schema says now; run `make docs`"
+SHORT = ("--workers", "1", "--set", "stop.time=1 s")
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def headings(page: Path) -> set[str]:
+    found = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {reference.anchor(title) for title in found}
+
+
+def edgesim(*arguments: str) -> str:
+    """Run a command in this process; its output."""
+    result = CliRunner().invoke(cli.app, list(arguments), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+# ── generated pages ─────────────────────────────────────────────────────────────────────────────────────────
+def test_the_schema_for_editors_is_current() -> None:
+    written = json.loads((DOCS / "scenario.schema.json").read_text(encoding="utf-8"))
+    assert written == json.loads(json.dumps(json_schema())), f"docs/scenario.schema.json {STALE}"
+
+
+def test_the_scenario_reference_is_current() -> None:
+    written = (DOCS / "scenario.md").read_text(encoding="utf-8")
+    assert written == reference.markdown(json_schema()), f"docs/scenario.md {STALE}"
+
+
+def test_the_reference_has_every_key_with_value_and_meaning() -> None:
+    """Every key of every section has a row; none of its cells is empty."""
+    page = reference.markdown(json_schema())
+    keys = {key for part in json_schema()["$defs"].values() for key in part["properties"]} - {"kind"}
+    assert {f"| `{key}` |" for key in keys} <= set(re.findall(r"^\| `\w+` \|", page, re.MULTILINE))
+    rows = [line.strip("|").split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    assert [row for row in rows if len(row) != 4 or not all(cell.strip() for cell in row)] == []
+
+
+# ── pages and what they point at ────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        path, _, fragment = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), f"{page.name}: {link}"
+        assert not fragment or fragment in headings(target), f"{page.name}: no such heading: {link}"
+
+
+def scenario_files() -> Iterator[Path]:
+    for path in (*ROOT.glob("scenarios/*.yaml"), *DOCS.glob("examples/*.yaml")):
+        if re.search(r"^schedule:", path.read_text(encoding="utf-8"), re.MULTILINE):
+            yield path
+
+
+@pytest.mark.parametrize("path", list(scenario_files()), ids=lambda path: path.name)
+def test_scenarios_tell_editors_where_the_schema_is(path: Path) -> None:
+    first = path.read_text(encoding="utf-8").splitlines()[0]
+    hint = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", first)
+    assert hint, first
+    assert (path.parent / hint[1]).resolve() == DOCS / "scenario.schema.json"
+
+
+def test_every_column_is_explained_in_its_order() -> None:
+    page = (DOCS / "results.md").read_text(encoding="utf-8")
+    tables = ("metrics", METRICS), ("events", EVENTS), ("clients", CLIENTS), ("availability", AVAILABILITY)
+    for name, schema in tables:
+        section = page.split(f"\n## {name}.parquet\n")[1].split("\n## ")[0]
+        cells = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
+        assert re.findall(r"`(\w+)`", " ".join(cells)) == schema.names, name
+
+
+def test_every_hook_is_explained() -> None:
+    page = (DOCS / "algorithms.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| `(\w+)\((.*?)\)` \|", page, re.MULTILINE)
+    hooks = {name: hook for name, hook in vars(Algorithm).items() if callable(hook) and not name.startswith("_")}
+    taken = {name: ", ".join(hook.__code__.co_varnames[1 : hook.__code__.co_argcount]) for name, hook in hooks.items()}
+    assert dict(told) == taken
+
+
+def test_the_example_of_the_cost_model_is_what_the_simulator_computes() -> None:
+    """One job by cost.py, from the two profiles and the workload that the page counts by hand."""
+    page = (DOCS / "cost-model.md").read_text(encoding="utf-8")
+    board, link = find_device("raspberry-pi-4", ROOT), find_link("wifi-home", ROOT)
+    work = Workload(
+        layer_flops=np.array([68.0 * 20_224]), layer_density=np.ones(1), other_flops=0.0,
+        traffic_bytes=4 * 4810 * 6 * 7 + 16 * 202 * 68, steps=7, memory_bytes=54_640,
+    )  # fmt: skip
+    down = cost.transfer_ns(19_245, link.down_bps, link.latency_s)
+    up = cost.transfer_ns(19_245, link.up_bps, link.latency_s)
+    train = cost.compute_ns(
+        work, compute_flops=board.compute_flops, bandwidth=board.bandwidth_bytes_per_s,
+        step_overhead_s=board.step_overhead_s, sparse_efficiency=board.sparse_efficiency, sparse_speedup="realised",
+    )  # fmt: skip
+    joules = (
+        cost.energy_j(board.idle_w + link.receive_w, down) + link.tail_j,
+        cost.energy_j(board.training_w, train),
+        # the upload begins within the tail of the download, so it adds only as much of it as the training lasted
+        cost.energy_j(board.idle_w + link.send_w, up) + cost.energy_j(link.tail_w, train),
+    )
+    told = re.findall(r"\| ([\d.]+) ms \| .*?([\d.]+) mJ \|$", page, re.MULTILINE)
+    assert told == [(f"{ns / 1e6:.6f}", f"{1e3 * j:.1f}") for ns, j in zip((down, train, up), joules, strict=True)]
+
+
+# ── examples ────────────────────────────────────────────────────────────────────────────────────────────────
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The example files in a folder of the test's own, where it stands."""
+    folder = tmp_path / "desk"
+    shutil.copytree(DOCS / "examples", folder)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_the_first_scenario_and_its_commands_work(desk: Path) -> None:
+    """The README's scenario, every command line beside it, and the blocks that read what they left."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    scenario, readers = blocks(ROOT / "README.md", "yaml")[0], blocks(ROOT / "README.md", "python")[:2]
+    (desk / "my-first.yaml").write_text(scenario, encoding="utf-8")
+    assert load("my-first.yaml").name == "my-first"
+    commands = [shlex.split(line, comments=True) for line in re.findall(r"^    edgesim (.*)$", text, re.MULTILINE)]
+    assert [command[0] for command in commands] == ["validate", "run", "plot", "plot"]
+    for command in commands:
+        edgesim(*command, *(SHORT if command[0] == "run" else ()))
+    assert "all runs are finished" in CliRunner().invoke(cli.app, ["resume", "results/my-first"]).output
+    for code in readers:
+        program = compile(code, "README.md", "exec")
+        if find_spec("pandas") and find_spec("duckdb"):
+            exec(program, {})
+    named = re.findall(r'"(results/my-first/[^"*]+)"', "".join(readers))
+    assert [(desk / name).is_dir() for name in named] == [True]
+    wanted = set(re.findall(r"\b[a-z]+_[a-z]+\b", "".join(readers))) - {
+        "read_parquet",
+        "fedspa_seed",
+    }  # the rest are columns
+    assert wanted <= {*METRICS.names, *EVENTS.names}
+
+
+def test_an_algorithm_is_one_short_file(desk: Path) -> None:
+    code = (desk / "my_algorithm.py").read_text(encoding="utf-8")
+    assert code in blocks(ROOT / "README.md", "python")
+    assert len(code.splitlines()) <= 25
+    [program] = blocks(DOCS / "results.md", "python")
+    exec(program.replace("aggregations=5", "aggregations=2"), {})
+    assert sorted(path.name for path in Path("results/short").iterdir()) == ["FedProx", "fedavg"]
+    assert "pull towards the model sent" in edgesim("algorithms", "./my_algorithm.py:FedProx")
+
+
+def test_a_device_a_link_a_model_and_data_of_ones_own(desk: Path) -> None:
+    [making] = [code for code in blocks(ROOT / "README.md", "python") if "savez" in code]
+    exec(making, {})
+    assert "fine; 1 run" in edgesim("validate", "my_world.yaml")
+    assert "fedspa" in edgesim("run", "my_world.yaml", *SHORT)

@@ -1,0 +1,69 @@
+"""Listings: names come out whole in a narrow terminal, and costs are those of a hand count."""
+
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from edgesim import listings
+from edgesim.algorithms.fedavg import FedAvg
+from edgesim.algorithms.fedspa import FedSpa
+from edgesim.algorithms.registry import find
+from edgesim.devices.profiles import devices, links
+from edgesim.errors import ScenarioError
+from edgesim.samplejob import sample_job
+
+
+@pytest.fixture(params=[60, 80, 120])
+def width(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    columns: int = request.param
+    monkeypatch.setattr(listings, "_out", Console(width=columns, highlight=False, force_terminal=False))
+    return columns
+
+
+def test_names_are_never_cut(width: int, capsys: pytest.CaptureFixture[str]) -> None:
+    listings.devices(None)
+    lines = capsys.readouterr().out.splitlines()
+    assert {line.split()[0] for line in lines if line.strip()} >= {*devices(), *links()}
+
+
+def test_nothing_is_cut_or_folded_in_eighty_columns(width: int, capsys: pytest.CaptureFixture[str]) -> None:
+    listings.devices(None)
+    text = capsys.readouterr().out
+    assert ("…" in text) == (width < 80)
+    assert sum(line.startswith(" raspberry-pi-zero-2w ") for line in text.splitlines()) == 1
+
+
+def test_an_entry_shows_its_sources_and_its_file(capsys: pytest.CaptureFixture[str]) -> None:
+    listings.devices("raspberry-pi-4")
+    text = capsys.readouterr().out
+    assert all(f"- {source}\n" in text for source in devices()["raspberry-pi-4"].sources)
+    assert Path(text.rstrip().rpartition(": ")[2]).is_file()
+
+
+def test_an_algorithm_shows_its_text_unfolded(capsys: pytest.CaptureFixture[str]) -> None:
+    listings.algorithms("fedspa")
+    text = capsys.readouterr().out
+    assert "            DST: α_t = α_0/2 (1 + cos(π t/T)); per tensor the ⌈α_t nnz⌉ smallest" in text
+    assert "schedules: any (sync, buffered)" in text
+
+
+def test_an_unknown_name_is_explained() -> None:
+    with pytest.raises(ScenarioError, match="no device or link 'lt' in the catalogue; did you mean lte"):
+        listings.devices("lt")
+
+
+def test_a_dense_job_costs_what_a_hand_count_says() -> None:
+    """mlp 64-64-10: 4,810 values in 4 tensors; 68 samples, 7 steps; docs/cost-model.md."""
+    job = sample_job(FedAvg())
+    assert job.down_bytes == job.up_bytes == 1 + 4 + 4 * 4810
+    assert job.flops == 68 * 2 * (64 * 64 * 2 + 64 * 10 * 3)  # no input gradient in the first layer
+    assert job.memory_bytes == 8 * 4810 + 8 * 10 * 202  # 202 values come out of flatten, fc1, relu and fc2
+
+
+def test_a_sparse_job_sends_active_values_and_its_new_mask() -> None:
+    """Density 0.5 of 4,736 maskable values by ERK, 74 biases; up also the masks that moved, at most a bit a weight."""
+    job, still = sample_job(FedSpa()), sample_job(find("fedspa", Path())(masking="rsm"))  # type: ignore[call-arg]
+    assert still.down_bytes == still.up_bytes == job.down_bytes
+    assert job.down_bytes == pytest.approx(1 + 4 + 4 * (0.5 * 4736 + 74), abs=8)
+    assert 0 < job.up_bytes - job.down_bytes <= 4736 / 8 + 2
