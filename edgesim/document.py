@@ -23,17 +23,19 @@ class Document:
     """Plain data (dict, list, str, int, float, bool, None) with the place of each of its parts.
 
     Attributes: file, where it was read from; data; values and keys, path → "file:line:col" of each
-    value and of each mapping key. The root's path is ().
+    value and of each mapping key. The root's path is (). repeated, complaints about duplicate keys, for
+    `check` to tell with all else that is wrong.
     """
 
     file: Path
     data: Any
     values: Mapping[KeyPath, str]
     keys: Mapping[KeyPath, str]
+    repeated: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, path: Path | str) -> "Document":
-        """The document in a file; raises ScenarioError naming every syntax error and duplicate key."""
+        """The document in a file; raises ScenarioError naming every place where it cannot be read."""
         try:
             text = Path(path).read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
@@ -48,8 +50,9 @@ class Document:
         reader = Reader(name, numbered)
         data = reader.read(text)
         if reader.problems:
-            raise ScenarioError("\n".join(reader.problems))
-        return cls(file=file, data=data, values=reader.values, keys=reader.keys)
+            raise ScenarioError("\n".join([*reader.problems, *reader.repeated]))
+        repeated = tuple(reader.repeated)
+        return cls(file=file, data=data, values=reader.values, keys=reader.keys, repeated=repeated)
 
     @property
     def folder(self) -> Path:
@@ -107,7 +110,7 @@ class Document:
             inside = inside[part]
         values |= {(*path, *key): place for key, place in other.values.items()}
         keys |= {(*path, *key): place for key, place in other.keys.items()} | {path: other.values[()]}
-        return replace(self, data=holder[""], values=values, keys=keys)
+        return replace(self, data=holder[""], values=values, keys=keys, repeated=self.repeated + other.repeated)
 
 
 def dotted(text: str) -> KeyPath:
@@ -140,16 +143,23 @@ def check(document: Document, model: type[M], context: object = None) -> M:
     Raises ScenarioError with every mistake in it, one a line, from top to bottom:
     `file:line:col: path: what was got; what would do`.
     """
+    lines = [(_order(text.split(": ", 1)[0]), text) for text in document.repeated]
     try:
         # As JSON, for there a strict model takes a list for a tuple, yet no text for a number.
-        return model.model_validate_json(json.dumps(document.data), context=context)
+        made = model.model_validate_json(json.dumps(document.data), context=context)
     except ValidationError as error:
-        lines = sorted(_line(document, *found) for found in complaints(error, model, document.known))
-        raise ScenarioError("\n".join(line for _, line in lines)) from None
+        lines += [_line(document, *found) for found in complaints(error, model, document.known)]
+    if lines:
+        raise ScenarioError("\n".join(line for _, line in sorted(lines)))
+    return made
 
 
 def _line(document: Document, path: KeyPath, is_key: bool, text: str) -> tuple[list[int], str]:
     """Where it stands in the file, for sorting, and the line to print."""
     place = document.where_key(path) if is_key else document.where(path)
-    order = [int(part) for part in place.split(":")[-2:] if part.isdecimal()]
-    return order, f"{place}: {'.'.join(map(str, path))}: {text}" if path else f"{place}: {text}"
+    return _order(place), f"{place}: {'.'.join(map(str, path))}: {text}" if path else f"{place}: {text}"
+
+
+def _order(place: str) -> list[int]:
+    """Line and column of "file:line:col"."""
+    return [int(part) for part in place.split(":")[-2:] if part.isdecimal()]

@@ -19,13 +19,18 @@ _PLAIN = {
 
 
 class Reader:
-    """Walks the nodes of one text; collects problems rather than stopping at the first."""
+    """Walks the nodes of one text; collects problems rather than stopping at the first.
+
+    Attributes: problems, what cannot be read; repeated, duplicate keys: the first of each is read, so that
+    whatever else is wrong can be told with them.
+    """
 
     def __init__(self, name: str, numbered: bool) -> None:
         self.name, self.numbered = name, numbered
         self.values: dict[KeyPath, str] = {}
         self.keys: dict[KeyPath, str] = {}
         self.problems: list[str] = []
+        self.repeated: list[str] = []
         self._yaml = YAML(typ="safe", pure=True)
         self._open: set[int] = set()
 
@@ -67,7 +72,8 @@ class Reader:
             key = key_node.value
             if key in data:
                 first = self.keys[(*path, key)].removeprefix(f"{self.name}:")
-                self._problem(key_node.start_mark, f"duplicate key '{key}', first at {first}; keep one of them")
+                place = self._place(key_node.start_mark)
+                self.repeated.append(f"{place}: duplicate key '{key}', first at {first}; keep one of them")
                 continue
             self.keys[(*path, key)] = self._place(key_node.start_mark)
             data[key] = self._value(value_node, (*path, key))

@@ -53,9 +53,6 @@ def test_places_of_values_and_keys(path: tuple[str | int, ...], value: str, key:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: 1\na: 2\nb: {c: 1, c: 2}\n",
-         "f.yaml:2:1: duplicate key 'a', first at 1:1; keep one of them\n"
-         "f.yaml:3:11: duplicate key 'c', first at 3:5; keep one of them"),
         ("a:\n\tb: 1", "f.yaml:2:1: a tab; indent with spaces"),
         ("a: [1,2\n b: 3", "f.yaml:2:3: expected ',' or ']', but got ':'"),
         ("a: &x [*x]", "f.yaml:1:4: an anchor that contains itself; write its parts out"),
@@ -149,3 +146,28 @@ def test_a_list_becomes_a_tuple_but_text_no_number() -> None:
 def test_an_empty_file_lacks_everything() -> None:
     with pytest.raises(ScenarioError, match=r"^f.yaml:1:1: got null; should be a mapping$"):
         check(_parse(""), _Root)
+
+
+def test_duplicate_keys_are_told_with_all_other_mistakes() -> None:
+    """The first of each counts while the rest is looked at, and no duplicate gets through."""
+
+    class Inner(BaseModel):
+        model_config = ConfigDict(extra="forbid")
+        c: int
+
+    class Outer(BaseModel):
+        model_config = ConfigDict(extra="forbid")
+        a: int
+        b: Inner
+
+    text = "a: 1\na: 2\nb: {c: 1, c: 2}\n"
+    with pytest.raises(ScenarioError, match=r".") as refusal:
+        check(Document.parse(text, "f.yaml"), Outer)
+    assert str(refusal.value) == (
+        "f.yaml:2:1: duplicate key 'a', first at 1:1; keep one of them\n"
+        "f.yaml:3:11: duplicate key 'c', first at 3:5; keep one of them"
+    )
+    with pytest.raises(ScenarioError, match=r".") as refusal:
+        check(Document.parse("b: {c: x, d: 1}\na: 1\na: 2\n", "f.yaml"), Outer)
+    lines = str(refusal.value).split("\n")
+    assert [line.split(": ")[0] for line in lines] == ["f.yaml:1:8", "f.yaml:1:11", "f.yaml:3:1"]

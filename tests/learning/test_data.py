@@ -111,7 +111,7 @@ def broken(tmp_path: Path, data: bytes, name: str = "x-idx3-ubyte") -> Path:
         (idx(IMAGES)[:9], "a", "cut short within its header"),
         (b"<!DOCTYPE html>", "a", "not an IDX file: it begins with 3c 21 44 4f"),
         (b"", "a", "not an IDX file: it begins with nothing"),
-        (gzip.compress(idx(IMAGES))[:-9], "a.gz", "cannot be read, fetch it again"),
+        (gzip.compress(idx(IMAGES), mtime=0)[:-9], "a.gz", "cannot be read, fetch it again"),
         (idx(IMAGES), "a.gz", "cannot be read, fetch it again: Not a gzipped file"),
     ],
 )
