@@ -67,6 +67,9 @@ class Counting:
     def samples(self) -> NDArray[np.int64]:
         return np.ones(self._clients, np.int64)
 
+    def close(self) -> None:
+        """Nothing to let go of."""
+
     def state(self) -> dict[str, Any]:
         return {}
 

@@ -76,6 +76,18 @@ def size(parts: Sequence[Part]) -> int:
     return total
 
 
+def longest(parts: Sequence[Part]) -> int:
+    """The most bytes that these parts can take, whatever the masks are that the receiver does not know."""
+    total = leb128_length(len(parts)) + len(parts)
+    for part in parts:
+        if part.mask is None or part.mask_known:
+            bits, values = 0, _plan(part).values
+        else:  # no form is longer than a bitmap, and no more values travel than there are
+            bits = values = part.mask.numel()
+        total += -(-bits // 8) + (0 if part.values is None else 4 * values)
+    return total
+
+
 def encode(parts: Sequence[Part]) -> bytes:
     """The message; the layout is at the top of this file."""
     pieces = [leb128(np.array([len(parts)]))]

@@ -43,6 +43,7 @@ class Source:
 
 Maker: TypeAlias = Callable[..., Arrays]
 Size: TypeAlias = Annotated[int, Gt(0)]
+_BLOCK = 1 << 20  # numbers made at once
 
 
 def digits(source: Source) -> Arrays:
@@ -77,8 +78,12 @@ def synthetic(
     centre = rng.standard_normal((classes, prod(size)))
     centre *= separation / np.linalg.norm(centre, axis=1, keepdims=True)
     y = rng.permutation(np.arange(samples) % classes)
-    x = centre[y] + noise * rng.standard_normal((samples, prod(size)))
-    return x.astype(np.float32).reshape(samples, *size), y
+    x = np.empty((samples, prod(size)), np.float32)
+    step = max(1, _BLOCK // prod(size))
+    for first in range(0, samples, step):  # in blocks, for millions of samples in double precision are large
+        block = y[first : first + step]
+        x[first : first + step] = centre[block] + noise * rng.standard_normal((len(block), prod(size)))
+    return x.reshape(samples, *size), y
 
 
 def _images(source: Source, *, folder: str) -> Arrays:

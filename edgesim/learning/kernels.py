@@ -1,9 +1,10 @@
 """Gradients and predictions of a cohort: [client, *shape] parameters against [client, B, …] samples.
 
-Three ways to the same numbers; which pays where is measured in benchmarks/README.md:
-  loop     one client at a time through the module itself: the oracle, and best for convolutions on a CPU
-  layered  stacked matrix products with a hand-written backward, for models of dense layers
-  vmap     `torch.func.vmap` over the module, for any other model
+Ways to the same numbers; which pays where is measured in benchmarks/README.md:
+  loop     one client at a time, best for convolutions on a CPU: by hand where the model is a chain of known
+           layers (`chain`), by autograd otherwise, which is the oracle of all
+  stacked  every client at once: matrix products with a backward by hand for dense models (`layered`),
+           `torch.func.vmap` over the module for any other
 """
 
 from collections.abc import Callable
@@ -17,7 +18,11 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from edgesim.learning.batches import Batch
+from edgesim.learning.chain import chain
+from edgesim.learning.layered import Layered, dense_layers
 from edgesim.learning.tree import Params
+
+_SAMPLES = 64  # predicted at once, so that what layers pass on stays in the cache
 
 
 class Kernel(Protocol):
@@ -35,33 +40,60 @@ class Kernel(Protocol):
 def kernel(module: nn.Module, backend: str) -> Kernel:
     """The kernel of a backend ("loop" or "stacked") for this model."""
     if backend == "loop":
-        return Loop(module)
+        return Loop(chain(module) or Autograd(module))
     layers = dense_layers(module)
     return Vmap(module) if layers is None else Layered(layers)
 
 
+class One(Protocol):
+    """One client's gradient and predictions; no client axis."""
+
+    def gradient(self, params: Params, x: Tensor, y: Tensor) -> Params: ...
+
+    def logits(self, params: Params, x: Tensor) -> Tensor: ...
+
+
 @dataclass(frozen=True)
 class Loop:
-    """One client at a time through the module, differentiated by autograd."""
+    """One client at a time."""
+
+    one: One
+
+    def gradient(self, params: Params, batch: Batch) -> Params:
+        real = np.count_nonzero(batch.weight.numpy(), 1)
+        return _rows([self.one.gradient(_row(params, i), batch.x[i, :n], batch.y[i, :n]) for i, n in enumerate(real)])
+
+    def logits(self, params: Params, x: Tensor) -> Tensor:
+        rows = [[self.one.logits(_row(params, i), some) for some in torch.split(x[i], _SAMPLES)] for i in range(len(x))]
+        return torch.stack([torch.cat(row) for row in rows])
+
+
+@dataclass(frozen=True)
+class Autograd:
+    """Any module, differentiated by torch."""
 
     module: nn.Module
 
-    def gradient(self, params: Params, batch: Batch) -> Params:
-        rows = [self._one({n: t[i] for n, t in params.items()}, batch, i) for i in range(len(batch.y))]
-        if len(rows) == 1:
-            return {name: tensor.unsqueeze(0) for name, tensor in rows[0].items()}
-        return {name: torch.stack([row[name] for row in rows]) for name in params}
-
-    def _one(self, params: Params, batch: Batch, i: int) -> Params:
-        real = int(torch.count_nonzero(batch.weight[i]))
+    def gradient(self, params: Params, x: Tensor, y: Tensor) -> Params:
         leaves = {name: tensor.detach().requires_grad_() for name, tensor in params.items()}
-        loss = F.cross_entropy(functional_call(self.module, leaves, (batch.x[i, :real],)), batch.y[i, :real])
+        loss = F.cross_entropy(functional_call(self.module, leaves, (x,)), y)
         return dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
 
     def logits(self, params: Params, x: Tensor) -> Tensor:
         with torch.no_grad():
-            rows = [functional_call(self.module, {n: t[i] for n, t in params.items()}, (x[i],)) for i in range(len(x))]
-        return torch.stack(rows)
+            out: Tensor = functional_call(self.module, params, (x,))
+        return out
+
+
+def _row(params: Params, i: int) -> Params:
+    return {name: tensor[i] for name, tensor in params.items()}
+
+
+def _rows(rows: list[Params]) -> Params:
+    """With the client axis; a cohort of one is not copied."""
+    if len(rows) == 1:
+        return {name: tensor.unsqueeze(0) for name, tensor in rows[0].items()}
+    return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
 
 class Vmap:
@@ -85,80 +117,3 @@ class Vmap:
     def logits(self, params: Params, x: Tensor) -> Tensor:
         with torch.no_grad():
             return self._logits(params, x)
-
-
-@dataclass(frozen=True)
-class DenseLayer:
-    """A Linear layer as `Layered` sees it: its parameters' names, and whether a ReLU follows."""
-
-    weight: str
-    bias: str | None
-    relu: bool
-
-
-def dense_layers(module: nn.Module) -> tuple[DenseLayer, ...] | None:
-    """The layers, if the model is a chain of Flatten, Linear and ReLU ending in a Linear; else None."""
-    if not isinstance(module, nn.Sequential):
-        return None
-    layers: list[DenseLayer] = []
-    for name, child in module.named_children():
-        if isinstance(child, nn.Linear):
-            bias = None if child.bias is None else f"{name}.bias"
-            layers.append(DenseLayer(f"{name}.weight", bias, relu=False))
-        elif isinstance(child, nn.ReLU) and layers and not layers[-1].relu:
-            layers[-1] = DenseLayer(layers[-1].weight, layers[-1].bias, relu=True)
-        elif not (isinstance(child, nn.Flatten) and not layers):
-            return None
-    return tuple(layers) if layers and not layers[-1].relu else None
-
-
-@dataclass(frozen=True)
-class Layered:
-    """Dense layers over stacked parameters: one batched product a layer, forward and backward."""
-
-    layers: tuple[DenseLayer, ...]
-
-    def gradient(self, params: Params, batch: Batch) -> Params:
-        inputs, logits = self._forward(params, batch.x)
-        delta = _softmax(logits)  # ∂loss/∂logits = (softmax − one-hot) · weight
-        delta.scatter_add_(2, batch.y.unsqueeze(2), delta.new_full((1, 1, 1), -1.0).expand(*batch.y.shape, 1))
-        delta *= batch.weight.unsqueeze(2)
-        gradients: Params = {}
-        for i in range(len(self.layers) - 1, -1, -1):
-            layer = self.layers[i]
-            gradients[layer.weight] = _product(delta.transpose(1, 2), inputs[i])
-            if layer.bias is not None:
-                gradients[layer.bias] = delta.sum(1)
-            if i:
-                delta = _product(delta, params[layer.weight])
-                if self.layers[i - 1].relu:
-                    delta *= inputs[i] > 0
-        return {name: gradients[name] for name in params}
-
-    def logits(self, params: Params, x: Tensor) -> Tensor:
-        return self._forward(params, x)[1]
-
-    def _forward(self, params: Params, x: Tensor) -> tuple[list[Tensor], Tensor]:
-        """The input of each layer [client, B, in], and the logits [client, B, class]."""
-        inputs, h = [], x.flatten(2)
-        for layer in self.layers:
-            inputs.append(h)
-            h = _product(h, params[layer.weight].transpose(1, 2))
-            if layer.bias is not None:
-                h += params[layer.bias].unsqueeze(1)
-            if layer.relu:
-                h = h.relu_()
-        return inputs, h
-
-
-def _product(a: Tensor, b: Tensor) -> Tensor:
-    """a @ b, one matrix a client: on a CPU numpy does many small ones in two thirds of torch's time."""
-    if a.device.type == "cpu":
-        return torch.from_numpy(np.matmul(a.numpy(), b.numpy()))
-    return a @ b
-
-
-def _softmax(logits: Tensor) -> Tensor:
-    """Softmax over the last axis; over a short axis a fifth of the time of torch's own."""
-    powers = (logits - logits.amax(-1, keepdim=True)).exp_()
-    return powers.div_(powers.sum(-1, keepdim=True))

@@ -6,6 +6,7 @@ The keyword-only arguments are the YAML keys of `task.partition`. Every client g
 
 import heapq
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Annotated, TypeAlias
 
 import numpy as np
@@ -110,10 +111,7 @@ def split(
     stratum, rank = _runs(owner, labels[index])
     quota = _quotas(np.bincount(stratum), owner[rank == 0], size, test_share, rng)
     is_test = rank < quota[stratum]
-    cut = np.arange(1, len(parts))
-    return tuple(  # type: ignore[return-value]  # a pair, by construction
-        _sorted(np.split(index[here], np.searchsorted(owner[here], cut))) for here in (~is_test, is_test)
-    )
+    return _cut(index[~is_test], owner[~is_test], len(parts)), _cut(index[is_test], owner[is_test], len(parts))
 
 
 def _runs(*keys: IntArray) -> tuple[IntArray, IntArray]:
@@ -218,7 +216,17 @@ def _members(labels: IntArray, label: np.int64, rng: np.random.Generator) -> Int
 
 
 def _sorted(parts: Sequence[IntArray]) -> list[IntArray]:
-    return [np.sort(part).astype(np.int64) for part in parts]
+    owner = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    return _cut(np.concatenate(parts).astype(np.int64), owner, len(parts))
+
+
+def _cut(index: IntArray, owner: IntArray, clients: int) -> list[IntArray]:
+    """Each client's samples in rising order, given whose each is; all at once, for a million clients."""
+    span = int(index.max(initial=0)) + 1
+    keys = np.sort(owner * span + index)
+    samples = keys % span
+    ends = np.searchsorted(keys, np.arange(1, clients + 1) * span).tolist()
+    return [samples[first:end] for first, end in pairwise([0, *ends])]
 
 
 def _check_enough(labels: IntArray, clients: int) -> None:

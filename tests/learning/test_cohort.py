@@ -1,4 +1,4 @@
-"""A cohort trains each client exactly as if it were alone: the three kernels, and a plain torch loop as oracle."""
+"""A cohort trains each client exactly as if it were alone: every kernel, and a plain torch loop as oracle."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,9 @@ from torch import nn
 
 from edgesim.algorithms.contract import Algorithm
 from edgesim.learning import batches as batching
-from edgesim.learning.kernels import Kernel, Layered, Loop, Vmap, dense_layers
+from edgesim.learning.chain import chain
+from edgesim.learning.kernels import Autograd, Kernel, Loop, Vmap
+from edgesim.learning.layered import Layered, dense_layers
 from edgesim.learning.local import Order, Trained, local_update
 from edgesim.learning.models import make_model
 from edgesim.learning.shards import Shards
@@ -70,6 +72,16 @@ PLAIN = Training(lr=0.1, batch_size=8, epochs=2)
 RICH = Training(lr=0.1, batch_size=8, epochs=2, momentum=0.9, weight_decay=1e-2, clip=1.0)
 
 
+def autograd(module: nn.Module) -> Kernel:
+    return Loop(Autograd(module))
+
+
+def chained(module: nn.Module) -> Kernel:
+    one = chain(module)
+    assert one is not None
+    return Loop(one)
+
+
 def layered(module: nn.Module) -> Kernel:
     layers = dense_layers(module)
     assert layers is not None
@@ -78,8 +90,12 @@ def layered(module: nn.Module) -> Kernel:
 
 @pytest.mark.parametrize("training", [PLAIN, RICH], ids=["plain", "momentum, decay, clip"])
 @pytest.mark.parametrize(
-    ("model", "kernel"), [("mlp", Loop), ("mlp", Vmap), ("mlp", layered), ("cnn", Loop), ("cnn", Vmap)]
-)
+    ("model", "kernel"),
+    [
+        ("mlp", autograd), ("mlp", Vmap), ("mlp", layered), ("mlp", chained),
+        ("cnn", autograd), ("cnn", Vmap), ("cnn", chained),
+    ],
+)  # fmt: skip
 def test_a_cohort_of_unequal_clients_trains_as_torch_does_one_by_one(
     model: str, kernel: Callable[[nn.Module], Kernel], training: Training
 ) -> None:
@@ -149,6 +165,7 @@ def test_another_job_of_the_same_client_draws_other_batches() -> None:
         nn.Sequential(nn.Linear(4, 3), nn.Sigmoid(), nn.Linear(3, 2)),
         nn.Sequential(nn.Linear(4, 2), nn.ReLU()),
         nn.Sequential(nn.Conv2d(1, 1, 3), nn.Flatten(), nn.Linear(4, 2)),
+        nn.Sequential(nn.Flatten(2), nn.Linear(4, 2)),
         nn.Linear(4, 2),
     ],
 )
@@ -162,5 +179,5 @@ def test_layers_without_activation_between_them_pass_the_gradient_on() -> None:
     module = nn.Sequential(nn.Linear(6, 5, bias=False), nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
     params = {name: tensor.detach().unsqueeze(0) for name, tensor in module.named_parameters()}
     batch = batching.Batch(torch.randn(1, 7, 6), torch.randint(0, 3, (1, 7)), torch.full((1, 7), 1 / 7))
-    for name, tensor in Loop(module).gradient(params, batch).items():
+    for name, tensor in autograd(module).gradient(params, batch).items():
         torch.testing.assert_close(layered(module).gradient(params, batch)[name], tensor, rtol=1e-4, atol=1e-7)
