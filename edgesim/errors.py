@@ -7,13 +7,19 @@
 Each takes one positional message: SimPy re-creates a failed event's exception from its `args`.
 """
 
+from typing import ClassVar
+
 
 class EdgesimError(Exception):
-    """Base of every error that edgesim raises on purpose."""
+    """Base of every error that edgesim raises on purpose. Attributes: exit_code, of the command."""
+
+    exit_code: ClassVar[int] = 1
 
 
 class ScenarioError(EdgesimError):
     """The scenario (or a profile that it names) asks for what cannot be; one line a problem."""
+
+    exit_code = 2
 
 
 class RunError(EdgesimError):

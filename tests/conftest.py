@@ -1,1 +1,14 @@
 """Test helpers are imported by name from the folder of the tests that use them."""
+
+from collections.abc import Iterator
+
+import pytest
+from processes import Server
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Starts `edgesim` commands as processes of their own."""
+    started = Server(tmp_path_factory.mktemp("edgesim"), hash_seed=0)
+    yield started
+    started.close()
