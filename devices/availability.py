@@ -87,7 +87,10 @@ class Markov:
 
 
 class FleetAvailability:
-    """The availability of a whole fleet: each group of devices under its own process."""
+    """The availability of a whole fleet: each group of devices under its own process.
+
+    Attributes: always, whether all devices are on line for ever, so that nobody need ask.
+    """
 
     def __init__(self, processes: Sequence[Process], group: IndexArray, seed: int) -> None:
         """`processes` one a group; `group` [device] says which of them a device follows.
@@ -100,12 +103,13 @@ class FleetAvailability:
                 f"groups {int(group.min())} to {int(group.max())}: must lie in [0, {len(processes)}), "
                 "one process a group"
             )
+        self.always = all(isinstance(process, AlwaysOn) for process in processes)
         self._group = group
         self._started = tuple(process.start(seed) for process in processes)
 
     def is_on(self, device: int, t_ns: int) -> bool:
         """Whether the device is on line at t."""
-        return self._of(device).is_on(device, t_ns)
+        return self.always or self._of(device).is_on(device, t_ns)
 
     def next_change_ns(self, device: int, t_ns: int) -> int | None:
         """The first flip strictly after t; None if there is none."""

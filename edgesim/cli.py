@@ -46,6 +46,20 @@ def run(
 
 
 @app.command()
+def estimate(
+    scenario: ScenarioFile,
+    overrides: Overrides = [],  # noqa: B006
+    out: Annotated[Path | None, typer.Option(help="Where results go; by default results/<name>-estimate.")] = None,
+    workers: Workers = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Discard what is there and start again.")] = False,
+) -> None:
+    """Work out what a scenario takes in time, bytes and energy; nothing is trained, all else is as in a run."""
+    from edgesim import console
+
+    console.estimate(scenario, overrides, out, workers, replace=replace)
+
+
+@app.command()
 def resume(results: ResultsFolder, workers: Workers = None) -> None:
     """Go on with what was killed or interrupted; the files end up as if nothing had happened."""
     from edgesim import console

@@ -1,6 +1,7 @@
 """What the command line does with scenarios and results: progress on stderr, results on stdout."""
 
 import inspect
+import math
 import os
 import signal
 import sys
@@ -18,11 +19,13 @@ from rich.table import Table
 from edgesim import shipped, units
 from edgesim.errors import ScenarioError
 from edgesim.plots import registry as plots
+from edgesim.results.estimate import estimate_table
 from edgesim.results.store import Results
 from edgesim.results.table import summary_table
 from edgesim.scenario import running
-from edgesim.scenario.loading import load
+from edgesim.scenario.loading import Plan, load
 from edgesim.scenario.running import Asked, Interrupted, Notify
+from edgesim.spelling import advice
 
 # A pipe has no width of its own: there, tables are as wide as they need.
 _out, _err = Console(width=None if sys.stdout.isatty() else 160), Console(stderr=True)
@@ -31,10 +34,21 @@ _out, _err = Console(width=None if sys.stdout.isatty() else 160), Console(stderr
 def run(scenario: Path, overrides: Sequence[str], out: Path | None, workers: int | None, *, replace: bool) -> None:
     """Run every run of a scenario, then print the summary table."""
     plan = load(shipped.find(scenario), overrides)
-    folder = out or Path("results") / plan.name
+    _run(plan, out or Path("results") / plan.name, workers, replace=replace)
+
+
+def estimate(scenario: Path, overrides: Sequence[str], out: Path | None, workers: int | None, *, replace: bool) -> None:
+    """Run every run of a scenario without training, then print what each costs."""
+    plan = load(shipped.find(scenario), [*overrides, "execution.backend=none"])
+    _run(plan, out or Path("results") / f"{plan.name}-estimate", workers, replace=replace)
+
+
+def _run(plan: Plan, folder: Path, workers: int | None, *, replace: bool) -> None:
     directories = running.prepare(plan, folder, replace=replace)
     if not directories:
-        _err.print(f"{folder} holds the finished results of this very scenario; --replace runs it again")
+        _err.print(
+            f"{folder} holds the finished results of this very scenario; --replace runs it again", soft_wrap=True
+        )
     _work(directories, folder, workers)
 
 
@@ -42,7 +56,7 @@ def resume(folder: Path, workers: int | None) -> None:
     """Finish the unfinished runs of a folder, then print the summary table."""
     directories = running.unfinished(folder)
     if not directories:
-        _err.print(f"{folder}: all runs are finished; nothing to resume")
+        _err.print(f"{folder}: all runs are finished; nothing to resume", soft_wrap=True)
     _work(directories, folder, workers)
 
 
@@ -64,8 +78,9 @@ def _work(directories: Sequence[Path], folder: Path, workers: int | None) -> Non
 
 
 def print_summary(results: Results) -> None:
-    """One line a variant, over its seeds."""
-    found = summary_table(results)
+    """One line a variant, over its seeds; of an estimate, one line a class of devices."""
+    trained = any(run.scenario["execution"]["backend"] != "none" for run in results.runs)
+    found = summary_table(results) if trained else estimate_table(results)
     table = Table(title=escape(str(results.path)), caption=escape(found.note), box=box.SIMPLE_HEAD, pad_edge=False)
     table.title_justify = table.caption_justify = "left"
     for i, name in enumerate(found.header):
@@ -94,7 +109,16 @@ def plot(figure: str, results: Path, cost: str | None, out: Path | None) -> None
     if options and "cost" not in inspect.signature(draw).parameters:
         raise ScenarioError(f"--cost {cost}: the figure {figure} has no cost to choose; leave it out")
     path = out or results / f"{'-'.join([figure, *options.values()])}.png"
-    draw(Results.read(results), **options).savefig(path)
+    figure_ = draw(Results.read(results), **options)
+    kinds = figure_.canvas.get_supported_filetypes()
+    if path.suffix.removeprefix(".") not in kinds:
+        raise ScenarioError(
+            f"--out {path}: no picture has the suffix {path.suffix!r}; {advice(path.suffix[1:], kinds)}"
+        )
+    try:
+        figure_.savefig(path)
+    except OSError as error:
+        raise ScenarioError(f"--out {path}: cannot be written: {error.strerror}") from error
     _out.print(str(path), highlight=False, soft_wrap=True)
 
 
@@ -114,7 +138,8 @@ def _progress(runs: int) -> Iterator[Notify]:
             if now.label not in tasks:
                 tasks[now.label] = bars.add_task(escape(now.label), total=1.0, note="")
             shares[now.label] = now.share
-            note = f"{units.format(round(now.time_s), 'time')}, {now.updates} updates, accuracy {now.accuracy:.3f}"
+            accuracy = "" if math.isnan(now.accuracy) else f", accuracy {now.accuracy:.3f}"
+            note = f"{units.format(round(now.time_s), 'time')}, {now.updates} updates{accuracy}"
             bars.update(tasks[now.label], completed=now.share, note=note, visible=not now.done)
             bars.update(overall, completed=sum(shares.values()))
 
@@ -131,7 +156,9 @@ def _interruptible() -> Iterator[Asked]:
         if asked:
             raise KeyboardInterrupt
         asked = True
-        _err.print("stopping at the next instant, to write down what there is (Ctrl-C again: at once) …")
+        _err.print(
+            "stopping at the next instant, to write down what there is (Ctrl-C again: at once) …", soft_wrap=True
+        )
 
     before = signal.signal(signal.SIGINT, ask)
     try:

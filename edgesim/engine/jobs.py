@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import numpy as np
 import simpy
 
 from edgesim.devices import cost
@@ -70,14 +71,20 @@ class Jobs:
         home: Home,
     ) -> None:
         self._env, self._rules, self._ledger, self._record, self._home = env, rules, ledger, record, home
-        self._is_on, self._next_change_ns = fleet.availability.is_on, fleet.availability.next_change_ns
-        self._down_bps, self._up_bps = scalars(fleet.down_bps), scalars(fleet.up_bps)
-        self._latency_s = scalars(fleet.latency_s)
-        self._tail_s, self._tail_w = scalars(fleet.tail_s), scalars(fleet.tail_w)
+        availability = fleet.availability
+        self._always = availability.always
+        self._is_on, self._next_change_ns = availability.is_on, availability.next_change_ns
         self._radio_until_ns = scalars(ledger.radio_until_ns)
         self._memory_bytes = scalars(fleet.memory_bytes)
-        powers_w = (fleet.idle_w + fleet.receive_w, fleet.training_w, fleet.idle_w + fleet.send_w)
-        self._power_w = tuple(scalars(power_w) for power_w in powers_w)  # [phase][device]
+        figures = np.column_stack(  # a device's lie side by side, so that they come from memory together
+            (
+                fleet.idle_w + fleet.receive_w, fleet.training_w, fleet.idle_w + fleet.send_w,
+                fleet.down_bps, fleet.up_bps, fleet.latency_s, fleet.tail_s, fleet.tail_w,
+            )
+        )  # fmt: skip
+        columns = [scalars(column) for column in figures.T]
+        self._power_w = columns[:3]  # [phase][device]
+        self._down_bps, self._up_bps, self._latency_s, self._tail_s, self._tail_w = columns[3:]
 
     def run(self, job: Job) -> Generator[simpy.Event, None, None]:
         """Download, train, upload. Everything that must be remembered is in `job`."""
@@ -127,6 +134,9 @@ class Jobs:
     def _go_on(self, job: Job, now_ns: int) -> None:
         """Plan the stretch that begins now: to the end of the phase, or until the device goes off line."""
         job.since_ns, job.away = now_ns, False
+        if self._always:
+            job.wake_ns = now_ns + job.phase_ns - job.done_ns
+            return
         if not self._is_on(job.client, now_ns):
             job.wake_ns = now_ns
             return

@@ -74,6 +74,10 @@ class Learning(Protocol):
     @property
     def samples(self) -> NDArray[np.int64]: ...
 
+    def close(self) -> None:
+        """Let go of processes and files."""
+        ...
+
     def state(self) -> dict[str, Any]:
         """Everything that `restore` needs, as plain data."""
         ...

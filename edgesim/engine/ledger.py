@@ -11,7 +11,8 @@ from edgesim.errors import RunError
 
 _COUNTS = ("dispatched", "aggregated", "lost", "discarded")
 _ACCOUNTS = ("total", "useful", "wasted")
-_COLUMNS = ("radio_until_ns", "phase_ns", "phase_j", "bytes_down", "bytes_up", "flops", *_COUNTS)
+_WHOLE = ("radio_until_ns", "bytes_down", "bytes_up", *_COUNTS)
+_COLUMNS = (*_WHOLE, "phase_ns", "phase_j", "flops")
 
 
 class Ledger:
@@ -28,17 +29,14 @@ class Ledger:
     def __init__(self, devices: int) -> None:
         self.total, self.useful, self.wasted = Spent(), Spent(), Spent()
         self.delivered = self.broken = 0
-        self.radio_until_ns = np.zeros(devices, np.int64)
-        self.phase_ns = np.zeros((len(Phase), devices), np.int64)
-        self.phase_j = np.zeros((len(Phase), devices))
-        self.flops = np.zeros(devices)
-        self.bytes_down, self.bytes_up = np.zeros(devices, np.int64), np.zeros(devices, np.int64)
-        self.dispatched, self.aggregated = np.zeros(devices, np.int64), np.zeros(devices, np.int64)
-        self.lost, self.discarded = np.zeros(devices, np.int64), np.zeros(devices, np.int64)
-        self._open()
-
-    def _open(self) -> None:
-        """Views for entering single numbers."""
+        self._fates = dict.fromkeys(_COUNTS, 0)
+        # A device's figures lie side by side: entering a stretch touches a few cache lines, not a dozen pages.
+        whole = np.zeros((devices, len(_WHOLE) + len(Phase)), np.int64).T
+        real = np.zeros((devices, 1 + len(Phase))).T
+        self.radio_until_ns, self.bytes_down, self.bytes_up = whole[:3]
+        self.dispatched, self.aggregated, self.lost, self.discarded = whole[3 : len(_WHOLE)]
+        self.phase_ns = whole[len(_WHOLE) :]
+        self.flops, self.phase_j = real[0], real[1:]
         self._phase_ns, self._phase_j = scalars(self.phase_ns), scalars(self.phase_j)
         self._down, self._up, self._flops = map(scalars, (self.bytes_down, self.bytes_up, self.flops))
         self._counts = {name: scalars(getattr(self, name)) for name in _COUNTS}
@@ -47,18 +45,22 @@ class Ledger:
         """Enter one stretch of a phase."""
         self._phase_ns[phase, device] += spent.ns
         self._phase_j[phase, device] += spent.energy_j
-        self._down[device] += spent.bytes_down
-        self._up[device] += spent.bytes_up
-        self._flops[device] += spent.flops
+        if phase == Phase.TRAIN:
+            self._flops[device] += spent.flops
+        elif phase == Phase.DOWNLOAD:
+            self._down[device] += spent.bytes_down
+        else:
+            self._up[device] += spent.bytes_up
         self.total.add(spent)
 
     def count(self, fate: str, device: int) -> None:
         """One more job of a device was dispatched, aggregated, lost or discarded."""
         self._counts[fate][device] += 1
+        self._fates[fate] += 1
 
     def jobs(self) -> dict[str, int]:
         """Number of jobs by fate."""
-        return {name: int(getattr(self, name).sum()) for name in _COUNTS}
+        return dict(self._fates)
 
     def check(self, *, on_ns: NDArray[np.int64], in_flight: list[Spent], moving: int) -> dict[str, str]:
         """The conservation laws at the end of a run; the word "holds" for each.
@@ -74,6 +76,7 @@ class Ledger:
         jobs = self.jobs()
         fates = jobs["aggregated"] + jobs["lost"] + jobs["discarded"] + len(in_flight)
         laws = {
+            "jobs by device = total": all(int(getattr(self, name).sum()) == jobs[name] for name in _COUNTS),
             "busy + idle + off = wall-clock, for each device": bool((idle_ns >= 0).all()),
             "time by device and state = total": int(self.phase_ns.sum()) == total.ns,
             "bytes by device = total": int(self.bytes_down.sum() + self.bytes_up.sum()) == sent,
@@ -93,6 +96,7 @@ class Ledger:
     def state(self) -> dict[str, Any]:
         """The ledger as plain data."""
         return {
+            "fates": dict(self._fates),
             "delivered": self.delivered,
             "broken": self.broken,
             **{name: getattr(self, name).state() for name in _ACCOUNTS},
@@ -103,9 +107,12 @@ class Ledger:
     def restored(cls, state: dict[str, Any]) -> "Ledger":
         """The ledger that `state` was taken of."""
         ledger = cls(len(state["flops"]))
-        for name, value in state.items():
-            setattr(ledger, name, Spent(*value) if name in _ACCOUNTS else value)
-        ledger._open()
+        ledger._fates = dict(state["fates"])
+        ledger.delivered, ledger.broken = state["delivered"], state["broken"]
+        for name in _ACCOUNTS:
+            setattr(ledger, name, Spent(*state[name]))
+        for name in _COLUMNS:
+            getattr(ledger, name)[...] = state[name]
         return ledger
 
 

@@ -27,6 +27,10 @@ class Backend(Protocol):
         """The results, in the order of the orders."""
         ...
 
+    def close(self) -> None:
+        """Let go of processes."""
+        ...
+
 
 def choose(module: nn.Module, asked: Literal["auto", "loop", "stacked"]) -> BackendName:
     """The backend of a run: the one asked for; "auto" stacks all but convolutions.
@@ -58,6 +62,9 @@ class InProcess:
             chunk = orders[start : start + self.cohort]
             trained += local_update(self.algorithm, self.task, self.training, self.kernel, self.seed, chunk)
         return trained
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
 
 
 def in_process(

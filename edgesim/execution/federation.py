@@ -10,6 +10,7 @@ from edgesim.algorithms.contract import Algorithm, Arrival, Context
 from edgesim.engine.learning import Assignment, Received
 from edgesim.execution.backend import Backend
 from edgesim.execution.lazy import LazyTraining
+from edgesim.execution.store import ClientStore
 from edgesim.learning import codecs
 from edgesim.learning.evaluation import Scores, evaluate
 from edgesim.learning.local import Order
@@ -22,11 +23,13 @@ class Federation:
     A client's new state counts once its update has arrived, so that a job happens wholly or not at all.
     """
 
-    def __init__(self, algorithm: Algorithm, context: Context, backend: Backend) -> None:
+    def __init__(
+        self, algorithm: Algorithm, context: Context, backend: Backend, clients: ClientStore | None = None
+    ) -> None:
         self._algorithm, self._context, self._backend = algorithm, context, backend
         self._training = LazyTraining(backend)
         self._server = algorithm.init_server(context)
-        self._clients: dict[int, State] = {}
+        self._clients = ClientStore() if clients is None else clients
         self._arrived: dict[int, int] = {}  # client → its job that arrived and whose state is not read yet
         kind = type(algorithm)
         self._stateful = kind.init_client is not Algorithm.init_client or kind.local_end is not Algorithm.local_end
@@ -39,7 +42,8 @@ class Federation:
     def dispatch(self, job: int, client: int, version: int) -> Assignment:
         """Fix what a job starts from; what it costs follows from that alone."""
         state = self._state(client)
-        self._clients[client] = state
+        if self._stateful and client not in self._clients:
+            self._clients.put(client, state)
         payload = self._algorithm.download(self._context, self._server, state)
         self._training.place(Order(job, client, version, payload.state, state))
         return Assignment(
@@ -94,18 +98,23 @@ class Federation:
         """Training samples of each client."""
         return self._context.task.train.count
 
+    def close(self) -> None:
+        """Let go of the backend's processes."""
+        self._backend.close()
+
     def state(self) -> dict[str, Any]:
         """Everything that a restored run needs, as plain data."""
         return {
             "server": self._server,
-            "clients": self._clients,
-            "arrived": self._arrived,
+            "clients": self._clients.state(),
+            "arrived": dict(self._arrived),
             "training": self._training.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up a `state`."""
-        self._server, self._clients, self._arrived = state["server"], state["clients"], state["arrived"]
+        self._server, self._arrived = state["server"], state["arrived"]
+        self._clients.restore(state["clients"])
         self._training.restore(state["training"])
 
     def _model(self, client: int) -> Params:
@@ -114,11 +123,11 @@ class Federation:
     def _state(self, client: int) -> State:
         self._settle(client)
         if client in self._clients:
-            return self._clients[client]
+            return self._clients.get(client)
         return self._algorithm.init_client(self._context, client)
 
     def _settle(self, client: int) -> None:
         """Read the state that a client's arrived job left."""
         if client in self._arrived:
             _, trained = self._training.result(self._arrived.pop(client))
-            self._clients[client] = trained.state
+            self._clients.put(client, trained.state)

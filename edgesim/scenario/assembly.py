@@ -10,11 +10,16 @@ from edgesim.devices.fleet import Fleet, FleetGroup, sample_fleet
 from edgesim.devices.profiles import find_device, find_link
 from edgesim.engine import limits, schedules
 from edgesim.engine.jobs import Rules
+from edgesim.engine.learning import Learning
 from edgesim.engine.schedules import Schedule
 from edgesim.engine.selection import Uniform
 from edgesim.engine.simulation import Simulation
+from edgesim.execution import store
 from edgesim.execution.backend import Backend, choose, in_process
 from edgesim.execution.federation import Federation
+from edgesim.execution.pool import Pool
+from edgesim.execution.store import ClientStore
+from edgesim.execution.timing import TimingOnly
 from edgesim.learning.profile import profile_model
 from edgesim.learning.task import Task, make_task
 from edgesim.learning.training import Training
@@ -25,7 +30,9 @@ from edgesim.scenario.schema import Scenario
 _NS = 1_000_000_000
 
 
-def assemble(scenario: Scenario, folder: Path, directory: Path, state: dict[str, Any] | None = None) -> Simulation:
+def assemble(
+    scenario: Scenario, folder: Path, directory: Path, state: dict[str, Any] | None = None, processes: int = 1
+) -> Simulation:
     """The simulation of a scenario whose relative paths count from `folder`; it records into `directory`.
 
     With the `state` of a checkpoint the simulation stands where that was taken; without, `begin` it.
@@ -34,13 +41,13 @@ def assemble(scenario: Scenario, folder: Path, directory: Path, state: dict[str,
         ScenarioError: the scenario asks for what its data, model or algorithm cannot do.
     """
     fleet = make_fleet(scenario, folder)
-    federation = make_federation(scenario, folder)
+    learning = make_learning(scenario, folder, processes, directory)
     recorder = (
         Recorder(directory, fleet.class_names) if state is None else Recorder.restore(directory, state["recorder"])
     )
     simulation = Simulation(
         fleet=fleet,
-        learning=federation,
+        learning=learning,
         schedule=make_schedule(scenario.schedule),
         selector=Uniform(scenario.seed),
         rules=Rules(
@@ -111,8 +118,11 @@ def _stop(choice: schema.Stop) -> limits.Stop:
     )
 
 
-def make_federation(scenario: Scenario, folder: Path) -> Federation:
-    """Data, model and algorithm, and the backend that trains them."""
+def make_learning(scenario: Scenario, folder: Path, processes: int = 1, directory: Path | None = None) -> Learning:
+    """Data, model and algorithm, and the backend that trains them; or only what that costs.
+
+    Without a `directory` the clients' states stay in memory, however much that takes.
+    """
     task = _task(scenario, folder)
     training = Training(**scenario.training.model_dump(exclude={"optimizer"}))
     context = Context(
@@ -124,7 +134,10 @@ def make_federation(scenario: Scenario, folder: Path) -> Federation:
     )
     algorithm = make_algorithm(scenario, folder)
     algorithm.check(context)
-    return Federation(algorithm, context, _backend(scenario, algorithm, task, training))
+    if scenario.execution.backend == "none":
+        return TimingOnly(algorithm, context)
+    clients = ClientStore(None if directory is None else directory / store.FILE, scenario.execution.memory)
+    return Federation(algorithm, context, _backend(scenario, algorithm, task, training, processes), clients)
 
 
 def make_algorithm(scenario: Scenario, folder: Path) -> Algorithm:
@@ -133,10 +146,13 @@ def make_algorithm(scenario: Scenario, folder: Path) -> Algorithm:
     return kind(**scenario.algorithm.parameters)
 
 
-def _backend(scenario: Scenario, algorithm: Algorithm, task: Task, training: Training) -> Backend:
+def _backend(scenario: Scenario, algorithm: Algorithm, task: Task, training: Training, processes: int) -> Backend:
     execution = scenario.execution
+    assert execution.backend != "none"
     name = choose(task.model.module, execution.backend)
-    return in_process(name, algorithm, task, training, seed=scenario.seed, cohort=execution.cohort)
+    here = in_process(name, algorithm, task, training, seed=scenario.seed, cohort=execution.cohort)
+    # A stacked cohort is done before its orders have travelled to another process.
+    return Pool(here, processes) if name == "loop" and processes > 1 else here
 
 
 def _task(scenario: Scenario, folder: Path) -> Task:

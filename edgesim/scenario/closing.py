@@ -6,6 +6,7 @@ import numpy as np
 
 from edgesim.engine.job import Phase
 from edgesim.engine.simulation import Simulation
+from edgesim.execution.timing import TimingOnly
 from edgesim.results.columns import METRICS
 from edgesim.results.costs import COSTS
 from edgesim.results.statistics import first_reaching
@@ -28,6 +29,7 @@ def close(simulation: Simulation, made: Record) -> None:
         "seed": made.scenario.seed,
         "hash": made.hash,
         "backend": simulation.learning.backend,
+        "notes": simulation.learning.notes if isinstance(simulation.learning, TimingOnly) else [],
         "stopped_by": simulation.stopped,
         "final": simulation.last,
         "idle_j": float(np.sum(clients["idle_j"])),

@@ -78,8 +78,10 @@ def resolved(scenario: Scenario) -> dict[str, Any]:
 
 
 def scenario_hash(scenario: Scenario) -> str:
-    """16 hexadecimal digits of what is simulated: name and execution do not count."""
+    """16 hexadecimal digits of what is simulated: name and execution do not count, but that nothing is trained."""
     content = {key: part for key, part in resolved(scenario).items() if key not in ("name", "execution")}
+    if scenario.execution.backend == "none":
+        content["training"] = None
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -5,16 +5,11 @@ results/<plan>/<label>/scenario.yaml      written first: what the run is
                        summary.json       written last: it is finished
 """
 
-import multiprocessing
-import os
 import shutil
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +17,13 @@ from typing import Any
 from edgesim.errors import EdgesimError, RunError, ScenarioError
 from edgesim.execution import checkpoint
 from edgesim.execution.threads import one_thread
+from edgesim.execution.workers import begin as begin_worker
+from edgesim.execution.workers import context, starting
 from edgesim.results import atomic
 from edgesim.results.recorder import SUMMARY
 from edgesim.results.store import SCENARIO, Run
 from edgesim.scenario import closing, record
-from edgesim.scenario.assembly import assemble, make_federation, make_fleet
+from edgesim.scenario.assembly import assemble, make_fleet, make_learning
 from edgesim.scenario.loading import Plan
 from edgesim.scenario.lock import LOCK, locked
 from edgesim.scenario.record import Record
@@ -105,7 +102,7 @@ def check(plan: Plan) -> None:
     """
     for planned in {planned.variant: planned for planned in plan.scenarios}.values():
         make_fleet(planned.scenario, plan.folder)
-        make_federation(planned.scenario, plan.folder)
+        make_learning(planned.scenario, plan.folder)
 
 
 def unfinished(root: Path) -> list[Path]:
@@ -121,16 +118,17 @@ def unfinished(root: Path) -> list[Path]:
 
 
 def run_all(directories: Sequence[Path], *, workers: int, notify: Notify, asked_to_stop: Asked) -> None:
-    """Run directories side by side in worker processes, one thread each; all in this process for one worker.
+    """Run directories side by side in worker processes, one thread each; one after the other for one worker.
 
-    The number of workers changes no result. Raises the first error once all runs have ended or stopped.
+    Workers to spare train one run's clients side by side, where that pays. Their number changes no result.
+    Raises the first error once all runs have ended or stopped.
     """
     if workers == 1 or len(directories) == 1:
         one_thread()
         errors: list[EdgesimError] = []
         for directory in directories:
             try:
-                run(directory, notify=notify, asked_to_stop=asked_to_stop)
+                run(directory, processes=workers, notify=notify, asked_to_stop=asked_to_stop)
             except RunError as error:
                 errors.append(error)
     else:
@@ -139,8 +137,8 @@ def run_all(directories: Sequence[Path], *, workers: int, notify: Notify, asked_
         raise type(errors[0])("\n".join(str(error) for error in errors))
 
 
-def run(directory: Path, *, notify: Notify, asked_to_stop: Asked) -> None:
-    """Run, or go on with, the run of one directory.
+def run(directory: Path, *, processes: int = 1, notify: Notify, asked_to_stop: Asked) -> None:
+    """Run, or go on with, the run of one directory, with so many processes to train in.
 
     Raises:
         RunError: the run cannot go on, or broke a law; its directory stays unfinished.
@@ -149,19 +147,20 @@ def run(directory: Path, *, notify: Notify, asked_to_stop: Asked) -> None:
     made = Record.read(directory)
     with locked(directory):
         state = checkpoint.load(directory, made.hash)
-        simulation = assemble(made.scenario, made.folder, directory, state)
-        if state is None:
-            simulation.begin()
+        simulation = assemble(made.scenario, made.folder, directory, state, processes)
         pause = _Pause(made, directory, notify, asked_to_stop)
         try:
-            ended = simulation.run(pause)
+            if state is None:
+                simulation.begin()
+            if not simulation.run(pause):
+                checkpoint.save(directory, simulation.state(), made.hash)
+                simulation.recorder.flush_partial(closing.off_intervals(simulation))
+                raise Interrupted(f"{directory}: stopped at {simulation.now_ns / 1e9:g} s of simulated time")
+            closing.close(simulation, made)
         except RunError as error:
             raise RunError(f"{directory}: {error}") from error
-        if not ended:
-            checkpoint.save(directory, simulation.state(), made.hash)
-            simulation.recorder.flush_partial(closing.off_intervals(simulation))
-            raise Interrupted(f"{directory}: stopped at {simulation.now_ns / 1e9:g} s of simulated time")
-        closing.close(simulation, made)
+        finally:
+            simulation.learning.close()
         _tidy(directory)
         notify(pause.progress(simulation, done=True))
 
@@ -217,15 +216,18 @@ _worker: dict[str, Any] = {}
 
 
 def _run_in_workers(
-    directories: Sequence[Path], workers: int, notify: Notify, asked_to_stop: Asked
+    directories: Sequence[Path], processes: int, notify: Notify, asked_to_stop: Asked
 ) -> list[EdgesimError]:
-    context = multiprocessing.get_context("spawn")
     queue, stop = context.SimpleQueue(), context.Event()
+    side_by_side = min(processes, len(directories))
     errors: list[EdgesimError] = []
     with ProcessPoolExecutor(
-        min(workers, len(directories)), mp_context=context, initializer=_start_worker, initargs=(queue, stop)
+        side_by_side,
+        mp_context=context,
+        initializer=_start_worker,
+        initargs=(queue, stop, processes // side_by_side),
     ) as pool:
-        with _deaf_to_interrupts():
+        with starting():
             futures = [pool.submit(_run_in_worker, directory) for directory in directories]
         _watch(futures, queue, stop, notify, asked_to_stop)
         for future in futures:
@@ -254,31 +256,9 @@ def _watch(futures: Sequence[Future[None]], queue: Any, stop: Any, notify: Notif
         notify(queue.get())
 
 
-@contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Processes that are started meanwhile never hear Ctrl-C: the parent decides, and says so through `stop`.
-
-    They inherit the mask, so that not even their first seconds, spent importing, can be interrupted.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _start_worker(queue: Any, stop: Any) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    one_thread()
-    _worker.update(notify=queue.put, asked_to_stop=stop.is_set)
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would otherwise wait for orders for ever, holding its run's lock."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+def _start_worker(queue: Any, stop: Any, processes: int) -> None:
+    begin_worker()
+    _worker.update(notify=queue.put, asked_to_stop=stop.is_set, processes=processes)
 
 
 def _run_in_worker(directory: Path) -> None:

@@ -159,10 +159,13 @@ class Stop(Section):
 class Execution(Section):
     """How the run is carried out; it is no part of what is simulated, nor of the scenario's hash."""
 
-    backend: Literal["auto", "loop", "stacked"] = "auto"
-    """loop: one client at a time; stacked: a cohort at once; auto: whichever is faster for the model"""
+    backend: Literal["auto", "loop", "stacked", "none"] = "auto"
+    """loop: one client at a time; stacked: a cohort at once; auto: whichever is faster for the model; none:
+    nothing is trained, only costs are worked out (`edgesim estimate`)"""
     cohort: Count = 128
     """clients trained at once when stacked"""
+    memory: Bytes = Field(default=2e9, gt=0)
+    """for the clients' own states, masks and the like; what exceeds it waits on disk"""
     checkpoint_every: Seconds = Field(default=60.0, gt=0)
     """real time between checkpoints"""
 
@@ -207,3 +210,10 @@ class Scenario(Section):
         if task is not None and wanted > task.clients:
             raise wrong(f"{wanted} of {task.clients} clients; write at most {task.clients}, or more task.clients", key)
         return schedule
+
+    @model_validator(mode="after")
+    def _can_learn(self) -> Self:
+        if self.execution.backend == "none" and self.stop.accuracy is not None:
+            what = "an estimate trains nothing, so no accuracy is ever reached"
+            raise wrong(f"{what}; stop by time, updates, aggregations, energy or bytes instead", "stop", "accuracy")
+        return self

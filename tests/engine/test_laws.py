@@ -53,7 +53,7 @@ def test_conservation_under_random_availability(name: str, rule: Rules, speed: l
         run.begin()
         run.run()
         laws = run.finish()
-    assert len(laws) == 10
+    assert len(laws) == 11
     rows = run.recorder.state()["events"]
     assert all(start <= end for _, _, _, _, start, end, *_ in rows)
     arrivals = [row[11] for row in rows if row[11] is not None]

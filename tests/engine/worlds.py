@@ -99,6 +99,9 @@ class Counting:
     def samples(self) -> NDArray[np.int64]:
         return np.ones(self.clients, np.int64)
 
+    def close(self) -> None:
+        pass
+
     def state(self) -> dict[str, Any]:
         return {"aggregations": [[tuple(u) for u in a] for a in self.aggregations], "open": dict(self.open)}
 

@@ -1,0 +1,166 @@
+"""Learning that only costs: what a run takes in time, bytes and energy, without training a model.
+
+Exact for algorithms whose costs do not depend on trained values. Sizes that do are taken at their most.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edgesim.algorithms.contract import Algorithm, Context, Payload
+from edgesim.devices.workload import Workload
+from edgesim.engine.learning import Assignment, Received
+from edgesim.learning import codecs
+from edgesim.learning.kernels import kernel
+from edgesim.learning.local import Order, Trained, local_update
+from edgesim.learning.shards import Shards
+from edgesim.learning.tree import Params, State
+
+NAME = "none (timing only)"
+_UNKNOWN = -1
+_MOST_KINDS = 65_536  # jobs of different costs that are remembered; where there are more, none recurs
+_MEASURES = ("accuracy", "accuracy_std", "accuracy_worst10", "accuracy_pooled", "loss", "density")
+_Figures: TypeAlias = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class _Scores:
+    accuracy: NDArray[np.float64]
+
+
+class TimingOnly:
+    """An algorithm's costs by its own hooks, for states that never change: those before any training.
+
+    Nothing is kept of a client but the number of its kind: clients whose jobs cost the same are of one kind.
+    """
+
+    backend = NAME
+
+    def __init__(self, algorithm: Algorithm, context: Context) -> None:
+        self._algorithm, self._context = algorithm, context
+        self._server = algorithm.init_server(context)
+        self._kinds: list[Assignment] = []
+        self._number_of: dict[_Figures, int] = {}  # a kind's, by its figures
+        self._bounded = False
+        samples = context.task.train.count
+        if type(algorithm).init_client is Algorithm.init_client:  # all are alike but for their samples
+            _, first, kind = np.unique(samples, return_index=True, return_inverse=True)
+            numbers = np.array([self._number(self._assign(int(client))) for client in first])[kind]
+        else:
+            numbers = np.full(len(samples), _UNKNOWN)
+        self._kind_of = numbers.astype(np.int32).data  # single numbers are read faster from the plain buffer
+
+    def dispatch(self, job: int, client: int, version: int) -> Assignment:
+        """What the job costs."""
+        number = self._kind_of[client]
+        if number != _UNKNOWN:
+            return self._kinds[number]
+        assigned = self._assign(client)
+        self._kind_of[client] = self._number(assigned)
+        return assigned
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the figures must know."""
+        kind, name = type(self._algorithm), type(self._algorithm).__name__
+        notes = ["nothing was trained, so there are no accuracies"]
+        if kind.download is not Algorithm.download or kind.workload is not Algorithm.workload:
+            notes.append(
+                f"download and training are those of {name}'s states before any training: exact where these costs "
+                "do not change as it goes on"
+            )
+        if self._bounded:
+            notes.append(
+                f"uploads are upper bounds: their length depends on what {name} trains, so masks that the server does "
+                "not know are counted as changed and in their longest form, one bit a weight"
+            )
+        return notes
+
+    def upload_bytes(self, job: int) -> int:
+        """Never asked: each assignment says it."""
+        raise AssertionError(f"job {job}: its upload was sized at dispatch")
+
+    def arrive(self, job: int, client: int) -> None:
+        """Nothing to keep."""
+
+    def drop(self, job: int) -> None:
+        """Nothing was kept."""
+
+    def aggregate(self, received: Sequence[Received]) -> None:
+        """Nothing to merge."""
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def evaluate(self) -> dict[str, float]:
+        """Not a number, all of them."""
+        return dict.fromkeys(_MEASURES, float("nan"))
+
+    def scores(self) -> _Scores:
+        return _Scores(np.full(len(self.samples), np.nan))
+
+    @property
+    def samples(self) -> NDArray[np.int64]:
+        """Training samples of each client."""
+        return self._context.task.train.count
+
+    def state(self) -> dict[str, Any]:
+        return {"bounded": self._bounded}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._bounded = self._bounded or state["bounded"]
+
+    # ── costs ───────────────────────────────────────────────────────────────────────────────────────────
+    def _assign(self, client: int) -> Assignment:
+        state = self._algorithm.init_client(self._context, client)
+        payload = self._algorithm.download(self._context, self._server, state)
+        upload_bytes = self._algorithm.upload_bytes(self._context, payload, state)
+        if upload_bytes is None:
+            self._bounded = True
+            upload_bytes = self._longest_upload(payload, state)
+        return Assignment(
+            download_bytes=payload.size_bytes,
+            workload=self._algorithm.workload(self._context, state, int(self.samples[client])),
+            upload_bytes=upload_bytes,
+        )
+
+    def _number(self, assigned: Assignment) -> int:
+        """Of the kind of this cost; unknown when there are too many kinds to remember."""
+        figures = (assigned.download_bytes, assigned.upload_bytes, *_figures(assigned.workload))
+        if figures not in self._number_of:
+            if len(self._kinds) == _MOST_KINDS:
+                return _UNKNOWN
+            self._number_of[figures] = len(self._kinds)
+            self._kinds.append(assigned)
+        return self._number_of[figures]
+
+    def _longest_upload(self, payload: Payload, before: State) -> int:
+        """The most bytes of an update: every mask that may have moved has."""
+        update, after = self._example
+        moved = {**after, **{group: _complement(params) for group, params in before.items()}}
+        return codecs.longest(self._algorithm.upload(update, before, moved))
+
+    @cached_property
+    def _example(self) -> Trained:
+        """What an update is made of, which only the algorithm knows: client 0, trained on one sample."""
+        context, algorithm = self._context, self._algorithm
+        one = Shards(index=context.task.train.of(0)[:1], offset=np.array([0, 1]))
+        state = algorithm.init_client(context, 0)
+        order = Order(0, 0, 0, algorithm.download(context, self._server, state).state, state)
+        task = replace(context.task, train=one)
+        simple = kernel(task.model.module, "loop")
+        return local_update(algorithm, task, context.training, simple, context.seed, [order])[0]
+
+
+def _complement(params: Params) -> Params:
+    return {name: ~tensor if tensor.dtype == torch.bool else tensor for name, tensor in params.items()}
+
+
+def _figures(work: Workload) -> _Figures:
+    arrays = (work.layer_flops.tobytes(), work.layer_density.tobytes())
+    return *arrays, work.other_flops, work.traffic_bytes, work.steps, work.memory_bytes

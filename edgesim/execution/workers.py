@@ -1,0 +1,40 @@
+"""Worker processes: started afresh (spawn), one thread each, deaf to Ctrl-C, and gone when their parent is."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.context import SpawnContext
+
+from edgesim.execution.threads import one_thread
+
+context: SpawnContext = multiprocessing.get_context("spawn")
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """Processes that are started meanwhile never hear Ctrl-C: their parent decides what becomes of them.
+
+    They inherit the mask, so that not even their first seconds, spent importing, can be interrupted.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def begin() -> None:
+    """What every worker does first."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    one_thread()
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would otherwise wait for orders for ever, holding its run's lock."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

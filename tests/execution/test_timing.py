@@ -1,0 +1,147 @@
+"""Timing only: the costs of a real run without its training, exact or an upper bound, and nothing kept."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgesim.algorithms.contract import Algorithm, Context
+from edgesim.algorithms.fedavg import FedAvg
+from edgesim.algorithms.fedspa import FedSpa
+from edgesim.engine.learning import Assignment, Received
+from edgesim.execution import timing
+from edgesim.execution.backend import in_process
+from edgesim.execution.federation import Federation
+from edgesim.execution.timing import TimingOnly
+from edgesim.learning import codecs
+from edgesim.learning.codecs import Part
+from edgesim.learning.profile import profile_model
+from edgesim.learning.task import make_task
+from edgesim.learning.training import Training
+from edgesim.learning.tree import State
+
+CLIENTS = 6
+
+
+def context() -> Context:
+    task = make_task(
+        dataset="digits", partition="dirichlet", partition_params={"alpha": 0.5}, clients=CLIENTS, model="mlp",
+        model_params={"hidden": [8]}, seed=0,
+    )  # fmt: skip
+    training = Training(lr=0.1, batch_size=20)
+    return Context(task=task, profile=profile_model(task.model), training=training, seed=0, horizon=5)
+
+
+def real(algorithm: Algorithm) -> Federation:
+    where = context()
+    return Federation(
+        algorithm, where, in_process("stacked", algorithm, where.task, where.training, seed=0, cohort=128)
+    )
+
+
+def figures(assigned: Assignment) -> tuple[object, ...]:
+    return assigned.download_bytes, assigned.upload_bytes, *timing._figures(assigned.workload)
+
+
+@pytest.mark.parametrize(
+    "algorithm",
+    [FedAvg(), FedSpa(density=0.4, masking="rsm"), FedSpa(density=(0.2, 0.6), masking="rsm", layers="uniform")],
+    ids=["fedavg", "fedspa-rsm", "fedspa-groups"],
+)
+def test_costs_that_do_not_depend_on_values_are_those_of_a_real_run(algorithm: Algorithm) -> None:
+    """In the first round and, after real training, in the second."""
+    world, only = real(algorithm), TimingOnly(algorithm, context())
+    for turn in range(2):
+        jobs = range(turn * CLIENTS, (turn + 1) * CLIENTS)
+        for job in jobs:
+            assert figures(only.dispatch(job, job % CLIENTS, turn)) == figures(world.dispatch(job, job % CLIENTS, turn))
+        world.aggregate([Received(job, job % CLIENTS, 0, 1.0) for job in jobs])
+    assert not any("upper bounds" in note for note in only.notes)
+
+
+def test_an_upload_that_depends_on_values_is_bounded() -> None:
+    """FedSpa moves its masks (64·8 and 8·10 weights, biases 8 and 10) less each round: all stay below active
+    values, their two masks as bitmaps, and headers: a count of parts, and a byte for each of six parts."""
+    world, only = real(FedSpa(density=0.5)), TimingOnly(FedSpa(density=0.5), context())
+    active = sum(int(mask.sum()) for mask in world._state(0)["mask"].values())
+    bound = 4 * (active + 8 + 10) + ceil(64 * 8 / 8) + ceil(8 * 10 / 8) + 1 + 6
+    for turn in range(6):
+        for job in range(turn * CLIENTS, (turn + 1) * CLIENTS):
+            assert only.dispatch(job, job % CLIENTS, turn).upload_bytes == bound
+            assert world.dispatch(job, job % CLIENTS, turn).upload_bytes is None
+            assert bound - 64 - 10 - 2 <= world.upload_bytes(job) <= bound
+            world.arrive(job, job % CLIENTS)
+        world.aggregate([Received(job, job % CLIENTS, 0, 1.0) for job in range(turn * CLIENTS, (turn + 1) * CLIENTS)])
+    assert sum("upper bounds" in note and "FedSpa" in note for note in only.notes) == 1
+
+
+def parts(masks: list[list[bool]], known: bool, values: bool) -> Iterator[Part]:
+    for mask in masks:
+        on = torch.tensor(mask, dtype=torch.bool)
+        yield Part(values=torch.zeros(len(mask)) if values else None, mask=on, mask_known=known)
+    yield Part(values=torch.zeros(3), mask=None, mask_known=False)
+
+
+@given(st.lists(st.lists(st.booleans(), max_size=40), max_size=4), st.sampled_from(((0, 0), (0, 1), (1, 1))))
+def test_no_message_is_longer_than_the_longest(masks: list[list[bool]], kind: tuple[int, int]) -> None:
+    """And it is the same for all masks that are not known."""
+    known, values = map(bool, kind)
+    longest = codecs.longest(list(parts(masks, known, values)))
+    assert codecs.size(list(parts(masks, known, values))) <= longest
+    if known:
+        assert codecs.size(list(parts(masks, known, values))) == longest
+    else:
+        opposite = [[not on for on in mask] for mask in masks]
+        assert codecs.longest(list(parts(opposite, known, values))) == longest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted(FedSpa):
+    """FedSpa that notes whose first state was asked for."""
+
+    asked: tuple[list[int], ...] = ([],)
+
+    def init_client(self, context: Context, client: int) -> State:
+        self.asked[0].append(client)
+        return super().init_client(context, client)
+
+
+@pytest.mark.parametrize("most", [65_536, 1])
+def test_a_client_is_one_number(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """Two groups of clients of equal samples make two kinds of jobs, however many clients there are; with room
+    for fewer kinds than there are, costs stay right and the rest is worked out anew."""
+    monkeypatch.setattr(timing, "_MOST_KINDS", most)
+    task = make_task(dataset="synthetic", dataset_params={"samples": 400}, clients=100, seed=0)
+    where = Context(
+        task=task, profile=profile_model(task.model), training=Training(lr=1, batch_size=5), seed=0, horizon=9
+    )
+    algorithm = Counted(density=(0.2, 0.6), masking="rsm", asked=([],))
+    only = TimingOnly(algorithm, where)
+    costs = [[figures(only.dispatch(100 * turn + client, client, 0)) for client in range(100)] for turn in range(2)]
+    assert costs[0] == costs[1]
+    assert [costs[0][client] == costs[0][client % 2] for client in range(100)] == [True] * 100
+    assert costs[0][0] != costs[0][1]
+    assert len(only._kinds) == min(2, most)
+    again = [] if most > 1 else list(range(1, 100, 2))
+    assert algorithm.asked[0] == [*range(100), *again]
+
+
+def test_nothing_is_trained_and_no_accuracy_made_up() -> None:
+    only = TimingOnly(FedAvg(), context())
+    assert all(np.isnan(value) for value in only.evaluate().values())
+    assert np.isnan(only.scores().accuracy).all()
+    assert only.evaluate().keys() == real(FedAvg()).evaluate().keys()
+    assert only.notes == ["nothing was trained, so there are no accuracies"]
+
+
+def test_a_restored_one_says_what_the_old_one_said() -> None:
+    old, new = (TimingOnly(FedSpa(density=0.5), context()) for _ in range(2))
+    old.dispatch(0, 0, 0)
+    assert new.notes != old.notes
+    new.restore(old.state())
+    assert new.notes == old.notes
