@@ -87,7 +87,7 @@ class Simulation:
         self._evaluate()
         self._proceed_after_this_instant()
 
-    def run(self, pause: Callable[["Simulation"], bool] = lambda _: False, *, events: int = 64) -> bool:
+    def run(self, pause: Callable[["Simulation"], bool] = lambda _: False, *, events: int = 16) -> bool:
         """Work until the run stops; True then.
 
         After every so many events `pause` is asked, between two instants: True leaves early.

@@ -31,6 +31,7 @@ class Federation:
         self._server = algorithm.init_server(context)
         self._clients = ClientStore() if clients is None else clients
         self._arrived: dict[int, int] = {}  # client → its job that arrived and whose state is not read yet
+        self._scored: Scores | None = None
         kind = type(algorithm)
         self._stateful = kind.init_client is not Algorithm.init_client or kind.local_end is not Algorithm.local_end
 
@@ -61,6 +62,7 @@ class Federation:
         """The update has reached the server: from now on the client's new state counts."""
         if self._stateful:
             self._arrived[client] = job
+            self._scored = None
 
     def drop(self, job: int) -> None:
         """The job was lost, or its update is not wanted."""
@@ -82,6 +84,7 @@ class Federation:
             )
             self._settle(update.client)
         self._server = self._algorithm.aggregate(self._context, self._server, arrivals)
+        self._scored = None
         for update in received:
             self._training.drop(update.job)
 
@@ -90,8 +93,10 @@ class Federation:
         return self.scores().summary()
 
     def scores(self) -> Scores:
-        """The same client by client."""
-        return evaluate(self._context.task, self._backend.kernel, self._model)
+        """The same client by client; kept until a model changes."""
+        if self._scored is None:
+            self._scored = evaluate(self._context.task, self._backend.kernel, self._model)
+        return self._scored
 
     @property
     def samples(self) -> NDArray[np.int64]:
@@ -116,6 +121,7 @@ class Federation:
         self._server, self._arrived = state["server"], state["arrived"]
         self._clients.restore(state["clients"])
         self._training.restore(state["training"])
+        self._scored = None
 
     def _model(self, client: int) -> Params:
         return self._algorithm.client_model(self._server, self._state(client))

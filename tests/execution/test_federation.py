@@ -125,3 +125,17 @@ def test_workloads_are_what_the_algorithm_says() -> None:
     samples = int(world.samples[0])
     # 64-8-10: two passes over the first layer (no input gradient), three over the second; 2 FLOPs a product
     assert work.flops == 2 * samples * (2 * 64 * 8 + 3 * 8 * 10)
+
+
+def test_scores_are_of_the_models_as_they_are_now() -> None:
+    """Kept between two looks, and made anew after an aggregation and after a client's state has changed."""
+    world, _ = federation(FedSpa(density=0.3))
+    first = world.scores()
+    assert world.scores() is first
+    world.dispatch(0, 0, 0)
+    world.arrive(0, 0)
+    moved = world.scores()
+    assert moved.loss[0] != first.loss[0]  # its new mask
+    assert moved.loss[1:].tolist() == first.loss[1:].tolist()
+    world.aggregate([Received(0, 0, 0, 1.0)])
+    assert all(after != before for after, before in zip(world.scores().loss, moved.loss, strict=True))
