@@ -81,10 +81,12 @@ def print_summary(results: Results) -> None:
     """One line a variant, over its seeds; of an estimate, one line a class of devices."""
     trained = any(run.scenario["execution"]["backend"] != "none" for run in results.runs)
     found = summary_table(results) if trained else estimate_table(results)
-    table = Table(title=escape(str(results.path)), caption=escape(found.note), box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=escape(str(results.path)), caption=escape(found.note), box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))
     table.title_justify = table.caption_justify = "left"
-    for i, name in enumerate(found.header):
-        table.add_column(escape(name), justify="right" if i else "left", no_wrap=i == 0)
+    for i, cells in enumerate(zip(found.header, *found.rows, strict=True)):
+        # A narrow terminal may break a name anywhere, but figures only between words.
+        longest = max(len(word) for cell in cells for word in cell.split()) if i else 8
+        table.add_column(escape(cells[0]), justify="right" if i else "left", overflow="fold", min_width=longest)
     for row in found.rows:
         table.add_row(*map(escape, row))
     _out.print(table)
