@@ -59,7 +59,9 @@ class Simulation:
         self._received: dict[int, Spent] = {}  # what jobs took whose updates wait to be aggregated
         self._proceeding = False
         self._budget = stop.energy_j is not None or stop.bytes is not None
-        self._device_class = scalars(fleet.device_class)
+        self._device_class, self._bandwidth = scalars(fleet.device_class), scalars(fleet.bandwidth)
+        self._compute_flops, self._step_overhead_s = scalars(fleet.compute_flops), scalars(fleet.step_overhead_s)
+        self._sparse_efficiency = scalars(fleet.sparse_efficiency)
         self._start_clock(0, Ledger(len(fleet)))
 
     def _start_clock(self, now_ns: int, ledger: Ledger) -> None:
@@ -250,15 +252,15 @@ class Simulation:
 
     # ── within ──────────────────────────────────────────────────────────────────────────────────────
     def _start_job(self, client: int) -> None:
-        number, device = self.dispatches, client
+        number = self.dispatches
         self.dispatches += 1
         assigned = self.learning.dispatch(number, client, self.version)
         train_ns = cost.compute_ns(
             assigned.workload,
-            compute_flops=float(self.fleet.compute_flops[device]),
-            bandwidth=float(self.fleet.bandwidth[device]),
-            step_overhead_s=float(self.fleet.step_overhead_s[device]),
-            sparse_efficiency=float(self.fleet.sparse_efficiency[device]),
+            compute_flops=self._compute_flops[client],
+            bandwidth=self._bandwidth[client],
+            step_overhead_s=self._step_overhead_s[client],
+            sparse_efficiency=self._sparse_efficiency[client],
             sparse_speedup=self.rules.sparse_speedup,
         )
         job = Job(

@@ -5,6 +5,7 @@ results/<plan>/<label>/scenario.yaml      written first: what the run is
                        summary.json       written last: it is finished
 """
 
+import gc
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -148,6 +149,7 @@ def run(directory: Path, *, processes: int = 1, notify: Notify, asked_to_stop: A
     with locked(directory):
         state = checkpoint.load(directory, made.hash)
         simulation = assemble(made.scenario, made.folder, directory, state, processes)
+        gc.freeze()  # what has been set up stays: the collector need not look through it again and again
         pause = _Pause(made, directory, notify, asked_to_stop)
         try:
             if state is None:
@@ -161,6 +163,7 @@ def run(directory: Path, *, processes: int = 1, notify: Notify, asked_to_stop: A
             raise RunError(f"{directory}: {error}") from error
         finally:
             simulation.learning.close()
+            gc.unfreeze()
         _tidy(directory)
         notify(pause.progress(simulation, done=True))
 
