@@ -35,10 +35,15 @@ def _rows(wanted: list[str], repetitions: int | None) -> Iterator[Row]:
     few, many = repetitions or 3, repetitions or 7
     plan: dict[str, list[Callable[[], Row]]] = {
         "W1": [lambda: measuring.apart(measuring.updates, "W1", many)],
-        "W2": [lambda: measuring.apart(measuring.updates, "W2", few), lambda: measuring.side_by_side("W2")],
+        "W2": [
+            lambda: measuring.apart(measuring.updates, "W2", few),
+            lambda: measuring.side_by_side("W2"),
+            lambda: measuring.pooled("W2", 20),
+        ],
         "W3": [
             lambda: measuring.apart(measuring.updates, "W3", repetitions or 2),
             lambda: measuring.side_by_side("W3"),
+            lambda: measuring.pooled("W3", 4),
         ],
         "W4": [
             lambda: measuring.apart(measuring.updates, "W4", many),

@@ -4,6 +4,7 @@ import multiprocessing
 import resource
 import statistics
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,10 @@ from typing import Any
 import torch
 
 from benchmarks import bare, counting, endtoend
+from edgesim.engine.learning import Learning, Received
+from edgesim.execution.threads import one_thread
+from edgesim.scenario.assembly import make_learning
+from edgesim.scenario.loading import load
 
 JOBS = 10_000  # of W5, at each size of the fleet
 
@@ -114,6 +119,38 @@ def side_by_side(name: str, processes: int = 2) -> Row:
         bare=bare.NETS[name][0].updates / seconds,
         ratio=None,
     )
+
+
+def pooled(name: str, rounds: int, processes: int = 2) -> Row:
+    """Rounds of W2 or W3 trained in a pool of workers, over the same in one process; in turn, workers already up."""
+    one_thread()
+    plan = load(endtoend.SCENARIOS / f"{name.lower()}.yaml")
+    scenario = plan.scenarios[0].scenario
+    learners = {count: make_learning(scenario, plan.folder, count) for count in (1, processes)}
+    seconds: dict[int, list[float]] = {count: [] for count in learners}
+    for number in range(rounds + 1):  # the first starts the workers and is not counted
+        for count, learner in learners.items():
+            seconds[count].append(_round_s(learner, number, scenario.schedule.busiest[1]))
+    for learner in learners.values():
+        learner.close()
+    size = scenario.schedule.busiest[1]
+    pairs = list(zip(seconds[1][1:], seconds[processes][1:], strict=True))
+    return Row(
+        name=f"{name}, pool of {processes} over one process (as bare)",
+        unit="updates",
+        edgesim=statistics.median(size / many for _, many in pairs),
+        bare=statistics.median(size / one for one, _ in pairs),
+        ratio=statistics.median(one / many for one, many in pairs),
+    )
+
+
+def _round_s(learner: Learning, number: int, size: int) -> float:
+    clients = [(number * size + i) % len(learner.samples) for i in range(size)]
+    for i, client in enumerate(clients):
+        learner.dispatch(number * size + i, client, number)
+    start = time.perf_counter()
+    learner.aggregate([Received(number * size + i, client, 0, 1.0) for i, client in enumerate(clients)])
+    return time.perf_counter() - start
 
 
 _shared: dict[str, Any] = {}

@@ -81,8 +81,9 @@ def print_summary(results: Results) -> None:
     """One line a variant, over its seeds; of an estimate, one line a class of devices."""
     trained = any(run.scenario["execution"]["backend"] != "none" for run in results.runs)
     found = summary_table(results) if trained else estimate_table(results)
-    table = Table(title=escape(str(results.path)), caption=escape(found.note), box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))
+    table = Table(title=escape(str(results.path)), caption=escape(found.note), box=box.SIMPLE_HEAD)
     table.title_justify = table.caption_justify = "left"
+    table.padding = (0, 0, 0, 1)
     for i, cells in enumerate(zip(found.header, *found.rows, strict=True)):
         # A narrow terminal may break a name anywhere, but figures only between words.
         longest = max(len(word) for cell in cells for word in cell.split()) if i else 8

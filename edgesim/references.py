@@ -4,11 +4,14 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
 from edgesim.errors import ScenarioError
 from edgesim.spelling import advice
+
+_PREFIX = "edgesim_user_"
 
 
 def is_reference(text: str) -> bool:
@@ -32,6 +35,18 @@ def resolve(text: str, folder: Path) -> object:
     return getattr(module, name)
 
 
+def files() -> list[Path]:
+    """The users' own files that this process has run, for another process that is sent what they define."""
+    own = (module for name, module in sys.modules.items() if name.startswith(_PREFIX))
+    return [Path(str(module.__file__)) for module in own]
+
+
+def run_files(paths: Sequence[Path]) -> None:
+    """Run users' own files, so that what they define can be unpickled here. Raises ScenarioError as `resolve`."""
+    for path in paths:
+        _from_file(path.name, path.parent, str(path))
+
+
 def _from_package(where: str, text: str) -> ModuleType:
     try:
         return importlib.import_module(where)
@@ -53,7 +68,7 @@ def _from_file(where: str, folder: Path, text: str) -> ModuleType:
         raise ScenarioError(f"'{text}': cannot read {path}: {error.strerror}") from error
     # The name follows from place and content: the same file is found again, a changed one is run anew.
     digest = hashlib.blake2b(bytes(path) + b"\0" + source, digest_size=6).hexdigest()
-    module_name = f"edgesim_user_{path.stem}_{digest}"
+    module_name = f"{_PREFIX}{path.stem}_{digest}"
     if module_name in sys.modules:
         return sys.modules[module_name]
     spec = importlib.util.spec_from_file_location(module_name, path)

@@ -4,14 +4,18 @@ Data and model are sent to each worker once. Orders travel in pieces that are cu
 and results come back in its order, so the number of workers changes nothing but the time.
 """
 
+import pickle
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
 from numpy.typing import NDArray
 
+from edgesim import references
 from edgesim.errors import RunError
 from edgesim.execution import workers
 from edgesim.execution.backend import BackendName, InProcess
@@ -20,7 +24,7 @@ from edgesim.learning.local import Order, Trained
 from edgesim.learning.tree import State
 
 Packed: TypeAlias = tuple[Any, ...]
-_PIECES_A_WORKER = 2  # small enough that nobody waits long for the last piece, large enough to share a payload
+_PIECES_A_WORKER = 3  # small enough that nobody waits long for the last piece
 
 
 class Pool:
@@ -68,10 +72,14 @@ class Pool:
 
     def _start(self) -> ProcessPoolExecutor:
         if self._executor is None:
-            for tensor in (self._inner.task.x, self._inner.task.y):
+            task = self._inner.task
+            for tensor in (task.x, task.y):
                 tensor.share_memory_()  # type: ignore[no-untyped-call]
+            bare = replace(self._inner, task=replace(task, x=torch.empty(0), y=torch.empty(0)))
+            # A user's algorithm or model cannot be unpickled before its file has run there, so this comes as bytes.
+            arguments = (references.files(), pickle.dumps(bare), task.x, task.y)
             self._executor = ProcessPoolExecutor(
-                self._count, mp_context=workers.context, initializer=_begin, initargs=(self._inner,)
+                self._count, mp_context=workers.context, initializer=_begin, initargs=arguments
             )
         return self._executor
 
@@ -80,9 +88,11 @@ class Pool:
 _backend: list[InProcess] = []
 
 
-def _begin(inner: InProcess) -> None:
+def _begin(files: list[Path], bare: bytes, x: torch.Tensor, y: torch.Tensor) -> None:
     workers.begin()
-    _backend.append(inner)
+    references.run_files(files)
+    inner: InProcess = pickle.loads(bare)
+    _backend.append(replace(inner, task=replace(inner.task, x=x, y=y)))
 
 
 def _train(packed: list[Packed]) -> list[Packed]:

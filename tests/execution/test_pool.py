@@ -3,10 +3,12 @@
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
+from edgesim.algorithms import registry
 from edgesim.algorithms.contract import Context
 from edgesim.algorithms.fedspa import FedSpa
 from edgesim.errors import RunError
@@ -52,6 +54,29 @@ def test_the_pool_gives_the_very_bits_of_one_process(here: InProcess, pool: Pool
         for a, b in ((mine.update, theirs.update), (mine.state, theirs.state)):
             assert a.keys() == b.keys()
             assert all(torch.equal(tensor, b[group][name]) for group in a for name, tensor in a[group].items())
+
+
+def test_a_users_own_model_and_algorithm_reach_the_workers(tmp_path: Path) -> None:
+    """Neither can be imported by name in a fresh process: their file is run there first."""
+    (tmp_path / "mine.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from torch import nn\n"
+        "from edgesim.algorithms.fedavg import FedAvg\n\n"
+        "@dataclass(frozen=True, kw_only=True)\n"
+        "class Mine(FedAvg):\n"
+        "    pass\n\n"
+        "def net(input_shape, classes):\n"
+        "    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(72, classes))\n"
+    )
+    algorithm = registry.find("./mine.py:Mine", tmp_path)()
+    task = make_task(dataset="digits", clients=4, model="./mine.py:net", seed=0, folder=tmp_path)
+    home = in_process("loop", algorithm, task, Training(lr=0.1, batch_size=50), seed=0, cohort=128)
+    start = {"params": task.model.init(0)}
+    placed = [Order(job, job, 0, start, {}) for job in range(4)]
+    pool = Pool(home, 2)
+    for mine, theirs in zip(home.train(placed), pool.train(placed), strict=True):
+        assert all(torch.equal(t, theirs.update["params"][name]) for name, t in mine.update["params"].items())
+    pool.close()
 
 
 def test_a_single_order_stays_at_home(here: InProcess) -> None:
