@@ -73,6 +73,9 @@ def wording(detail: ErrorDetails, model: type[BaseModel]) -> str:
         case "union_tag_invalid":
             choices = re.findall(r"'([^']*)'", context["expected_tags"])
             return f"unknown kind '{context['tag']}'; {advice(context['tag'], choices)}"
+        case "string_pattern_mismatch" if context["pattern"].startswith("^[a-z0-9]["):  # a name
+            signs = "- and _" if "_" in context["pattern"] else "-"
+            return f"got {shown(detail['input'])}; write lower-case letters, digits, {signs}, a letter or digit first"
         case "union_tag_not_found":
             return f"missing {context['discriminator']}; write {{kind: …}}"
     expected = (

@@ -65,7 +65,7 @@ sources: [mine]
 """
 
 TOLD = """\
-1:7: name: got 'Quick Start'; string should match pattern '^[a-z0-9][a-z0-9_-]*$'
+1:7: name: got 'Quick Start'; write lower-case letters, digits, - and _, a letter or digit first
 2:1: sed: unknown key; did you mean seed? (algorithm, costs, evaluate, execution, failures, fleet, name, network, \
 schedule, seed, selector, stop, task, training)
 4:13: task.data_dir: there is no folder {folder}/nowhere; a path counts from the scenario's folder
