@@ -45,11 +45,6 @@ def take(data: Tensor, index: Tensor) -> Tensor:
     return data.index_select(0, index.reshape(-1)).view(*index.shape, *data.shape[1:])
 
 
-def steps_of(samples: NDArray[np.int64], batch_size: int, epochs: int) -> NDArray[np.int64]:
-    """Local steps of clients with so many samples."""
-    return -(-samples // batch_size) * epochs
-
-
 def draw(
     x: Tensor,
     y: Tensor,

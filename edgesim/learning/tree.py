@@ -29,10 +29,6 @@ def subtract(a: Params, b: Params) -> Params:
     return apply(torch.sub, a, b)
 
 
-def multiply(a: Params, b: Params) -> Params:
-    return apply(torch.mul, a, b)
-
-
 def scale(factor: float | Tensor, tree: Params) -> Params:
     """`factor` × tree; a factor of shape [client] gives each client its own."""
     return {name: broadcast(factor, tensor) * tensor for name, tensor in tree.items()}

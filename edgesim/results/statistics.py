@@ -1,4 +1,4 @@
-"""Figures drawn from a run's tables: cost to a target, spread over seeds, evenness, the worst off."""
+"""Figures drawn from a run's tables: cost to a target, spread over seeds, evenness."""
 
 import math
 from collections.abc import Mapping
@@ -56,12 +56,3 @@ def jain(counts: ArrayLike) -> float:
     x = np.asarray(counts, np.float64)
     squares = float(np.sum(x * x))
     return float(np.sum(x)) ** 2 / (len(x) * squares) if squares else math.nan
-
-
-def worst_share(values: ArrayLike, share: float = 0.1) -> float:
-    """Mean of the lowest ⌈share · n⌉ values, so of at least one; NaN when there are none."""
-    x = np.sort(np.asarray(values, np.float64))
-    if not len(x):
-        return math.nan
-    # the rounding keeps 0.1 · 30 = 3.0000000000000004 at 3
-    return float(x[: math.ceil(round(share * len(x), 9))].mean())

@@ -12,7 +12,7 @@ from small_runs import metric, write_run
 from edgesim.errors import ScenarioError
 from edgesim.results.costs import COSTS, find_cost
 from edgesim.results.frontier import non_dominated
-from edgesim.results.statistics import band, first_reaching, jain, to_target, worst_share
+from edgesim.results.statistics import band, first_reaching, jain, to_target
 from edgesim.results.trajectory import trajectory
 
 
@@ -75,14 +75,6 @@ def test_jain_by_hand() -> None:
     assert jain([1, 2, 3]) == pytest.approx(36 / (3 * 14))
     assert math.isnan(jain([0, 0]))
     assert math.isnan(jain([]))
-
-
-def test_the_worst_tenth_is_never_empty() -> None:
-    """⌈0.1 · 5⌉ = 1 and ⌈0.1 · 30⌉ = 3, also where 0.1 · 30 in floating point is above 3."""
-    assert worst_share([0.9, 0.2, 0.5, 0.7, 0.4]) == 0.2
-    assert worst_share(np.arange(30.0)) == 1.0  # mean of 0, 1, 2
-    assert worst_share(np.arange(31.0)) == 1.5  # of 0 … 3
-    assert math.isnan(worst_share([]))
 
 
 POINTS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=25)
