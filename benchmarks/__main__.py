@@ -34,11 +34,15 @@ def main() -> None:
 def _rows(wanted: list[str], repetitions: int | None) -> Iterator[Row]:
     few, many = repetitions or 3, repetitions or 7
     plan: dict[str, list[Callable[[], Row]]] = {
-        "W1": [lambda: measuring.apart(measuring.updates, "W1", many)],
+        "W1": [
+            lambda: measuring.apart(measuring.updates, "W1", many),
+            lambda: measuring.apart(measuring.stacked_against_loop, "W1", few),
+        ],
         "W2": [
             lambda: measuring.apart(measuring.updates, "W2", few),
             lambda: measuring.side_by_side("W2"),
             lambda: measuring.pooled("W2", 20),
+            lambda: measuring.apart(measuring.stacked_against_loop, "W2", few),
         ],
         "W3": [
             lambda: measuring.apart(measuring.updates, "W3", repetitions or 2),

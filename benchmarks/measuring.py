@@ -4,7 +4,7 @@ import multiprocessing
 import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,10 +64,23 @@ def _limit(name: str) -> Callable[[], float]:
 
 
 def buffered_against_rounds(repetitions: int) -> Row:
-    """W4's throughput over W1's, both edgesim's and in turn."""
-    pairs = [(endtoend.run("w4"), endtoend.run("w1")) for _ in range(repetitions)]
+    """W4's throughput over W1's."""
+    return _one_over_other("W4 over W1 (as bare)", ("w4",), ("w1",), repetitions)
+
+
+def stacked_against_loop(name: str, repetitions: int) -> Row:
+    """A workload with cohorts stacked over the same one client at a time."""
+    stacked, loop = ((name.lower(), f"execution.backend={backend}") for backend in ("stacked", "loop"))
+    for arguments in (stacked, loop):
+        endtoend.run(*arguments, "stop.aggregations=1")  # first calls
+    return _one_over_other(f"{name}, stacked over loop (as bare)", stacked, loop, repetitions)
+
+
+def _one_over_other(name: str, one: Sequence[str], other: Sequence[str], repetitions: int) -> Row:
+    """Two runs of edgesim in turn."""
+    pairs = [(endtoend.run(*one), endtoend.run(*other)) for _ in range(repetitions)]
     return Row(
-        name="W4 over W1 (as bare)",
+        name=name,
         unit="updates",
         edgesim=statistics.median(a.updates / a.run_s for a, _ in pairs),
         bare=statistics.median(b.updates / b.run_s for _, b in pairs),

@@ -35,8 +35,8 @@ class Backend(Protocol):
 def choose(module: nn.Module, asked: Literal["auto", "loop", "stacked"]) -> BackendName:
     """The backend of a run: the one asked for; "auto" stacks all but convolutions.
 
-    On a CPU a stacked cohort of dense models is an order of magnitude faster than one client at a time,
-    and a stacked cohort of convolutions is slower (benchmarks/README.md).
+    On a CPU a stacked cohort of dense models is several times as fast as one client at a time, and a stacked
+    cohort of convolutions is slower: "stacked over loop" in benchmarks/README.md.
     """
     if asked != "auto":
         return asked

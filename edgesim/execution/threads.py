@@ -1,5 +1,5 @@
-"""One thread a process: side by side, processes are faster and steadier than threads, and numbers do not depend
-on how many cores there are (benchmarks/README.md)."""
+"""One thread a process: numbers do not depend on how many cores there are, and processes side by side do not
+contend for them."""
 
 import torch
 from threadpoolctl import threadpool_limits
