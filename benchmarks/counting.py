@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from edgesim.devices.availability import AlwaysOn, FleetAvailability
 from edgesim.devices.fleet import Fleet
 from edgesim.devices.workload import Workload
-from edgesim.engine.jobs import Rules
 from edgesim.engine.learning import Assignment, Received
 from edgesim.engine.limits import Evaluate, Stop
+from edgesim.engine.rules import Rules
 from edgesim.engine.schedules import Sync
 from edgesim.engine.selection import Uniform
 from edgesim.engine.simulation import Simulation
@@ -44,8 +44,8 @@ class Counting:
         )  # fmt: skip
         self._assignment = Assignment(download_bytes=1_000_000, workload=work, upload_bytes=1_000_000)
 
-    def dispatch(self, job: int, client: int, version: int) -> Assignment:
-        return self._assignment
+    def dispatch_all(self, first_job: int, clients: Sequence[int], version: int) -> list[Assignment]:
+        return [self._assignment] * len(clients)
 
     def upload_bytes(self, job: int) -> int:
         raise AssertionError("the assignment says it")
@@ -86,7 +86,7 @@ def fleet(devices: int) -> Fleet:
         memory_bytes=np.full(devices, 10**9, np.int64), idle_w=one * 0.25, training_w=one,
         down_bps=one * 8e6, up_bps=one * 8e6, latency_s=one * 0.01,
         receive_w=one * 0.75, send_w=one * 0.75, tail_s=one * 0, tail_w=one * 0,
-        availability=FleetAvailability([AlwaysOn()], group, 0),
+        availability=FleetAvailability([AlwaysOn()], group, 0), battery_j=one * 0, class_traits=(None,),
     )  # fmt: skip
 
 

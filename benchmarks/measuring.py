@@ -163,8 +163,7 @@ def pooled(name: str, rounds: int, processes: int = 2) -> Row:
 
 def _round_s(learner: Learning, number: int, size: int) -> float:
     clients = [(number * size + i) % len(learner.samples) for i in range(size)]
-    for i, client in enumerate(clients):
-        learner.dispatch(number * size + i, client, number)
+    learner.dispatch_all(number * size, clients, number)
     start = time.perf_counter()
     learner.aggregate([Received(number * size + i, client, 0, 1.0) for i, client in enumerate(clients)])
     return time.perf_counter() - start

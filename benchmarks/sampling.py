@@ -16,10 +16,11 @@ ROOMS = (
     ("batches", ("batches.py:draw", "batches.py:at")),
     ("training kernels", ("local.py:local_update",)),
     ("aggregation", ("federation.py:aggregate",)),
-    ("dispatch", ("simulation.py:_start_job", "federation.py:dispatch", "counting.py:dispatch")),
+    ("dispatch", ("federation.py:dispatch", "timing.py:dispatch", "counting.py:dispatch")),
+    ("planning", ("planning.py:",)),
     ("selection", ("selection.py:select",)),
-    ("recording", ("recorder.py:", "closing.py:", "simulation.py:_record", "checkpoint.py:", "running.py:_tidy")),
-    ("ledger", ("ledger.py:", "job.py:plus", "jobs.py:spent_since", "jobs.py:enter")),
+    ("recording", ("recorder.py:", "closing.py:", "checkpoint.py:", "running.py:_tidy")),
+    ("ledger", ("ledger.py:", "job.py:add", "job.py:enter")),
     ("events", ("simulation.py:run",)),
 )
 """A sample belongs to the first room one of whose functions is on its stack."""

@@ -49,7 +49,7 @@ def test_its_events_are_those_of_the_real_run(tmp_path: Path, schedule: str, alg
             if column in learned:
                 assert np.isnan(table[column]).all()
             else:
-                assert table[column].tolist() == truth[column].tolist(), column
+                np.testing.assert_array_equal(table[column], truth[column], err_msg=column)
     assert made.summary is not None
     assert made.summary["backend"] == "none (timing only)"
     assert made.summary["final"]["accuracy"] is None

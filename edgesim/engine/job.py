@@ -1,8 +1,8 @@
-"""Job: one dispatch, download → train → upload on one client. All it must remember is in here."""
+"""Job: one dispatch, download → train → upload on one client, and the stretches of it that are planned."""
 
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Phase(IntEnum):
@@ -14,6 +14,23 @@ class Phase(IntEnum):
 
 
 PHASE_NAMES = ("download", "train", "upload")
+
+
+class Stretch(NamedTuple):
+    """An uninterrupted piece of a phase: a row of events.parquet.
+
+    Attributes: outcome, done: the phase is complete; interrupted: the device goes off line and the job waits
+    for it; lost, out-of-memory, cancelled: the job ends here; stale: it arrived too late; in-flight: the run
+    ended meanwhile. energy_j, a radio tail included.
+    """
+
+    phase: int
+    start_ns: int
+    end_ns: int
+    bytes: int
+    flops: float
+    energy_j: float
+    outcome: str
 
 
 @dataclass(slots=True)
@@ -34,6 +51,16 @@ class Spent:
         self.flops += other.flops
         self.energy_j += other.energy_j
 
+    def enter(self, stretch: Stretch) -> None:
+        """Enter a stretch into this account."""
+        self.ns += stretch.end_ns - stretch.start_ns
+        self.flops += stretch.flops
+        self.energy_j += stretch.energy_j
+        if stretch.phase == Phase.DOWNLOAD:
+            self.bytes_down += stretch.bytes
+        else:
+            self.bytes_up += stretch.bytes
+
     def state(self) -> tuple[int, int, int, float, float]:
         """The account as plain data."""
         return self.ns, self.bytes_down, self.bytes_up, self.flops, self.energy_j
@@ -44,58 +71,37 @@ class Job:
     """One dispatch.
 
     Attributes:
-        version: of the server's model at dispatch.
+        version: of the server's model at dispatch; dispatched_ns, that instant.
         upload_bytes: -1 until it is known.
         train_ns, flops, memory_bytes: of the whole local training.
-        phase: where it stands; phase_ns, how long that takes uninterrupted; done_ns, how much of it is
-            behind the job; latency_ns, its part in which no byte moves yet.
-        since_ns: when the current stretch began (or the device went off line, if `away`).
-        wake_ns: when something happens next: the phase ends, or the device goes off line or comes back;
-            -1 before the job has begun.
-        away: the device is off line and the job waits for it.
-        order: place among the timers of the same instant.
-        spent: so far, finished stretches only.
+        stretches: the plan, in order of time: what is over, what goes on now, and what is to come as far as
+            it can be foreseen. Between two of them the device is off line and the job waits.
     """
 
     id: int
     client: int
     version: int
+    dispatched_ns: int
     download_bytes: int
     upload_bytes: int
     train_ns: int
     flops: float
     memory_bytes: int
-    phase: int = 0
-    phase_ns: int = 0
-    done_ns: int = 0
-    latency_ns: int = 0
-    since_ns: int = 0
-    wake_ns: int = -1
-    away: bool = False
-    order: int = 0
-    spent: Spent = field(default_factory=Spent)
+    stretches: list[Stretch] = field(default_factory=list)
 
     @property
-    def begun(self) -> bool:
-        """Whether its process has taken the first step."""
-        return self.wake_ns >= 0
-
-    def moved(self, done_ns: int) -> int:
-        """Bytes that a transfer has moved after so much of its phase: none while the latency lasts."""
-        total = self.download_bytes if self.phase == Phase.DOWNLOAD else self.upload_bytes
-        if done_ns >= self.phase_ns:
-            return total
-        if done_ns <= self.latency_ns:
-            return 0
-        return total * (done_ns - self.latency_ns) // (self.phase_ns - self.latency_ns)
+    def planned_to_the_end(self) -> bool:
+        """Whether the last stretch ends the job; else the plan has to be extended there."""
+        last = self.stretches[-1]
+        return last.phase == Phase.UPLOAD or last.outcome != "done"
 
     def state(self) -> tuple[Any, ...]:
         """The job as plain data."""
-        return (*(getattr(self, entry.name) for entry in fields(self)[:-1]), self.spent.state())
+        return (*(getattr(self, entry.name) for entry in fields(self)[:-1]), [tuple(s) for s in self.stretches])
 
     @classmethod
     def restored(cls, state: tuple[Any, ...]) -> "Job":
         """The job that `state` was taken of."""
         job = cls(*state[:-1])
-        job.spent = Spent(*state[-1])
+        job.stretches = [Stretch(*stretch) for stretch in state[-1]]
         return job

@@ -43,8 +43,11 @@ class Learning(Protocol):
         """How training is computed; recorded, since last digits depend on it."""
         ...
 
-    def dispatch(self, job: int, client: int, version: int) -> Assignment:
-        """Fix what the job starts from, and say what it costs."""
+    def dispatch_all(self, first_job: int, clients: Sequence[int], version: int) -> Sequence[Assignment]:
+        """Fix what jobs start from that are numbered from `first_job`, one a client, and say what each costs.
+
+        Jobs of equal cost may share one assignment.
+        """
         ...
 
     def upload_bytes(self, job: int) -> int:
@@ -59,8 +62,8 @@ class Learning(Protocol):
         """The job's result will never be asked for."""
         ...
 
-    def aggregate(self, received: Sequence[Received]) -> None:
-        """Merge updates; the server's version advances by one."""
+    def aggregate(self, received: Sequence[Received]) -> Workload | None:
+        """Merge updates; the server's version advances by one. What that costs the server; None: nothing."""
         ...
 
     def evaluate(self) -> dict[str, float]:

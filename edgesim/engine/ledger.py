@@ -1,11 +1,12 @@
 """Ledger: every second, byte, FLOP and joule, by device and state; useful, wasted or still in flight (P5)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesim.engine.job import Phase, Spent
+from edgesim.engine.job import Job, Phase, Spent
 from edgesim.engine.scalars import scalars
 from edgesim.errors import RunError
 
@@ -13,6 +14,9 @@ _COUNTS = ("dispatched", "aggregated", "lost", "discarded")
 _ACCOUNTS = ("total", "useful", "wasted")
 _WHOLE = ("radio_until_ns", "bytes_down", "bytes_up", *_COUNTS)
 _COLUMNS = (*_WHOLE, "phase_ns", "phase_j", "flops")
+_TRANSFERS = ("delivered", "broken", "moving")
+_DOWNLOAD, _TRAIN, _UPLOAD = (phase.value for phase in Phase)
+_COMPLETE, _WAITING = ("done", "stale"), ("in-flight", "interrupted")  # outcomes
 
 
 class Ledger:
@@ -21,14 +25,15 @@ class Ledger:
     Attributes:
         phase_ns: time in each phase, int64 [phase, device]; phase_j: energy in each, float64 [phase, device].
         bytes_down, bytes_up int64, flops float64, dispatched, aggregated, lost, discarded int64: [device].
-        total: of all finished stretches; useful, of aggregated updates; wasted, of lost and discarded ones.
+        total: of all jobs that ended; useful, of aggregated updates; wasted, of lost and discarded ones.
         radio_until_ns: when the radio tail ends that was booked last, int64 [device].
-        delivered: bytes of transfers that completed; broken, bytes moved by those that were given up.
+        delivered: bytes of transfers that completed; broken, bytes moved by those that were given up; moving,
+            by those that the end of the run cut short.
     """
 
     def __init__(self, devices: int) -> None:
         self.total, self.useful, self.wasted = Spent(), Spent(), Spent()
-        self.delivered = self.broken = 0
+        self.delivered = self.broken = self.moving = 0
         self._fates = dict.fromkeys(_COUNTS, 0)
         # A device's figures lie side by side: entering a stretch touches a few cache lines, not a dozen pages.
         whole = np.zeros((devices, len(_WHOLE) + len(Phase)), np.int64).T
@@ -37,36 +42,66 @@ class Ledger:
         self.dispatched, self.aggregated, self.lost, self.discarded = whole[3 : len(_WHOLE)]
         self.phase_ns = whole[len(_WHOLE) :]
         self.flops, self.phase_j = real[0], real[1:]
-        self._phase_ns, self._phase_j = scalars(self.phase_ns), scalars(self.phase_j)
+        self._phase_ns, self._phase_j = [*map(scalars, self.phase_ns)], [*map(scalars, self.phase_j)]
         self._down, self._up, self._flops = map(scalars, (self.bytes_down, self.bytes_up, self.flops))
         self._counts = {name: scalars(getattr(self, name)) for name in _COUNTS}
 
-    def book(self, device: int, phase: int, spent: Spent) -> None:
-        """Enter one stretch of a phase."""
-        self._phase_ns[phase, device] += spent.ns
-        self._phase_j[phase, device] += spent.energy_j
-        if phase == Phase.TRAIN:
-            self._flops[device] += spent.flops
-        elif phase == Phase.DOWNLOAD:
-            self._down[device] += spent.bytes_down
-        else:
-            self._up[device] += spent.bytes_up
+    def book(self, job: Job) -> Spent:
+        """Enter all that a job, or what the end of the run cut it down to, has done; what it comes to."""
+        device, spent = job.client, Spent()
+        phase_ns, phase_j = self._phase_ns, self._phase_j
+        for phase, start_ns, end_ns, size, flops, energy_j, _ in job.stretches:
+            ns = end_ns - start_ns
+            phase_ns[phase][device] += ns
+            phase_j[phase][device] += energy_j
+            spent.ns += ns
+            spent.energy_j += energy_j
+            if phase == _TRAIN:
+                spent.flops += flops
+            elif phase == _UPLOAD:
+                spent.bytes_up += size
+            else:
+                spent.bytes_down += size
+        self._down[device] += spent.bytes_down
+        self._up[device] += spent.bytes_up
+        self._flops[device] += spent.flops
         self.total.add(spent)
+        self._follow_transfers(job)
+        return spent
+
+    def _follow_transfers(self, job: Job) -> None:
+        """Whole messages count as delivered, the part of one that the job ended in as broken or moving."""
+        last = job.stretches[-1]
+        whole = last.phase + (last.outcome in _COMPLETE)  # phases that are behind the job
+        self.delivered += job.download_bytes * (whole > _DOWNLOAD) + job.upload_bytes * (whole > _UPLOAD)
+        if whole == last.phase != _TRAIN:
+            moved = sum(stretch.bytes for stretch in job.stretches if stretch.phase == whole)
+            if last.outcome in _WAITING:
+                self.moving += moved
+            else:
+                self.broken += moved
 
     def count(self, fate: str, device: int) -> None:
         """One more job of a device was dispatched, aggregated, lost or discarded."""
         self._counts[fate][device] += 1
         self._fates[fate] += 1
 
+    def count_all(self, fate: str, devices: Sequence[int]) -> None:
+        """One more job of each of these devices."""
+        counts = self._counts[fate]
+        for device in devices:
+            counts[device] += 1
+        self._fates[fate] += len(devices)
+
     def jobs(self) -> dict[str, int]:
         """Number of jobs by fate."""
         return dict(self._fates)
 
-    def check(self, *, on_ns: NDArray[np.int64], in_flight: list[Spent], moving: int) -> dict[str, str]:
+    def check(self, *, on_ns: NDArray[np.int64], in_flight: list[Spent]) -> dict[str, str]:
         """The conservation laws at the end of a run; the word "holds" for each.
 
-        `on_ns`, time on line [device]; `in_flight`, what unfinished jobs have spent; `moving`, bytes of their
-        unfinished transfers. Raises RunError naming every law that is broken.
+        `on_ns`, time on line [device]; `in_flight`, what unfinished jobs have spent, which is booked as well.
+        Raises RunError naming every law that is broken.
         """
         parts = Spent()
         for account in (self.useful, self.wasted, *in_flight):
@@ -80,7 +115,7 @@ class Ledger:
             "busy + idle + off = wall-clock, for each device": bool((idle_ns >= 0).all()),
             "time by device and state = total": int(self.phase_ns.sum()) == total.ns,
             "bytes by device = total": int(self.bytes_down.sum() + self.bytes_up.sum()) == sent,
-            "bytes sent = delivered + lost + in flight": sent == self.delivered + self.broken + moving,
+            "bytes sent = delivered + lost + in flight": sent == self.delivered + self.broken + self.moving,
             "bytes = useful + wasted + in flight": parts.bytes_down + parts.bytes_up == sent,
             "energy by device and state = total": _close(float(self.phase_j.sum()), total.energy_j),
             "energy = useful + wasted + in flight": _close(parts.energy_j, total.energy_j),
@@ -97,23 +132,20 @@ class Ledger:
         """The ledger as plain data."""
         return {
             "fates": dict(self._fates),
-            "delivered": self.delivered,
-            "broken": self.broken,
+            **{name: getattr(self, name) for name in _TRANSFERS},
             **{name: getattr(self, name).state() for name in _ACCOUNTS},
             **{name: getattr(self, name).copy() for name in _COLUMNS},
         }
 
-    @classmethod
-    def restored(cls, state: dict[str, Any]) -> "Ledger":
-        """The ledger that `state` was taken of."""
-        ledger = cls(len(state["flops"]))
-        ledger._fates = dict(state["fates"])
-        ledger.delivered, ledger.broken = state["delivered"], state["broken"]
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up a `state`."""
+        self._fates = dict(state["fates"])
+        for name in _TRANSFERS:
+            setattr(self, name, state[name])
         for name in _ACCOUNTS:
-            setattr(ledger, name, Spent(*state[name]))
+            setattr(self, name, Spent(*state[name]))
         for name in _COLUMNS:
-            getattr(ledger, name)[...] = state[name]
-        return ledger
+            getattr(self, name)[...] = state[name]
 
 
 def _close(a: float, b: float) -> bool:

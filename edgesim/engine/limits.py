@@ -25,3 +25,31 @@ class Stop:
     accuracy: float | None = None
     energy_j: float | None = None
     bytes: int | None = None
+
+    @property
+    def by_phase(self) -> bool:
+        """Whether every phase of a job has to be looked at when it ends."""
+        return self.energy_j is not None or self.bytes is not None
+
+
+@dataclass
+class Stopping:
+    """Attributes: reached, the limit that ended the run; "" while it goes on."""
+
+    stop: Stop
+    reached: str = ""
+
+    def compare(self, **values: float) -> None:
+        """Hold figures against the limits of the same names."""
+        for name, value in values.items():
+            limit = getattr(self.stop, name)
+            if limit is not None and value >= limit and not self.reached:
+                self.reached = _WORDS.get(name, name)
+
+    def share(self, **values: float) -> float:
+        """How much of the nearest limit is used up, 0 to 1."""
+        limits = {name: getattr(self.stop, name) for name in values}
+        return min(1.0, max((values[name] / limit for name, limit in limits.items() if limit is not None), default=0.0))
+
+
+_WORDS = {"time_ns": "time", "energy_j": "energy"}

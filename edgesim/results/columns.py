@@ -11,7 +11,7 @@ from edgesim.errors import RunError
 Column = Sequence[Any] | NDArray[Any]
 
 PHASES = ("download", "train", "upload")
-OUTCOMES = ("done", "interrupted", "lost", "out-of-memory", "stale", "in-flight")
+OUTCOMES = ("done", "interrupted", "lost", "out-of-memory", "stale", "in-flight", "cancelled")
 
 _NAME = pa.dictionary(pa.int32(), pa.string())
 
@@ -51,15 +51,22 @@ METRICS = pa.schema(
         ("wasted_bytes", pa.int64()),
         ("wasted_j", pa.float64()),
         ("wasted_flops", pa.float64()),
+        ("server_s", pa.float64()),  # the server's own computing, which is in no figure above
+        ("server_j", pa.float64()),
+        ("server_flops", pa.float64()),
         ("jobs_dispatched", pa.int64()),
         ("jobs_aggregated", pa.int64()),
         ("jobs_lost", pa.int64()),
         ("jobs_discarded", pa.int64()),
         ("jobs_in_flight", pa.int64()),
         ("density", pa.float64()),
+        ("gradient_norm", pa.float64()),  # of the objective that all share; NaN but for quadratic problems
     ]
 )
 """One row for each evaluation; costs are totals since the start."""
+
+OF_SOME_TASKS = ("gradient_norm",)
+"""Columns of METRICS that most tasks have no figure for: NaN there."""
 
 CLIENTS = pa.schema(
     [

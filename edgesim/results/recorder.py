@@ -7,6 +7,7 @@
 Every file is a function of the rows alone (no clock, no host name), and each appears whole or not at all.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,24 @@ import pyarrow.parquet as pq
 
 from edgesim.errors import RunError
 from edgesim.results import atomic
-from edgesim.results.columns import AVAILABILITY, CLIENTS, EVENTS, METRICS, OUTCOMES, PHASES, Column, table
+from edgesim.results.columns import (
+    AVAILABILITY,
+    CLIENTS,
+    EVENTS,
+    METRICS,
+    OF_SOME_TASKS,
+    OUTCOMES,
+    PHASES,
+    Column,
+    table,
+)
 
 CHUNK_ROWS = 65_536
 SUMMARY = "summary.json"
 
-EventRow = tuple[int, int, int | str, str, int, int, int, int, float, float, str, int | None]
-"""(job, client, device_class: its index in `classes`, phase, start_ns, end_ns, version, bytes, flops,
-energy_j, outcome, staleness or None); see columns.EVENTS, PHASES and OUTCOMES."""
+EventRow = tuple[int, int, int | str, int | str, int, int, int, int, float, float, int | str, int | None]
+"""(job, client, device_class, phase, start_ns, end_ns, version, bytes, flops, energy_j, outcome, staleness or
+None); see columns.EVENTS. Words (of `classes`, columns.PHASES and OUTCOMES) may stand as their index."""
 
 
 class Recorder:
@@ -47,13 +58,35 @@ class Recorder:
 
     def event(self, row: EventRow) -> None:
         """Record one stretch of a job's phase. Values are checked when the chunk is written."""
+        self._rows.append(row)
+        if len(self._rows) >= self._chunk_rows:
+            self._write_part()
+
+    def job(
+        self,
+        number: int,
+        client: int,
+        device_class: int,
+        version: int,
+        stretches: Sequence[tuple[int, int, int, int, float, float, str]],
+        staleness: int | None,
+    ) -> None:
+        """Record a job by its stretches (phase, start_ns, end_ns, bytes, flops, energy_j, outcome); `staleness`
+        stands at the last of them."""
         rows = self._rows
-        rows.append(row)
-        if len(rows) >= self._chunk_rows:
+        for phase, start_ns, end_ns, size, flops, energy_j, outcome in stretches:
+            rows.append(
+                (number, client, device_class, phase, start_ns, end_ns, version, size, flops, energy_j, outcome, None)
+            )
+        if staleness is not None:
+            rows[-1] = (*rows[-1][:-1], staleness)
+        while len(rows) >= self._chunk_rows:
             self._write_part()
 
     def metric(self, row: Mapping[str, float | int]) -> None:
-        """Record one evaluation: exactly the columns of columns.METRICS, in any order (RunError if not)."""
+        """Record one evaluation: exactly the columns of columns.METRICS, in any order (RunError if not); those of
+        columns.OF_SOME_TASKS may be left out."""
+        row = dict.fromkeys(OF_SOME_TASKS, math.nan) | dict(row)
         if row.keys() != set(METRICS.names):
             table({name: [value] for name, value in row.items()}, METRICS, {}, "metrics")
         self._metrics.append(tuple(row[name] for name in METRICS.names))
@@ -130,14 +163,14 @@ class Recorder:
         atomic.remove_leftovers(self._folder)
 
     def _write_part(self) -> None:
-        _write(self._part(self._parts), self._open_chunk())
+        _write(self._part(self._parts), self._chunk(self._rows[: self._chunk_rows]))
         self._parts += 1
-        self._rows.clear()
+        del self._rows[: self._chunk_rows]
 
-    def _open_chunk(self) -> Any:
-        """The rows not yet on disk, as a table."""
+    def _chunk(self, rows: Sequence[EventRow]) -> Any:
+        """Rows as a table."""
         try:
-            columns = list(zip(*self._rows, strict=True)) or [()] * len(EVENTS)
+            columns = list(zip(*rows, strict=True)) or [()] * len(EVENTS)
             named = dict(zip(EVENTS.names, columns, strict=True))
         except ValueError as error:
             raise RunError(f"events: a row has not the {len(EVENTS)} columns {EVENTS.names}") from error
@@ -150,7 +183,7 @@ class Recorder:
         ):
             for index in range(self._parts):  # one row group a chunk, so that bytes do not depend on stops
                 writer.write_table(_read(self._part(index)), row_group_size=self._chunk_rows)
-            writer.write_table(self._open_chunk(), row_group_size=self._chunk_rows)
+            writer.write_table(self._chunk(self._rows), row_group_size=self._chunk_rows)
         metrics = zip(*self._metrics, strict=True) if self._metrics else [()] * len(METRICS)
         named = dict(zip(METRICS.names, metrics, strict=True))
         _write(self.directory / "metrics.parquet", self._table(named, METRICS, "metrics"))

@@ -34,6 +34,7 @@ def close(simulation: Simulation, made: Record) -> None:
         "final": simulation.last,
         "idle_j": float(np.sum(clients["idle_j"])),
         "energy_by_phase_j": _by_phase(simulation),
+        "server": simulation.server.work.summary(simulation.now_ns),
         "target": _target(simulation, made.scenario.evaluate.target),
         "conservation": laws,
     }

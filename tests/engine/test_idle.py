@@ -7,8 +7,8 @@ import pytest
 from worlds import events, fleet, simulation
 
 from edgesim.devices.availability import Markov
-from edgesim.engine.jobs import Rules
 from edgesim.engine.limits import Stop
+from edgesim.engine.rules import Rules
 from edgesim.engine.schedules import Buffered, Sync, constant
 from edgesim.engine.simulation import Simulation
 
@@ -16,14 +16,14 @@ from edgesim.engine.simulation import Simulation
 def steps(run: Simulation) -> int:
     """Events that a run processes."""
     count = 0
-    step = run.env.step
+    step = run.step
 
     def counted() -> None:
         nonlocal count
         count += 1
         step()
 
-    run.env.step = counted  # type: ignore[method-assign]
+    run.step = counted  # type: ignore[method-assign]
     run.begin()
     run.run()
     return count
@@ -75,5 +75,5 @@ def test_two_simulations_side_by_side_do_not_affect_each_other(tmp_path: Path) -
     while any(not run.stopped for run in together):
         run = together[int(turn.integers(2))]
         if not run.stopped:
-            run.env.step()
+            run.step()
     assert [events(run) for run in together] == [events(run) for run in alone]

@@ -4,17 +4,18 @@ import copy
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worlds import Counting, events, fleet, simulation
+from worlds import Counting, Gap, events, fleet, simulation
 
 from edgesim.devices.availability import Markov
-from edgesim.engine.jobs import Rules
+from edgesim.engine.history import History
+from edgesim.engine.ledger import Ledger
 from edgesim.engine.limits import Evaluate, Stop
+from edgesim.engine.rules import Rules
 from edgesim.engine.schedules import Buffered, Polynomial, Schedule, Sync
 from edgesim.engine.selection import IdleClients, Uniform
 from edgesim.engine.simulation import Simulation
@@ -198,7 +199,7 @@ def test_a_uniform_choice_asks_as_many_as_it_must_whatever_the_fleet(clients: in
         asked.append(client)
         return client % 2 == 0
 
-    chosen = Uniform(seed=1).select(5, 0, IdleClients(clients), is_on)
+    chosen = Uniform(seed=1).select(5, 0, IdleClients(clients), is_on, History(Ledger(clients)))
     assert len(set(chosen)) == 5
     assert len(asked) == len(set(asked)) <= 40
 
@@ -210,7 +211,7 @@ def test_a_uniform_choice_is_uniform_among_idle_clients_on_line() -> None:
     idle = IdleClients(10)
     idle.leave(9)
     for draw in range(4000):
-        (client,) = Uniform(seed=3).select(1, draw, idle, lambda c: c >= 5)
+        (client,) = Uniform(seed=3).select(1, draw, idle, lambda c: c >= 5, History(Ledger(10)))
         idle.leave(client)  # as in a run: it gets a job, and gives it back
         idle.join(client)
         counts[client] += 1
@@ -233,26 +234,3 @@ def test_idle_clients_are_a_set_whatever_the_order_of_coming_and_going(moves: li
     again = IdleClients(20)
     again.restore(idle.state())
     assert list(again) == list(idle)
-
-
-class Gap:
-    """On line but for one gap [start, end); end None: for ever."""
-
-    def __init__(self, start_ns: int, end_ns: int | None) -> None:
-        self.start_ns, self.end_ns = start_ns, end_ns
-
-    def start(self, seed: int) -> "Gap":
-        return self
-
-    def is_on(self, device: int, t_ns: int) -> bool:
-        return t_ns < self.start_ns or (self.end_ns is not None and t_ns >= self.end_ns)
-
-    def next_change_ns(self, device: int, t_ns: int) -> int | None:
-        return next((at for at in (self.start_ns, self.end_ns) if at is not None and at > t_ns), None)
-
-    def on_ns(self, device: int, t_ns: int) -> int:
-        end = t_ns if self.end_ns is None else min(t_ns, self.end_ns)
-        return t_ns - max(end - self.start_ns, 0)
-
-    def on_ns_many(self, devices: Any, t_ns: int) -> Any:
-        return np.array([self.on_ns(d, t_ns) for d in devices], np.int64)

@@ -7,16 +7,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesim.devices.availability import AlwaysOn, FleetAvailability, Process
+from edgesim.devices.availability import AlwaysOn, FleetAvailability, Process, Trajectories
+from edgesim.devices.device import Device
 from edgesim.devices.fleet import Fleet
 from edgesim.devices.workload import Workload
-from edgesim.engine.jobs import Rules
+from edgesim.engine.job import PHASE_NAMES
 from edgesim.engine.learning import Assignment, Received
 from edgesim.engine.limits import Evaluate, Stop
+from edgesim.engine.rules import Rules
 from edgesim.engine.schedules import Schedule
 from edgesim.engine.selection import Uniform
 from edgesim.engine.simulation import Simulation
 from edgesim.results.recorder import Recorder
+
+MB = 1_000_000
 
 
 def fleet(
@@ -26,6 +30,7 @@ def fleet(
     memory_bytes: int = 10**9,
     availability: Process | None = None,
     tail_s: float = 0.0,
+    latency_s: float = 0.0,
     seed: int = 0,
 ) -> Fleet:
     """One device per entry: a job of 1 GFLOP trains `train_s`; 1 MB takes 1 s either way; 1 W in every state."""
@@ -41,15 +46,47 @@ def fleet(
         memory_bytes=np.full(n, memory_bytes, np.int64),
         idle_w=one * 0.25,
         training_w=one,
+        battery_j=one * 0,
         down_bps=one * rate_bps,
         up_bps=one * rate_bps,
-        latency_s=one * 0,
+        latency_s=one * latency_s,
         receive_w=one * 0.75,
         send_w=one * 0.75,
         tail_s=one * tail_s,
         tail_w=one * 0.5,
         availability=FleetAvailability([availability or AlwaysOn()], group, seed),
+        class_traits=(None,),
     )
+
+
+def workload(flops: float) -> Workload:
+    return Workload(
+        layer_flops=np.array([flops]), layer_density=np.array([1.0]), other_flops=0.0,
+        traffic_bytes=0.0, steps=1, memory_bytes=1000,
+    )  # fmt: skip
+
+
+class Gap(Trajectories):
+    """On line but for one gap [start, end); end None: for ever."""
+
+    def __init__(self, start_ns: int, end_ns: int | None) -> None:
+        self.start_ns, self.end_ns = start_ns, end_ns
+
+    def start(self, seed: int) -> "Gap":
+        return self
+
+    def is_on(self, device: int, t_ns: int) -> bool:
+        return t_ns < self.start_ns or (self.end_ns is not None and t_ns >= self.end_ns)
+
+    def next_change_ns(self, device: int, t_ns: int) -> int | None:
+        return next((at for at in (self.start_ns, self.end_ns) if at is not None and at > t_ns), None)
+
+    def on_ns_many(self, devices: Any, t_ns: int, since_ns: int = 0) -> Any:
+        def on_ns(until_ns: int) -> int:
+            end_ns = until_ns if self.end_ns is None else min(until_ns, self.end_ns)
+            return until_ns - max(end_ns - self.start_ns, 0)
+
+        return np.full(len(devices), on_ns(t_ns) - on_ns(since_ns), np.int64)
 
 
 class Scores:
@@ -58,26 +95,29 @@ class Scores:
 
 
 class Counting:
-    """Learning without learning: every payload is 1 MB, every training 1 GFLOP; it notes what it is told."""
+    """Learning without learning: every payload is 1 MB, every training 1 GFLOP; it notes what it is told.
 
-    def __init__(self, clients: int) -> None:
-        self.clients = clients
+    With `late` the size of an upload comes out after training; `server_work` is what an aggregation takes.
+    """
+
+    def __init__(self, clients: int, *, late: bool = False, server_work: Workload | None = None) -> None:
+        self.clients, self.late, self.server_work = clients, late, server_work
         self.aggregations: list[list[Received]] = []
         self.open: dict[int, int] = {}
 
     backend = "none"
 
-    def dispatch(self, job: int, client: int, version: int) -> Assignment:
+    def dispatch_all(self, first_job: int, clients: Sequence[int], version: int) -> list[Assignment]:
+        return [self.dispatch(job, client) for job, client in enumerate(clients, first_job)]
+
+    def dispatch(self, job: int, client: int) -> Assignment:
         assert client not in self.open.values(), "a client in flight twice"
         self.open[job] = client
-        work = Workload(
-            layer_flops=np.array([1e9]), layer_density=np.array([1.0]), other_flops=0.0,
-            traffic_bytes=0.0, steps=1, memory_bytes=1000,
-        )  # fmt: skip
-        return Assignment(download_bytes=1_000_000, workload=work, upload_bytes=1_000_000)
+        return Assignment(download_bytes=MB, workload=workload(1e9), upload_bytes=None if self.late else MB)
 
     def upload_bytes(self, job: int) -> int:
-        raise AssertionError("asked for a size that was given")
+        assert self.late, "asked for a size that was given"
+        return MB
 
     def arrive(self, job: int, client: int) -> None:
         del self.open[job]
@@ -85,8 +125,9 @@ class Counting:
     def drop(self, job: int) -> None:
         self.open.pop(job, None)
 
-    def aggregate(self, received: Sequence[Received]) -> None:
+    def aggregate(self, received: Sequence[Received]) -> Workload | None:
         self.aggregations.append(list(received))
+        return self.server_work
 
     def evaluate(self) -> dict[str, float]:
         names = ("accuracy", "accuracy_std", "accuracy_worst10", "accuracy_pooled", "loss", "density")
@@ -120,9 +161,11 @@ def simulation(
     evaluate: Evaluate | None = None,
     seed: int = 0,
     recorder: Recorder | None = None,
+    learning: Counting | None = None,
+    server: Device | None = None,
 ) -> tuple[Simulation, Counting]:
     """A run of counting learners on these devices, not begun."""
-    learning = Counting(len(devices))
+    learning = learning or Counting(len(devices))
     run = Simulation(
         fleet=devices,
         learning=learning,
@@ -132,6 +175,7 @@ def simulation(
         recorder=recorder or Recorder(folder, devices.class_names),
         evaluate=evaluate or Evaluate(every_aggregations=10**9),
         stop=stop,
+        server=server,
     )
     return run, learning
 
@@ -139,4 +183,4 @@ def simulation(
 def events(run: Simulation) -> list[tuple[Any, ...]]:
     """What was recorded so far: (client, phase, start_s, end_s, outcome)."""
     rows = run.recorder.state()["events"]
-    return [(row[1], row[3], row[4] / 1e9, row[5] / 1e9, row[10]) for row in rows]
+    return [(row[1], PHASE_NAMES[row[3]], row[4] / 1e9, row[5] / 1e9, row[10]) for row in rows]

@@ -1,10 +1,10 @@
-"""Selectors: which of the idle clients the server dispatches to, and who is idle."""
+"""Idle clients: who has no job."""
 
 from array import array
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
-from edgesim import streams
+import numpy as np
+from numpy.typing import NDArray
 
 
 class IdleClients:
@@ -20,6 +20,10 @@ class IdleClients:
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._all[: self._idle])
+
+    def array(self) -> NDArray[np.int64]:
+        """All of them [n]."""
+        return np.array(self._all[: self._idle], np.int64)
 
     def leave(self, client: int) -> None:
         """An idle client gets a job."""
@@ -51,26 +55,3 @@ class IdleClients:
         first, second = self._all[b], self._all[a]
         self._all[a], self._all[b] = first, second
         self._place[first], self._place[second] = a, b
-
-
-@dataclass(frozen=True)
-class Uniform:
-    """Uniformly among the available idle clients.
-
-    Idle clients are shuffled only as far as it takes to meet enough that are on line, so a choice costs the
-    same in a fleet of any size.
-    """
-
-    seed: int
-
-    def select(self, count: int, draw: int, idle: IdleClients, is_on: Callable[[int], bool]) -> list[int]:
-        """At most `count` idle clients that are on line; (seed, draw) key the random numbers."""
-        chosen: list[int] = []
-        numbers = streams.sequence(streams.key(self.seed, "select", draw))
-        for position in range(len(idle)):
-            if len(chosen) == count:
-                break
-            client = idle.draw(position, next(numbers))
-            if is_on(client):
-                chosen.append(client)
-        return chosen

@@ -1,0 +1,49 @@
+"""Clock: simulated time (SimPy), and the order of what happens at one instant.
+
+First the run's own timers, then jobs by their number, then the schedule's timers (and last the schedule acts).
+So ties do not depend on when something was planned, nor on whether the run was ever interrupted.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import simpy
+from simpy.events import EventPriority
+
+STOP, EVALUATE, CLIENT, SERVER, FIRST_JOB = 0, 1, 2, 3, 4
+SCHEDULE = 2**62
+"""Ranks; job n has FIRST_JOB + n."""
+
+Callback = Callable[[simpy.Event], None]
+
+
+class _Due(simpy.Event):
+    """Triggered from the start: `succeed` knows neither a rank nor a delay, and a process costs three events."""
+
+    def __init__(self, env: simpy.Environment, callbacks: list[Callback], value: Any) -> None:
+        self.env, self.callbacks, self._value, self._ok = env, callbacks, value, True
+
+
+class Clock:
+    """Attributes: env, the SimPy environment whose time it is."""
+
+    def __init__(self) -> None:
+        self.restart(0)
+
+    def restart(self, now_ns: int) -> None:
+        """Forget all that was to happen, and go on from that instant."""
+        self.env = simpy.Environment(now_ns)
+
+    @property
+    def now_ns(self) -> int:
+        return int(self.env.now)
+
+    def at(self, due_ns: int, rank: int, callbacks: list[Callback], value: Any = None) -> simpy.Event:
+        """Call back at that instant, in the order of ranks; `value` is the event's."""
+        event = _Due(self.env, callbacks, value)
+        self.env.schedule(event, EventPriority(rank), due_ns - self.env.now)
+        return event
+
+    def is_instant_over(self) -> bool:
+        """Whether nothing more happens at this instant."""
+        return self.env.peek() > self.env.now

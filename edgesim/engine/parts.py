@@ -1,0 +1,41 @@
+"""Parts of a phase: how long a whole one takes, and what has been done after a part of it."""
+
+from collections.abc import Sequence
+
+from edgesim.devices import cost
+from edgesim.engine.boards import POWER, Board
+from edgesim.engine.job import Job, Phase, Stretch
+
+
+def length_ns(job: Job, board: Board, phase: int) -> int:
+    """Of a phase that nothing interrupts."""
+    if phase == Phase.TRAIN:
+        return job.train_ns
+    if phase == Phase.DOWNLOAD:
+        return cost.transfer_ns(job.download_bytes, board.down_bps, board.latency_s)
+    return cost.transfer_ns(job.upload_bytes, board.up_bps, board.latency_s)
+
+
+def part(
+    job: Job, board: Board, before: Sequence[Stretch], phase: int, start_ns: int, end_ns: int, outcome: str
+) -> Stretch:
+    """A stretch that takes a phase up where the stretches `before` left it; without a radio tail."""
+    ns = end_ns - start_ns
+    energy_j = cost.energy_j(board[POWER + phase], ns)
+    if phase == Phase.TRAIN:  # a whole phase gives exactly job.flops
+        return Stretch(phase, start_ns, end_ns, 0, job.flops * (ns / job.train_ns) if ns else 0.0, energy_j, outcome)
+    done_ns = sum(stretch.end_ns - stretch.start_ns for stretch in before if stretch.phase == phase)
+    moved = _moved(job, board, phase, done_ns + ns) - _moved(job, board, phase, done_ns)
+    return Stretch(phase, start_ns, end_ns, moved, 0.0, energy_j, outcome)
+
+
+def _moved(job: Job, board: Board, phase: int, done_ns: int) -> int:
+    """Bytes that a transfer has moved after so much of its phase: none while the latency lasts."""
+    total = job.download_bytes if phase == Phase.DOWNLOAD else job.upload_bytes
+    whole_ns = length_ns(job, board, phase)
+    if done_ns >= whole_ns:
+        return total
+    latency_ns = min(round(1e9 * board.latency_s), whole_ns)
+    if done_ns <= latency_ns:
+        return 0
+    return total * (done_ns - latency_ns) // (whole_ns - latency_ns)

@@ -1,0 +1,42 @@
+"""What the engine asks of a recorder (results/recorder.py), and what running asks of it through the engine."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+
+class Recorder(Protocol):
+    """Takes rows while the run goes on, and writes its files."""
+
+    def job(
+        self,
+        number: int,
+        client: int,
+        device_class: int,
+        version: int,
+        stretches: Sequence[tuple[int, int, int, int, float, float, str]],
+        staleness: int | None,
+    ) -> None:
+        """A job has ended, or the run has: record its stretches (engine/job.py)."""
+        ...
+
+    def metric(self, row: Mapping[str, float | int]) -> None:
+        """Record one evaluation."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """What it takes to go on from here, as plain data."""
+        ...
+
+    def finish(
+        self,
+        *,
+        clients: Mapping[str, Sequence[Any]],
+        summary: Mapping[str, Any],
+        availability: Mapping[str, Sequence[Any]] | None = None,
+    ) -> None:
+        """Write the final files."""
+        ...
+
+    def flush_partial(self, availability: Mapping[str, Sequence[Any]] | None = None) -> None:
+        """Write what there is of a run that is left early."""
+        ...
