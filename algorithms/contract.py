@@ -1,91 +1,67 @@
-"""What a federated algorithm is to edgesim: a frozen dataclass of hyper-parameters and eleven hooks.
+"""What a federated algorithm is to edgesim: a frozen dataclass of hyper-parameters and a few hooks.
 
 Three sides, and nothing of the clock. All state is in explicit trees (`State`: named groups of
 tensors), so runs can be checkpointed, shipped and batched. Trees are values: never change one in place.
 
-    server   init_server, init_client, download, workload, upload_bytes, upload, aggregate
-    device   local_start, local_step, local_end
-    user     client_model
+    server   init_server, init_client, download, workload, upload_bytes, upload, aggregate, server_work
+    device   local_train = local_start, local_step for each mini-batch, local_end
+    user     client_model, personalise
 
-**The client axis.** Device hooks see a whole cohort: every tensor is [client, *shape]. Write ordinary
-tensor arithmetic (`w - lr * g`) and never mix clients; a cohort of one gives the same numbers.
+**The client axis.** Device hooks see a whole cohort: every tensor is [client, *shape]; so do the updates that
+`aggregate` gets: [arrival, *shape]. Write ordinary tensor arithmetic (`w - lr * g`) and never mix clients on
+the device; a cohort of one gives the same numbers.
 
-A complete algorithm, FedAvg without sample weights, and where each hook is called:
+A complete algorithm, FedProx, to be read with the base class `Algorithm`, which is FedAvg:
 
     @dataclass(frozen=True, kw_only=True)
-    class Mean(Algorithm):
-        '''Every client trains the server's model; the server takes the plain mean.'''
+    class Prox(Algorithm):
+        '''FedAvg whose local loss is pulled to the server's model by (μ/2)‖w − w_t‖².'''
 
-        def aggregate(self, context, server, arrivals):
-            updates = [arrival.update["params"] for arrival in arrivals]
-            mean = {name: sum(u[name] for u in updates) / len(updates) for name in updates[0]}
-            return {**server, "params": tree.add(server["params"], mean)}
+        mu: float = 0.1
 
-The base class `Algorithm` is that algorithm's other ten hooks: dense model down, SGD, dense update up.
+        def local_start(self, payload, client):
+            return {"params": payload["params"], "anchor": payload["params"]}
+
+        def local_step(self, local, batch, learner):
+            pull = tree.subtract(local["params"], local["anchor"])
+            gradient = tree.add(learner.gradient(local["params"], batch), tree.scale(self.mu, pull))
+            return learner.descend(local, gradient)
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
 from typing import ClassVar
 
-import torch
+from torch import Tensor
 
+from edgesim.algorithms.arrivals import Arrivals
+from edgesim.algorithms.context import Cadence, Client, Context, Payload
+from edgesim.algorithms.costs import local_work
+from edgesim.algorithms.messages import dense, masked
+from edgesim.algorithms.rules import weighted_sum
 from edgesim.devices.workload import Workload
-from edgesim.learning import codecs, profile, tree
+from edgesim.learning import tree
 from edgesim.learning.batches import Batch
 from edgesim.learning.codecs import Part
-from edgesim.learning.profile import ModelProfile
-from edgesim.learning.task import Task
-from edgesim.learning.training import Learner, Training
+from edgesim.learning.training import Learner
 from edgesim.learning.tree import Params, State
 
-
-@dataclass(frozen=True, kw_only=True)
-class Context:
-    """What every hook may read. Attributes: horizon, the aggregations the run stops at, if it says."""
-
-    task: Task
-    profile: ModelProfile
-    training: Training
-    seed: int
-    horizon: int | None = None
-
-    @cached_property
-    def dense_bytes(self) -> int:
-        """Length on the wire of a message with every value of every parameter."""
-        return codecs.size(dense({name: torch.empty(shape) for name, shape in self.task.model.shapes.items()}))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Payload:
-    """What goes down: the state that the device starts from, and its length on the wire."""
-
-    state: State
-    size_bytes: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arrival:
-    """An update that reached the server.
-
-    Attributes: samples, the client's number of training samples; staleness, aggregations since its
-    dispatch; discount, the schedule's factor for that staleness, 1 when fresh; update, what it sent.
-    """
-
-    client: int
-    samples: int
-    staleness: int
-    discount: float
-    update: State
+__all__ = [
+    "Algorithm", "Arrivals", "Cadence", "Client", "Context", "Payload", "dense", "local_work", "masked", "merge",
+    "overrides",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Algorithm:
-    """Base of all algorithms: dense model down, plain SGD, dense update up. Subclasses aggregate."""
+    """Base of all algorithms, and FedAvg: dense model down, SGD, dense update up, one step by the server's rule.
+
+    Class attributes: refuses, the schedules under which it makes no sense: kind → why, and what to take instead.
+    """
 
     summary: ClassVar[str] = ""
     paper: ClassVar[str] = ""
+    refuses: ClassVar[Mapping[str, str]] = {}
 
     def check(self, context: Context) -> None:
         """Raise ScenarioError for hyper-parameters that make no sense here. Called once, at assembly."""
@@ -99,27 +75,37 @@ class Algorithm:
         """A client's own state at first contact: a pure function of (context, client)."""
         return {}
 
-    def download(self, context: Context, server: State, client: State) -> Payload:
-        """What this client is sent; the client's state is what server and device both know of it."""
+    def download(self, context: Context, server: State, client: Client) -> Payload:
+        """What this client is sent; its state is what server and device both know of it."""
         return Payload(state={"params": server["params"]}, size_bytes=context.dense_bytes)
 
-    def workload(self, context: Context, client: State, samples: int) -> Workload:
-        """What the local training costs a client of so many training samples."""
-        return local_work(context, samples)
+    def workload(self, context: Context, payload: Payload, client: Client) -> Workload:
+        """What the local training costs the client's device."""
+        return local_work(context, client.samples)
 
-    def upload_bytes(self, context: Context, payload: Payload, client: State) -> int | None:
+    def upload_bytes(self, context: Context, payload: Payload, client: Client) -> int | None:
         """Bytes of the upload, where they do not depend on trained values; else None."""
         return context.dense_bytes
 
-    def upload(self, update: State, before: State, after: State) -> Sequence[Part]:
+    def upload(self, update: State, before: State, after: State) -> list[Part]:
         """The update as it travels, given the client's state before and after training."""
         return dense(update["params"])
 
-    def aggregate(self, context: Context, server: State, arrivals: Sequence[Arrival]) -> State:
-        """The server's next state. Arrivals come in the order in which they arrived, at least one."""
-        raise NotImplementedError(f"{type(self).__name__} does not say how to aggregate")
+    def aggregate(self, context: Context, server: State, arrivals: Arrivals) -> State:
+        """The server's next state."""
+        return merge(context, server, arrivals, arrivals.shares)
+
+    def server_work(self, context: Context, server: State, arrivals: Arrivals) -> Workload | None:
+        """What `aggregate` costs the server; None where that is no more than adding up."""
+        return None
 
     # ── device: every tensor carries a leading client axis ──────────────────────────────────────────
+    def local_train(self, payload: State, client: State, learner: Learner) -> tuple[State, State]:
+        """The whole local training: the update to send, and the client's new state (it counts once the update
+        has arrived)."""
+        local = learner.run(self.local_start(payload, client), self.local_step)
+        return self.local_end(payload, client, local, learner)
+
     def local_start(self, payload: State, client: State) -> State:
         """The local state that training starts from; `params` is what the solver trains."""
         return {"params": payload["params"]}
@@ -129,46 +115,52 @@ class Algorithm:
         return learner.descend(local, learner.gradient(local["params"], batch))
 
     def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:
-        """The update to send, and the client's new state (it counts once the update has arrived)."""
+        """What `local_train` returns, once all mini-batches are done."""
         return {"params": tree.subtract(local["params"], payload["params"])}, client
 
     # ── user ────────────────────────────────────────────────────────────────────────────────────────
-    def client_model(self, server: State, client: State) -> Params:
+    def client_model(self, server: State, client: Client) -> Params:
         """The model that this client uses. Return the server's own tree where it is the same for all."""
         return server["params"]
 
+    def personalise(self, model: Params, learner: Learner) -> Params:
+        """What the device makes of `client_model` before it uses it, [client, *shape]; not charged to the run.
 
-def dense(params: Params) -> list[Part]:
-    """Every value of every tensor, as it travels."""
-    return [Part(values=tensor, mask=None, mask_known=False) for tensor in params.values()]
-
-
-def local_work(
-    context: Context, samples: int, density: dict[str, float] | None = None, dense_gradients: int = 0
-) -> Workload:
-    """The cost of the context's local training, masked to `density` where given."""
-    shares = None if density is None else tuple(density.items())
-    return _work(context.profile, context.training, samples, shares, dense_gradients)
+        Override it for methods that are defined with a little local training at the time of use.
+        """
+        return model
 
 
-@lru_cache(maxsize=4096)  # clients of like size and density cost alike: most jobs find their workload made
-def _work(
-    costs: ModelProfile, training: Training, samples: int, shares: tuple[tuple[str, float], ...] | None, dense: int
-) -> Workload:
-    return profile.training_workload(
-        costs,
-        samples=samples,
-        batch_size=training.batch_size,
-        epochs=training.epochs,
-        density=None if shares is None else dict(shares),
-        optimizer_words=1 if training.momentum else 0,
-        dense_gradient_batches=dense,
-    )
+def overrides(algorithm: Algorithm, *hooks: str) -> bool:
+    """Whether an algorithm has its own form of any of these hooks."""
+    return any(getattr(type(algorithm), hook) is not getattr(Algorithm, hook) for hook in hooks)
 
 
-def weighted_sum(updates: Sequence[Params], weights: Sequence[float]) -> Params:
-    """Σ weight · update, summed in the order given."""
-    factors = torch.tensor(weights, dtype=torch.float32)
-    return {
-        name: torch.tensordot(factors, torch.stack([update[name] for update in updates]), dims=1) for name in updates[0]
-    }
+def merge(
+    context: Context,
+    server: State,
+    arrivals: Arrivals,
+    weights: Tensor,
+    *,
+    update: Params | None = None,
+    held: Params | None = None,
+    group: str = "params",
+) -> State:
+    """The server's state after one step of `server[group]` by the scenario's rule (`server:`).
+
+    weights: of the updates, float64 [arrival], adding to 1. update: what is merged, [arrival, *shape], by default
+    `arrivals.update[group]`; tensors that it lacks stay as they are. held: which values each update holds,
+    bool [arrival, *shape] by name: a value is divided among its holders; tensors that it lacks are held by all.
+    """
+    update = arrivals.update[group] if update is None else update
+    memory = {name[len(_MEMORY) :]: params for name, params in server.items() if name.startswith(_MEMORY)}
+    whole, statistics = server[group], context.task.model.statistics & update.keys()
+    trained = {name: tensor for name, tensor in update.items() if name not in statistics}
+    moved, kept = context.rule.step({n: whole[n] for n in trained}, memory, arrivals, weights, trained, held)
+    # Running means and variances are no directions to step in: they are averaged, whatever the rule.
+    mean = weighted_sum({name: update[name] for name in statistics}, weights * arrivals.discount, weights)
+    moved |= {name: whole[name] + step for name, step in mean.items()}
+    return {**server, group: {**whole, **moved}, **{_MEMORY + name: params for name, params in kept.items()}}
+
+
+_MEMORY = "rule/"  # groups of the server's state that belong to its rule

@@ -1,19 +1,16 @@
 """FedAvg (McMahan et al. 2017, arXiv:1602.05629); with a buffer it is FedBuff (Nguyen et al. 2022, arXiv:2106.06639).
 
-w ← w + η Σ_k p_k s(τ_k) Δ_k,   p_k = n_k / Σ n (or 1/K),   Δ_k = trained − sent, s(τ) from the schedule.
+w ← w + Σ_k p_k s(τ_k) Δ_k,   p_k = n_k / Σ n (or 1/K),   Δ_k = trained − sent, s(τ) from the schedule.
 
-The divisor counts every update whole: a discounted update shortens the step, as in FedBuff.
+The server's step may be another one: see `server:` in the scenario.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from annotated_types import Gt
 from typing_extensions import Doc
 
-from edgesim.algorithms.contract import Algorithm, Arrival, Context, weighted_sum
-from edgesim.learning import tree
+from edgesim.algorithms.contract import Algorithm, Arrivals, Context, merge
 from edgesim.learning.tree import State
 
 
@@ -25,13 +22,7 @@ class FedAvg(Algorithm):
     paper: ClassVar[str] = "McMahan et al. 2017, arXiv:1602.05629; Nguyen et al. 2022, arXiv:2106.06639"
 
     weighting: Annotated[Literal["samples", "uniform"], Doc("p_k: by training samples, or equal")] = "samples"
-    server_lr: Annotated[float, Gt(0), Doc("η, the server's step; 1 is plain averaging")] = 1.0
 
-    def aggregate(self, context: Context, server: State, arrivals: Sequence[Arrival]) -> State:
-        counts = [arrival.samples if self.weighting == "samples" else 1 for arrival in arrivals]
-        weights = [
-            self.server_lr * count / sum(counts) * arrival.discount
-            for count, arrival in zip(counts, arrivals, strict=True)
-        ]
-        step = weighted_sum([arrival.update["params"] for arrival in arrivals], weights)
-        return {**server, "params": tree.add(server["params"], step)}
+    def aggregate(self, context: Context, server: State, arrivals: Arrivals) -> State:
+        weights = arrivals.shares if self.weighting == "samples" else arrivals.equal
+        return merge(context, server, arrivals, weights)

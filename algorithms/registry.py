@@ -9,7 +9,30 @@ from edgesim.spelling import advice
 
 _BUILT_IN = {
     "fedavg": "edgesim.algorithms.fedavg:FedAvg",
+    "fedalt": "edgesim.algorithms.fedalt:FedAlt",
+    "fedbn": "edgesim.algorithms.fedbn:FedBN",
+    "fedper": "edgesim.algorithms.fedper:FedPer",
+    "fedrep": "edgesim.algorithms.fedrep:FedRep",
+    "fedsim": "edgesim.algorithms.fedalt:FedSim",
+    "ffgg": "edgesim.algorithms.ffgg:FFGG",
+    "l2gd": "edgesim.algorithms.l2gd:L2GD",
+    "lgfedavg": "edgesim.algorithms.lgfedavg:LGFedAvg",
+    "fedavg-ft": "edgesim.algorithms.fedavg_ft:FedAvgFineTuned",
+    "local": "edgesim.algorithms.local_only:LocalOnly",
+    "fedprox": "edgesim.algorithms.fedprox:FedProx",
+    "scaffold": "edgesim.algorithms.scaffold:Scaffold",
+    "ditto": "edgesim.algorithms.ditto:Ditto",
+    "pfedme": "edgesim.algorithms.pfedme:PFedMe",
+    "per-fedavg": "edgesim.algorithms.perfedavg:PerFedAvg",
+    "apfl": "edgesim.algorithms.apfl:Apfl",
+    "pfedla": "edgesim.algorithms.pfedla:PFedLA",
     "fedspa": "edgesim.algorithms.fedspa:FedSpa",
+    "flash": "edgesim.algorithms.flash:Flash",
+    "feddst": "edgesim.algorithms.feddst:FedDst",
+    "subfedavg": "edgesim.algorithms.subfedavg:SubFedAvg",
+    "lotteryfl": "edgesim.algorithms.lotteryfl:LotteryFl",
+    "prunefl": "edgesim.algorithms.prunefl:PruneFl",
+    "zerofl": "edgesim.algorithms.zerofl:ZeroFl",
 }
 
 

@@ -4,16 +4,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from edgesim.algorithms.contract import Algorithm, Arrival, Context
+from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, overrides
+from edgesim.devices.workload import NO_WORK, Workload
 from edgesim.engine.learning import Assignment, Received
+from edgesim.execution.attackers import Attackers
 from edgesim.execution.backend import Backend
 from edgesim.execution.lazy import LazyTraining
 from edgesim.execution.store import ClientStore
-from edgesim.learning import codecs
+from edgesim.learning import codecs, tree
 from edgesim.learning.evaluation import Scores, evaluate
-from edgesim.learning.local import Order
+from edgesim.learning.local import Order, personalised, updates_of
 from edgesim.learning.tree import Params, State
 
 
@@ -24,7 +27,12 @@ class Federation:
     """
 
     def __init__(
-        self, algorithm: Algorithm, context: Context, backend: Backend, clients: ClientStore | None = None
+        self,
+        algorithm: Algorithm,
+        context: Context,
+        backend: Backend,
+        clients: ClientStore | None = None,
+        attackers: Attackers | None = None,
     ) -> None:
         self._algorithm, self._context, self._backend = algorithm, context, backend
         self._training = LazyTraining(backend)
@@ -32,8 +40,14 @@ class Federation:
         self._clients = ClientStore() if clients is None else clients
         self._arrived: dict[int, int] = {}  # client → its job that arrived and whose state is not read yet
         self._scored: Scores | None = None
-        kind = type(algorithm)
-        self._stateful = kind.init_client is not Algorithm.init_client or kind.local_end is not Algorithm.local_end
+        self._attackers, self._seen = attackers, _NOTHING  # what attackers have seen of the honest
+        self._version = 0
+        self._adapted: tuple[int, list[Params]] = (-1, [])  # a cohort's number, and its personalised models
+        self._stateful = overrides(algorithm, "init_client", "local_end", "local_train")
+        self._alike = attackers is None and not overrides(
+            algorithm, "init_client", "download", "workload", "upload_bytes"
+        )
+        self._assignments: dict[int, Assignment] = {}  # where clients are alike but for their samples
 
     @property
     def backend(self) -> str:
@@ -45,13 +59,26 @@ class Federation:
         state = self._state(client)
         if self._stateful and client not in self._clients:
             self._clients.put(client, state)
-        payload = self._algorithm.download(self._context, self._server, state)
-        self._training.place(Order(job, client, version, payload.state, state))
-        return Assignment(
+        who = Client(client, int(self._context.task.train.count[client]), state)
+        payload = self._algorithm.download(self._context, self._server, who)
+        self._training.place(Order(job, client, version, payload.state, state, payload.training))
+        if self._alike and who.samples in self._assignments:
+            return self._assignments[who.samples]
+        workload = self._algorithm.workload(self._context, payload, who)
+        if self._attackers is not None and self._attackers.hostile[client] and not self._attackers.attack.works:
+            workload = NO_WORK
+        assigned = Assignment(
             download_bytes=payload.size_bytes,
-            workload=self._algorithm.workload(self._context, state, int(self._context.task.train.count[client])),
-            upload_bytes=self._algorithm.upload_bytes(self._context, payload, state),
+            workload=workload,
+            upload_bytes=self._algorithm.upload_bytes(self._context, payload, who),
         )
+        if self._alike:
+            self._assignments[who.samples] = assigned
+        return assigned
+
+    def dispatch_all(self, first_job: int, clients: Sequence[int], version: int) -> list[Assignment]:
+        """The same for jobs numbered from `first_job`, one a client."""
+        return [self.dispatch(job, client, version) for job, client in enumerate(clients, first_job)]
 
     def upload_bytes(self, job: int) -> int:
         """The length of a job's update on the wire; trains, since it depends on trained values."""
@@ -62,35 +89,45 @@ class Federation:
         """The update has reached the server: from now on the client's new state counts."""
         if self._stateful:
             self._arrived[client] = job
-            self._scored = None
+            self._scored, self._adapted = None, (-1, [])
 
     def drop(self, job: int) -> None:
         """The job was lost, or its update is not wanted."""
         self._training.drop(job)
 
-    def aggregate(self, received: Sequence[Received]) -> None:
-        """Merge updates into the server's state, in the order of their arrival."""
-        arrivals = []
-        for update in received:
-            _, trained = self._training.result(update.job)
-            arrivals.append(
-                Arrival(
-                    client=update.client,
-                    samples=int(self._context.task.train.count[update.client]),
-                    staleness=update.staleness,
-                    discount=update.discount,
-                    update=trained.update,
-                )
-            )
-            self._settle(update.client)
+    def aggregate(self, received: Sequence[Received]) -> Workload | None:
+        """Merge updates into the server's state, in the order of their arrival; what that costs the server."""
+        trained = [self._training.result(update.job) for update in received]
+        clients = [update.client for update in received]
+        arrivals = Arrivals(
+            clients=tuple(clients),
+            samples=torch.from_numpy(self._context.task.train.count[np.array(clients)]).double(),
+            staleness=torch.tensor([update.staleness for update in received]),
+            discount=torch.tensor([update.discount for update in received], dtype=torch.float64),
+            update=updates_of([result for _, result in trained]),
+            sent=tree.stack([order.payload for order, _ in trained]),
+            population=self._context.task.clients,
+        )
+        for client in clients:
+            self._settle(client)
+        if self._attackers is not None:
+            spared = self._context.task.model.statistics
+            arrivals, self._seen = self._attackers.strike(arrivals, self._seen, self._version, spared)
+        cost = self._algorithm.server_work(self._context, self._server, arrivals)
         self._server = self._algorithm.aggregate(self._context, self._server, arrivals)
-        self._scored = None
+        self._version += 1
+        self._scored, self._adapted = None, (-1, [])
         for update in received:
             self._training.drop(update.job)
+        return cost
 
     def evaluate(self) -> dict[str, float]:
-        """Every client's own model on its own test part, and the mean share of weights in use."""
-        return self.scores().summary()
+        """Every client's own model on its own test part, and the mean share of weights in use; attackers apart."""
+        scores = self.scores()
+        if self._attackers is None:
+            return scores.summary()
+        honest = ~self._attackers.hostile
+        return Scores(*(figures[honest] for figures in vars(scores).values())).summary()
 
     def scores(self) -> Scores:
         """The same client by client; kept until a model changes."""
@@ -111,6 +148,8 @@ class Federation:
         """Everything that a restored run needs, as plain data."""
         return {
             "server": self._server,
+            "version": self._version,
+            "seen": self._seen,
             "clients": self._clients.state(),
             "arrived": dict(self._arrived),
             "training": self._training.state(),
@@ -118,13 +157,36 @@ class Federation:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up a `state`."""
-        self._server, self._arrived = state["server"], state["arrived"]
+        self._server, self._arrived, self._version = state["server"], state["arrived"], state["version"]
+        self._seen = state["seen"]
         self._clients.restore(state["clients"])
         self._training.restore(state["training"])
-        self._scored = None
+        self._scored, self._adapted = None, (-1, [])
 
     def _model(self, client: int) -> Params:
-        return self._algorithm.client_model(self._server, self._state(client))
+        if not overrides(self._algorithm, "personalise"):
+            return self._base_model(client)
+        number = client // _ADAPTED
+        if number != self._adapted[0]:
+            self._adapted = number, self._adapt(range(number * _ADAPTED, (number + 1) * _ADAPTED))
+        return self._adapted[1][client % _ADAPTED]
+
+    def _base_model(self, client: int) -> Params:
+        who = Client(client, int(self._context.task.train.count[client]), self._state(client))
+        return self._algorithm.client_model(self._server, who)
+
+    def _adapt(self, some: range) -> list[Params]:
+        context, clients = self._context, [client for client in some if client < self._context.task.clients]
+        size = 1 if self._backend.name == "loop" else len(clients)
+        return [
+            model
+            for start in range(0, len(clients), size)
+            for model in personalised(
+                self._algorithm.personalise, context.task, context.training, self._backend.kernel, context.seed,
+                clients[start : start + size], self._version,
+                [self._base_model(client) for client in clients[start : start + size]],
+            )
+        ]  # fmt: skip
 
     def _state(self, client: int) -> State:
         self._settle(client)
@@ -137,3 +199,7 @@ class Federation:
         if client in self._arrived:
             _, trained = self._training.result(self._arrived.pop(client))
             self._clients.put(client, trained.state)
+
+
+_NOTHING: State = {}
+_ADAPTED = 128  # clients whose models are personalised together, and kept until the next ones are asked for

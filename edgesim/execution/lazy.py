@@ -7,7 +7,7 @@ cancelled before anyone needed it is never trained.
 from typing import Any
 
 from edgesim.execution.backend import Backend
-from edgesim.learning.local import Order, Trained
+from edgesim.learning.local import Order, Result, Trained
 
 
 class LazyTraining:
@@ -16,13 +16,13 @@ class LazyTraining:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._waiting: dict[int, Order] = {}
-        self._trained: dict[int, tuple[Order, Trained]] = {}
+        self._trained: dict[int, tuple[Order, Result]] = {}
 
     def place(self, order: Order) -> None:
         """Take an order; nothing is computed yet."""
         self._waiting[order.job] = order
 
-    def result(self, job: int) -> tuple[Order, Trained]:
+    def result(self, job: int) -> tuple[Order, Result]:
         """The order of a job and its result; trains everything that waits if it is not there yet."""
         if job in self._waiting:
             orders = list(self._waiting.values())

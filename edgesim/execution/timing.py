@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgesim.algorithms.contract import Algorithm, Context, Payload
+from edgesim.algorithms.contract import Algorithm, Client, Context, Payload, overrides
 from edgesim.devices.workload import Workload
 from edgesim.engine.learning import Assignment, Received
 from edgesim.learning import codecs
 from edgesim.learning.kernels import kernel
-from edgesim.learning.local import Order, Trained, local_update
+from edgesim.learning.local import Order, Result, local_update
 from edgesim.learning.shards import Shards
 from edgesim.learning.tree import Params, State
 
@@ -48,7 +48,7 @@ class TimingOnly:
         self._number_of: dict[_Figures, int] = {}  # a kind's, by its figures
         self._bounded = False
         samples = context.task.train.count
-        if type(algorithm).init_client is Algorithm.init_client:  # all are alike but for their samples
+        if not overrides(algorithm, "init_client", "download", "workload", "upload_bytes"):  # alike but for samples
             _, first, kind = np.unique(samples, return_index=True, return_inverse=True)
             numbers = np.array([self._number(self._assign(int(client))) for client in first])[kind]
         else:
@@ -64,12 +64,16 @@ class TimingOnly:
         self._kind_of[client] = self._number(assigned)
         return assigned
 
+    def dispatch_all(self, first_job: int, clients: Sequence[int], version: int) -> list[Assignment]:
+        """What each job costs, numbered from `first_job`, one a client."""
+        return [self.dispatch(job, client, version) for job, client in enumerate(clients, first_job)]
+
     @property
     def notes(self) -> list[str]:
         """What a reader of the figures must know."""
-        kind, name = type(self._algorithm), type(self._algorithm).__name__
+        name = type(self._algorithm).__name__
         notes = ["nothing was trained, so there are no accuracies"]
-        if kind.download is not Algorithm.download or kind.workload is not Algorithm.workload:
+        if overrides(self._algorithm, "download", "workload"):
             notes.append(
                 f"download and training are those of {name}'s states before any training: exact where these costs "
                 "do not change as it goes on"
@@ -91,7 +95,7 @@ class TimingOnly:
     def drop(self, job: int) -> None:
         """Nothing was kept."""
 
-    def aggregate(self, received: Sequence[Received]) -> None:
+    def aggregate(self, received: Sequence[Received]) -> Workload | None:
         """Nothing to merge."""
 
     def close(self) -> None:
@@ -118,14 +122,15 @@ class TimingOnly:
     # ── costs ───────────────────────────────────────────────────────────────────────────────────────────
     def _assign(self, client: int) -> Assignment:
         state = self._algorithm.init_client(self._context, client)
-        payload = self._algorithm.download(self._context, self._server, state)
-        upload_bytes = self._algorithm.upload_bytes(self._context, payload, state)
+        who = Client(client, int(self.samples[client]), state)
+        payload = self._algorithm.download(self._context, self._server, who)
+        upload_bytes = self._algorithm.upload_bytes(self._context, payload, who)
         if upload_bytes is None:
             self._bounded = True
             upload_bytes = self._longest_upload(payload, state)
         return Assignment(
             download_bytes=payload.size_bytes,
-            workload=self._algorithm.workload(self._context, state, int(self.samples[client])),
+            workload=self._algorithm.workload(self._context, payload, who),
             upload_bytes=upload_bytes,
         )
 
@@ -141,17 +146,18 @@ class TimingOnly:
 
     def _longest_upload(self, payload: Payload, before: State) -> int:
         """The most bytes of an update: every mask that may have moved has."""
-        update, after = self._example
+        update, after = self._example.update, self._example.state
         moved = {**after, **{group: _complement(params) for group, params in before.items()}}
         return codecs.longest(self._algorithm.upload(update, before, moved))
 
     @cached_property
-    def _example(self) -> Trained:
+    def _example(self) -> Result:
         """What an update is made of, which only the algorithm knows: client 0, trained on one sample."""
         context, algorithm = self._context, self._algorithm
         one = Shards(index=context.task.train.of(0)[:1], offset=np.array([0, 1]))
         state = algorithm.init_client(context, 0)
-        order = Order(0, 0, 0, algorithm.download(context, self._server, state).state, state)
+        payload = algorithm.download(context, self._server, Client(0, 1, state))
+        order = Order(0, 0, 0, payload.state, state, payload.training)
         task = replace(context.task, train=one)
         simple = kernel(task.model.module, "loop")
         return local_update(algorithm, task, context.training, simple, context.seed, [order])[0]

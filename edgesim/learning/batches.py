@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -26,13 +27,14 @@ class Batch:
 
 @dataclass(frozen=True)
 class Batches:
-    """All batches of a cohort. Attributes: index, weight [client, step, B]; steps [client]."""
+    """All batches of a cohort. Attributes: index, weight [client, step, B]; steps and epoch_steps [client]."""
 
     x: Tensor
     y: Tensor
     index: Tensor
     weight: Tensor
     steps: NDArray[np.int64]
+    epoch_steps: NDArray[np.int64]
 
     def at(self, step: int, clients: int) -> Batch:
         """The batches of the first `clients` clients at one step."""
@@ -40,9 +42,35 @@ class Batches:
         return Batch(take(self.x, index), take(self.y, index), self.weight[:clients, step])
 
 
+def halves(batch: Batch) -> tuple[Batch, Batch]:
+    """A batch as two: its samples at even and at odd places; of a single sample both are that one."""
+    first, second = _every_other(batch, 0), _every_other(batch, 1) if batch.weight.shape[1] > 1 else None
+    if second is None:
+        return first, first
+    alone = (second.weight.sum(1) == 0)[:, None]
+    if bool(alone.any()):  # rows of padding only
+        width = second.weight.shape[1]
+        x = torch.where(alone.view(-1, 1, *[1] * (batch.x.dim() - 2)), first.x[:, :width], second.x)
+        y = torch.where(alone, first.y[:, :width], second.y)
+        second = Batch(x, y, torch.where(alone, first.weight[:, :width], second.weight))
+    return first, second
+
+
+def _every_other(batch: Batch, start: int) -> Batch:
+    weight = batch.weight[:, start::2]
+    total = weight.sum(1, keepdim=True)
+    return Batch(batch.x[:, start::2], batch.y[:, start::2], weight / total.clamp_min(torch.finfo(weight.dtype).tiny))
+
+
 def take(data: Tensor, index: Tensor) -> Tensor:
     """`data[index]` along the first axis, in a fifth of the time: [*index, *sample]."""
     return data.index_select(0, index.reshape(-1)).view(*index.shape, *data.shape[1:])
+
+
+def mean_loss(logits: Tensor, batch: Batch) -> Tensor:
+    """Each client's mean cross-entropy [client] of logits [client, B, class] over the real samples."""
+    each = F.cross_entropy(logits.flatten(0, 1), batch.y.flatten(), reduction="none")
+    return (each.view(batch.y.shape) * batch.weight).sum(1)
 
 
 def draw(
@@ -77,7 +105,7 @@ def draw(
     local = order[np.arange(len(clients))[:, None, None], epoch[:, :, None], np.where(real, position, 0)]
     index = shards.index[shards.offset[clients][:, None, None] + local]
     weight = real / np.maximum(real.sum(axis=2, keepdims=True), 1)
-    return Batches(x, y, torch.from_numpy(index), torch.from_numpy(weight.astype(np.float32)), count)
+    return Batches(x, y, torch.from_numpy(index), torch.from_numpy(weight.astype(np.float32)), count, per_epoch)
 
 
 def _permutations(keys: NDArray[np.uint64], samples: NDArray[np.int64], most: int) -> NDArray[np.int64]:

@@ -9,6 +9,9 @@ A message is a LEB128 count of parts, then each part: one byte that names its fo
     OFF       the same for the inactive places; nearly free when full    about one per inactive weight
     KNOWN     none: the receiver has the mask                            0
 
+The flag LEVELS beside VALUES says that the values are quantised: a LEB128 count s of levels, the unit u as a float32,
+and for each value the number v/u + s, from 0 to 2s, in as few bits as hold 2s; v/u is whole.
+
 A gap is the number of places skipped, from the start or the place before. Values are float32, little endian,
 in order of place: all of them when DENSE, else the active ones; the flag VALUES in the form byte says
 whether they follow. The shortest form is chosen, on a tie the first in the table. Lengths depend on masks
@@ -18,18 +21,19 @@ and shapes only, never on values, so that simulated time does not depend on roun
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgesim.learning.wire import Reader, leb128, leb128_length, leb128_lengths
+from edgesim.learning.wire import Reader, leb128, leb128_length, leb128_lengths, packed, packed_length
 
 Shape: TypeAlias = tuple[int, ...]
 DENSE, BITMAP, ON, OFF, KNOWN = range(5)
 VALUES = 8
+LEVELS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -37,12 +41,15 @@ class Part:
     """One tensor of a message.
 
     Attributes: values, float32 [*shape], of which those under the mask travel, or None: only the mask does;
-    mask, bool [*shape], or None: all values travel; mask_known, whether the receiver has the mask already.
+    mask, bool [*shape], or None: all values travel; mask_known, whether the receiver has the mask already;
+    levels, s of quantised values, which are whole multiples −s … s of the unit, or 0: float32 values travel.
     """
 
     values: Tensor | None
     mask: Tensor | None
     mask_known: bool
+    levels: int = 0
+    unit: float = 0.0
 
     def __post_init__(self) -> None:
         values, mask = self.values, self.mask
@@ -72,7 +79,7 @@ def size(parts: Sequence[Part]) -> int:
     total = leb128_length(len(parts)) + len(parts)
     for part in parts:
         plan = _plan(part)
-        total += plan.mask_bytes + (0 if part.values is None else 4 * plan.values)
+        total += plan.mask_bytes + _values_bytes(part, plan.values)
     return total
 
 
@@ -84,8 +91,21 @@ def longest(parts: Sequence[Part]) -> int:
             bits, values = 0, _plan(part).values
         else:  # no form is longer than a bitmap, and no more values travel than there are
             bits = values = part.mask.numel()
-        total += -(-bits // 8) + (0 if part.values is None else 4 * values)
+        total += -(-bits // 8) + _values_bytes(part, values)
     return total
+
+
+def _values_bytes(part: Part, count: int) -> int:
+    if part.values is None:
+        return 0
+    if part.levels:
+        return leb128_length(part.levels) + 4 + packed_length(count, _bits(part.levels))
+    return 4 * count
+
+
+def _bits(levels: int) -> int:
+    """Of a number from 0 to twice the levels."""
+    return (2 * levels).bit_length()
 
 
 def encode(parts: Sequence[Part]) -> bytes:
@@ -93,7 +113,8 @@ def encode(parts: Sequence[Part]) -> bytes:
     pieces = [leb128(np.array([len(parts)]))]
     for part in parts:
         plan = _plan(part)
-        pieces.append(bytes([plan.form | (0 if part.values is None else VALUES)]))
+        flags = 0 if part.values is None else VALUES | (LEVELS if part.levels else 0)
+        pieces.append(bytes([plan.form | flags]))
         if part.mask is not None and plan.form == BITMAP:
             pieces.append(np.packbits(_flat(part.mask), bitorder="little").tobytes())
         if plan.gaps is not None:
@@ -101,7 +122,7 @@ def encode(parts: Sequence[Part]) -> bytes:
         if part.values is not None:
             values = _flat(part.values)
             sent = values if part.mask is None else values[_flat(part.mask)]
-            pieces.append(sent.astype("<f4", copy=False).tobytes())
+            pieces.append(_quantised(part, sent) if part.levels else sent.astype("<f4", copy=False).tobytes())
     return b"".join(pieces)
 
 
@@ -142,17 +163,34 @@ def _plan(part: Part) -> _Plan:
 
 def _part(reader: Reader, shape: Shape, known: Tensor | None) -> Part:
     where, kind = reader.at, reader.byte()
-    form, has_values = kind & ~VALUES, bool(kind & VALUES)
+    form, has_values = kind & ~(VALUES | LEVELS), bool(kind & VALUES)
     total = prod(shape)
     if form == DENSE and has_values:
-        return Part(values=_tensor(reader.floats(total), shape), mask=None, mask_known=False)
+        flat, levels, unit = _values(reader, total, kind)
+        return Part(values=_tensor(flat, shape), mask=None, mask_known=False, levels=levels, unit=unit)
     mask = _mask(reader, form, total, shape, known, where)
-    values = None
+    values, levels, unit = None, 0, 0.0
     if has_values:
         flat = np.zeros(total, np.float32)
-        flat[mask] = reader.floats(int(np.count_nonzero(mask)))
+        flat[mask], levels, unit = _values(reader, int(np.count_nonzero(mask)), kind)
         values = _tensor(flat, shape)
-    return Part(values=values, mask=_tensor(mask, shape), mask_known=form == KNOWN)
+    return Part(values=values, mask=_tensor(mask, shape), mask_known=form == KNOWN, levels=levels, unit=unit)
+
+
+def _quantised(part: Part, values: NDArray[Any]) -> bytes:
+    levels = np.rint(values / np.float32(part.unit)).astype(np.int64) if part.unit else np.zeros(len(values), np.int64)
+    unit = np.array([part.unit], "<f4").tobytes()
+    return leb128(np.array([part.levels])) + unit + packed(levels + part.levels, _bits(part.levels))
+
+
+def _values(reader: Reader, count: int, kind: int) -> tuple[NDArray[np.float32], int, float]:
+    """Values, and the levels and the unit of quantised ones."""
+    if not kind & LEVELS:
+        return reader.floats(count), 0, 0.0
+    levels = int(reader.numbers(1)[0])
+    unit = reader.floats(1)[0]
+    numbers = reader.packed(count, _bits(levels)) - levels
+    return numbers.astype(np.float32) * unit, levels, float(unit)
 
 
 def _mask(reader: Reader, form: int, total: int, shape: Shape, known: Tensor | None, where: int) -> NDArray[np.bool_]:

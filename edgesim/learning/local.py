@@ -1,40 +1,38 @@
-"""The local update of a cohort: one pure function from orders to what the clients send and keep.
+"""The local update of a cohort: one pure function from orders to what the clients send and keep."""
 
-Clients of unequal sizes run in exact lockstep: sorted by steps, each step runs on the prefix that still
-has work, and the prefix shrinks as clients finish.
-"""
-
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
 from edgesim.learning import tree
-from edgesim.learning.batches import Batch
 from edgesim.learning.kernels import Kernel
 from edgesim.learning.task import Task
-from edgesim.learning.training import Learner, Training, learner
-from edgesim.learning.tree import State
+from edgesim.learning.training import Cohort, Learner, Training, learner
+from edgesim.learning.tree import Params, State
 
 
 class ClientSide(Protocol):
     """The device hooks of an algorithm; all tensors carry a client axis."""
 
-    def local_start(self, payload: State, client: State) -> State: ...
-    def local_step(self, local: State, batch: Batch, learner: Learner) -> State: ...
-    def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]: ...
+    def local_train(self, payload: State, client: State, learner: Learner) -> tuple[State, State]: ...
 
 
 @dataclass(frozen=True)
 class Order:
-    """One client's training as fixed at dispatch: nothing that happens later can change its result."""
+    """One client's training as fixed at dispatch: nothing that happens later can change its result.
+
+    Attributes: payload, what the client was sent; state, its own; training, the local solver, where it is
+    not the run's.
+    """
 
     job: int
     client: int
     version: int
     payload: State
     state: State
+    training: Training | None = None
 
 
 class Trained(NamedTuple):
@@ -44,38 +42,85 @@ class Trained(NamedTuple):
     state: State
 
 
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A client's `Trained` as a row of its cohort's, taken apart only when it is looked at."""
+
+    cohort: Trained
+    row: int
+
+    @property
+    def update(self) -> State:
+        return tree.row(self.cohort.update, self.row)
+
+    @property
+    def state(self) -> State:
+        return tree.row(self.cohort.state, self.row)
+
+    def __iter__(self) -> Iterator[State]:
+        return iter((self.update, self.state))
+
+
+Result: TypeAlias = Trained | Row
+
+
 def local_update(
     algorithm: ClientSide, task: Task, training: Training, kernel: Kernel, seed: int, orders: Sequence[Order]
-) -> list[Trained]:
+) -> list[Result]:
     """Train a cohort; the results are in the order of the orders."""
-    samples = task.train.count[np.array([order.client for order in orders])]
-    by_steps = np.argsort(-samples, kind="stable")
-    cohort = [orders[i] for i in by_steps]
-    payload = tree.stack([order.payload for order in cohort])
-    state = tree.stack([order.state for order in cohort])
-    whole = learner(
-        task, training, kernel, seed=seed,
-        clients=np.array([order.client for order in cohort]),
-        jobs=np.array([order.job for order in cohort]),
-        versions=np.array([order.version for order in cohort]),
-    )  # fmt: skip
-    local = _steps(algorithm, algorithm.local_start(payload, state), whole)
-    update, after = algorithm.local_end(payload, state, local, whole)
-    updates, states = tree.unstack(update, len(cohort)), tree.unstack(after, len(cohort))
-    trained: list[Trained | None] = [None] * len(cohort)
-    for row, i in enumerate(by_steps):
-        trained[i] = Trained(updates[row], states[row])
-    return [result for result in trained if result is not None]
+    results: list[Result | None] = [None] * len(orders)
+    for solver in dict.fromkeys(order.training for order in orders):  # orders of one solver train together
+        places = [place for place, order in enumerate(orders) if order.training == solver]
+        samples = task.train.count[np.array([orders[place].client for place in places])]
+        by_samples = [places[i] for i in np.argsort(-samples, kind="stable")]
+        cohort = [orders[place] for place in by_samples]
+        who = learner(task, solver or training, kernel, seed=seed, cohort=cohort_of(cohort))
+        payload = tree.stack([order.payload for order in cohort])
+        state = tree.stack([order.state for order in cohort])
+        whole = Trained(*algorithm.local_train(payload, state, who))
+        for row, place in enumerate(by_samples):
+            results[place] = Row(whole, row)
+    return [result for result in results if result is not None]
 
 
-def _steps(algorithm: ClientSide, local: State, whole: Learner) -> State:
-    """All local steps of a cohort sorted by falling number of steps."""
-    steps, finished = whole.batches.steps, []
-    active, current = len(steps), whole
-    for step in range(int(steps[0])):
-        still = int(np.count_nonzero(steps > step))
-        if still < active:
-            finished.append(tree.rows(local, still, active))
-            local, current, active = tree.rows(local, 0, still), whole.first(still), still
-        local = algorithm.local_step(local, whole.batches.at(step, active), current)
-    return tree.join([local, *reversed(finished)])
+def cohort_of(orders: Sequence[Order]) -> Cohort:
+    """Who trains by these orders."""
+    return Cohort(
+        clients=np.array([order.client for order in orders]),
+        jobs=np.array([order.job for order in orders]),
+        versions=np.array([order.version for order in orders]),
+    )
+
+
+def updates_of(results: Sequence[Result]) -> State:
+    """What several clients send as one state with a client axis, in their order: no copy of a whole cohort."""
+    first = results[0]
+    if isinstance(first, Row) and all(isinstance(r, Row) and r.cohort is first.cohort for r in results):
+        rows = [result.row for result in results if isinstance(result, Row)]
+        return tree.take(first.cohort.update, rows)
+    return tree.stack([result.update for result in results])
+
+
+def personalised(
+    adapt: Callable[[Params, Learner], Params],
+    task: Task,
+    training: Training,
+    kernel: Kernel,
+    seed: int,
+    clients: Sequence[int],
+    version: int,
+    models: Sequence[Params],
+) -> list[Params]:
+    """Each client's model after a little training of its own, by an algorithm's `personalise`."""
+    by_samples = np.argsort(-task.train.count[np.array(clients)], kind="stable")
+    cohort = Cohort(
+        clients=np.array(clients)[by_samples],
+        jobs=np.full(len(clients), version),
+        versions=np.full(len(clients), version),
+    )
+    who = learner(task, training, kernel, seed=seed, cohort=cohort)
+    stacked = tree.stack([{"params": models[i]} for i in by_samples])["params"]
+    adapted = adapt(stacked, who)
+    back = np.empty(len(clients), np.int64)
+    back[by_samples] = np.arange(len(clients))
+    return [{name: tensor[int(i)] for name, tensor in adapted.items()} for i in back]

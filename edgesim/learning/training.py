@@ -1,8 +1,7 @@
-"""Local training: what a client does with its batches between download and upload."""
+"""Local training: what a client does with its data between download and upload."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from edgesim import streams
 from edgesim.learning import batches as batching
 from edgesim.learning import tree
 from edgesim.learning.batches import Batch, Batches
@@ -37,35 +37,115 @@ class Training:
     clip: float | None = None
 
 
-@dataclass(frozen=True)
-class Learner:
-    """What an algorithm's client side may use: gradients, the local solver, and where it stands.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Cohort:
+    """Who trains together. Attributes: clients, jobs, versions of the server they were sent: int64 [client]."""
 
-    Attributes: draw_probe, draws one batch a client; version, of the server [client], that each was
-    dispatched with; lr, a number or [client].
+    clients: NDArray[np.int64]
+    jobs: NDArray[np.int64]
+    versions: NDArray[np.int64]
+
+    def first(self, clients: int) -> "Cohort":
+        return Cohort(clients=self.clients[:clients], jobs=self.jobs[:clients], versions=self.versions[:clients])
+
+
+Step = Callable[[State, Batch, "Learner"], State]
+"""One mini-batch of a cohort: (local state, batch, learner) → local state."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learner:
+    """What an algorithm's client side may use: its data, gradients, the local solver, random numbers.
+
+    Everything is drawn from streams keyed by (seed, purpose, client, job): company changes nothing.
+
+    Attributes:
+        version: of the server that each client was sent, int64 [client].
+        lr: a number, or [client].
+        step, steps, epoch_steps: within `run`, the number of this step from 0; steps in all, and in one
+            epoch, int64 [client].
     """
 
-    kernel: Kernel
+    task: "Task"
     training: Training
-    batches: Batches
-    draw_probe: Callable[[], Batches]
+    kernel: Kernel
+    seed: int
+    cohort: Cohort
     version: Tensor
     lr: float | Tensor
+    step: int = 0
+    steps: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    epoch_steps: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+
+    def run(
+        self,
+        local: State,
+        step: Step,
+        *,
+        epochs: int | None = None,
+        steps: int | None = None,
+        batch_size: int | None = None,
+        purpose: str = "batches",
+    ) -> State:
+        """`step` over mini-batches: `epochs` passes (the training's own by default), or so many `steps`.
+
+        Clients of unequal sizes run in exact lockstep: the cohort is sorted by falling number of samples, each
+        step runs on the prefix that still has work, and the prefix shrinks as clients finish. Passes of
+        different `purpose` draw different batches.
+        """
+        drawn = self._draw(purpose, epochs, steps, batch_size or self.training.batch_size)
+        learner = replace(self, steps=torch.from_numpy(drawn.steps), epoch_steps=torch.from_numpy(drawn.epoch_steps))
+        count, finished, active = drawn.steps, [], len(drawn.steps)
+        for number in range(int(count.max(initial=0))):
+            still = int(np.count_nonzero(count > number))
+            if still < active:
+                finished.append(tree.rows(local, still, active))
+                local, learner, active = tree.rows(local, 0, still), learner.first(still), still
+            local = step(local, drawn.at(number, active), learner.at(number))
+        return tree.join([local, *reversed(finished)])
 
     def gradient(self, params: Params, batch: Batch) -> Params:
         """Gradient of each client's mean loss over its batch: [client, *shape]."""
         return self.kernel.gradient(params, batch)
 
+    def loss(self, params: Params, batch: Batch) -> Tensor:
+        """Mean loss of each client over its batch: [client]."""
+        return self.kernel.loss(params, batch)
+
+    def accuracy(self, params: Params, batch: Batch) -> Tensor:
+        """Share of each client's batch that is predicted right: [client]."""
+        right = self.kernel.logits(params, batch.x).argmax(2) == batch.y
+        return (right * batch.weight).sum(1)
+
     def probe(self) -> Batch:
         """One random mini-batch a client, apart from those it trains on."""
-        return self.draw_probe().at(0, len(self.version))
+        return self._draw("probe", 1, 1, self.training.batch_size).at(0, len(self.version))
 
-    def descend(self, local: State, gradient: Params) -> State:
-        """One SGD step of `local["params"]`; a momentum buffer lives in `local["momentum"]`.
+    def samples(self) -> Batch:
+        """All training samples of each client, padded to one length: weight 1/n or 0."""
+        most = int(self.task.train.count[self.cohort.clients].max())
+        return self._draw("samples", 1, 1, most).at(0, len(self.version))
 
-        v ← μ v + (clip(g) + λ w);  w ← w − lr v
+    def uniforms(self, purpose: str, count: int) -> Tensor:
+        """Random numbers in [0, 1), float32 [client, count]; another `purpose` gives others."""
+        keys = streams.fold(
+            streams.fold(streams.key(self.seed, f"learner/{purpose}"), self.cohort.clients), self.cohort.jobs
+        )
+        # the largest double below 1 would round up to 1
+        return torch.from_numpy(streams.uniforms(keys, count).astype(np.float32)).clamp_max_(1 - 2**-24)
+
+    def descend(self, local: State, gradient: Params, *, group: str = "params", lr: float | None = None) -> State:
+        """One SGD step of `local[group]` by the training's rule, with its own `lr` where given.
+
+        v ← μ v + (clip(g) + λ w);  w ← w − lr v.  Only tensors that have a gradient move; the momentum v lives
+        in `local["momentum"]` (`group/momentum` of other groups). Statistics of norm layers take their
+        whole step: see Model.statistics.
         """
-        hyper, params = self.training, local["params"]
+        hyper, whole = self.training, local[group]
+        statistics = {name: gradient[name] for name in self.task.model.statistics if name in gradient}
+        if statistics:
+            gradient = {name: tensor for name, tensor in gradient.items() if name not in statistics}
+        params = whole if len(gradient) == len(whole) else {name: whole[name] for name in gradient}
         if hyper.clip is not None:
             norm = tree.squared_norm(gradient).sqrt()
             gradient = tree.scale((hyper.clip / norm.clamp_min(1e-12)).clamp_max(1.0), gradient)
@@ -73,44 +153,68 @@ class Learner:
             gradient = tree.apply(lambda g, w: g + hyper.weight_decay * w, gradient, params)
         state = dict(local)
         if hyper.momentum:
-            if "momentum" in local:
-                gradient = tree.apply(lambda v, g: hyper.momentum * v + g, local["momentum"], gradient)
-            state["momentum"] = gradient
-        state["params"] = self._step(params, gradient)
+            memory = "momentum" if group == "params" else f"{group}/momentum"
+            if memory in local:
+                gradient = tree.apply(lambda g, v: hyper.momentum * v + g, gradient, local[memory])
+            state[memory] = {**local.get(memory, {}), **gradient}
+        moved = self._step(params, gradient, self.lr if lr is None else lr)
+        if statistics or len(moved) < len(whole):
+            rest = {name: whole[name] - tensor for name, tensor in statistics.items()}
+            moved = {name: moved[name] if name in moved else rest.get(name, tensor) for name, tensor in whole.items()}
+        state[group] = moved
         return state
 
-    def _step(self, params: Params, gradient: Params) -> Params:
-        lr = self.lr
-        if isinstance(lr, float):
-            return tree.apply(lambda w, g: torch.sub(w, g, alpha=lr), params, gradient)
-        return tree.subtract(params, tree.scale(lr, gradient))
+    def pulled(self, gradient: Params, params: Params, anchor: Params, strength: float | Tensor) -> Params:
+        """The gradient of loss + (strength/2) ‖params − anchor‖²; statistics of norm layers are not pulled."""
+        return {
+            name: tensor if name in self.task.model.statistics
+            else tensor + tree.broadcast(strength, tensor) * (params[name] - anchor[name])
+            for name, tensor in gradient.items()
+        }  # fmt: skip
+
+    def without_statistics(self, params: Params, *, zero: bool = False) -> Params:
+        """The tensors that gradients train; with `zero` the others are there, but 0."""
+        statistics = self.task.model.statistics
+        if not statistics:
+            return params
+        kept = {name: torch.zeros_like(t) if name in statistics else t for name, t in params.items()}
+        return kept if zero else {name: t for name, t in params.items() if name not in statistics}
 
     def first(self, clients: int) -> "Learner":
         """The same for the first `clients` clients of the cohort."""
         lr = self.lr[:clients] if isinstance(self.lr, Tensor) else self.lr
-        return replace(self, version=self.version[:clients], lr=lr)
+        return replace(
+            self,
+            cohort=self.cohort.first(clients),
+            version=self.version[:clients],
+            lr=lr,
+            steps=self.steps[:clients],
+            epoch_steps=self.epoch_steps[:clients],
+        )
 
+    def at(self, step: int) -> "Learner":
+        """The same at another step of a run."""
+        return replace(self, step=step)
 
-def learner(
-    task: "Task",
-    training: Training,
-    kernel: Kernel,
-    *,
-    seed: int,
-    clients: NDArray[np.int64],
-    jobs: NDArray[np.int64],
-    versions: NDArray[np.int64],
-) -> Learner:
-    """The learner of a cohort; its batches depend on (seed, client, job), not on the company."""
+    def _step(self, params: Params, gradient: Params, lr: float | Tensor) -> Params:
+        if isinstance(lr, float):
+            return tree.apply(lambda w, g: torch.sub(w, g, alpha=lr), params, gradient)
+        return tree.subtract(params, tree.scale(lr, gradient))
 
-    def draw(purpose: str, epochs: int, steps: int | None) -> Batches:
+    def _draw(self, purpose: str, epochs: int | None, steps: int | None, batch_size: int) -> Batches:
+        if epochs is None:
+            least = int(self.task.train.count[self.cohort.clients].min())
+            epochs = self.training.epochs if steps is None else -(-steps // -(-least // batch_size))
         return batching.draw(
-            task.x, task.y, task.train, clients, jobs,
-            seed=seed, purpose=purpose, batch_size=training.batch_size, epochs=epochs, steps=steps,
+            self.task.x, self.task.y, self.task.train, self.cohort.clients, self.cohort.jobs,
+            seed=self.seed, purpose=purpose, batch_size=batch_size, epochs=epochs, steps=steps,
         )  # fmt: skip
 
-    version = torch.from_numpy(versions)
+
+def learner(task: "Task", training: Training, kernel: Kernel, *, seed: int, cohort: Cohort) -> Learner:
+    """The learner of a cohort, whose clients are sorted by falling number of samples."""
+    version = torch.from_numpy(cohort.versions)
     lr: float | Tensor = training.lr
     if training.lr_decay != 1.0:
         lr = (training.lr * training.lr_decay ** version.double()).float()
-    return Learner(kernel, training, draw("batches", training.epochs, None), partial(draw, "probe", 1, 1), version, lr)
+    return Learner(task=task, training=training, kernel=kernel, seed=seed, cohort=cohort, version=version, lr=lr)

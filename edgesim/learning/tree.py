@@ -61,13 +61,18 @@ def _stack(tensors: list[Tensor]) -> Tensor:
     return torch.stack(tensors)
 
 
-def unstack(state: State, count: int) -> list[State]:
-    """The inverse of `stack`: views, one state a client."""
-    columns = {group: {name: t.unbind(0) for name, t in params.items()} for group, params in state.items()}
-    return [
-        {group: {name: tensors[i] for name, tensors in params.items()} for group, params in columns.items()}
-        for i in range(count)
-    ]
+def row(state: State, i: int) -> State:
+    """One client of a stacked state, as views."""
+    return {group: {name: t[i] for name, t in params.items()} for group, params in state.items()}
+
+
+def take(state: State, rows: Sequence[int]) -> State:
+    """These clients of a stacked state, in this order; all of them in order are the state itself."""
+    size = next((len(t) for params in state.values() for t in params.values()), 0)
+    if list(rows) == list(range(size)):
+        return state
+    index = torch.tensor(rows)
+    return {group: {name: t.index_select(0, index) for name, t in params.items()} for group, params in state.items()}
 
 
 def rows(state: State, start: int, stop: int) -> State:

@@ -32,6 +32,17 @@ def leb128(numbers: NDArray[np.int64]) -> bytes:
     return out.tobytes()
 
 
+def packed_length(count: int, bits: int) -> int:
+    """Bytes of so many numbers of so many bits."""
+    return -(-count * bits // 8)
+
+
+def packed(numbers: NDArray[np.int64], bits: int) -> bytes:
+    """The numbers [n], each in `bits` bits, lowest bit first."""
+    places = np.arange(bits)
+    return np.packbits((numbers[:, None] >> places) & 1, bitorder="little").tobytes()
+
+
 class Reader:
     """Reads a message from its start. Each method raises ValueError, with the place, when it is cut short."""
 
@@ -70,6 +81,13 @@ class Reader:
             here = lengths > byte
             numbers[here] |= (window[first[here] + byte].astype(np.int64) & 0x7F) << (7 * byte)
         self.at += int(lengths.sum())
+        return numbers
+
+    def packed(self, count: int, bits: int) -> NDArray[np.int64]:
+        """The next numbers of `bits` bits each, [count]."""
+        data = self.bytes(packed_length(count, bits))
+        each = np.unpackbits(data, count=count * bits, bitorder="little").reshape(count, bits).astype(np.int64)
+        numbers: NDArray[np.int64] = (each << np.arange(bits)).sum(1)
         return numbers
 
     def check_end(self) -> None:

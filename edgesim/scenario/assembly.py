@@ -1,30 +1,43 @@
 """Assembly: from a scenario to a simulation ready to begin. The only room that knows every concrete class."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from edgesim.algorithms import registry
-from edgesim.algorithms.contract import Algorithm, Context
-from edgesim.devices.availability import AlwaysOn, Markov, Process
+from edgesim.algorithms.aggregators import AGGREGATORS, PREPARATIONS
+from edgesim.algorithms.async_rules import RULES
+from edgesim.algorithms.compressed import CompressedUpdates
+from edgesim.algorithms.contract import Algorithm, Cadence, Context
+from edgesim.algorithms.optimizers import OPTIMIZERS
+from edgesim.algorithms.rules import Average, ServerRule
 from edgesim.devices.fleet import Fleet, FleetGroup, sample_fleet
 from edgesim.devices.profiles import find_device, find_link
 from edgesim.engine import limits, schedules
-from edgesim.engine.jobs import Rules
 from edgesim.engine.learning import Learning
+from edgesim.engine.rules import Rules
 from edgesim.engine.schedules import Schedule
 from edgesim.engine.selection import Uniform
 from edgesim.engine.simulation import Simulation
-from edgesim.execution import store
+from edgesim.errors import ScenarioError
+from edgesim.execution import cluster, store
+from edgesim.execution.attackers import Attackers
 from edgesim.execution.backend import Backend, choose, in_process
 from edgesim.execution.federation import Federation
 from edgesim.execution.pool import Pool
+from edgesim.execution.ray import Ray
+from edgesim.execution.raycrew import Wanted
 from edgesim.execution.store import ClientStore
 from edgesim.execution.timing import TimingOnly
+from edgesim.learning.attacks import ATTACKS
+from edgesim.learning.compression import CODECS
 from edgesim.learning.profile import profile_model
 from edgesim.learning.task import Task, make_task
 from edgesim.learning.training import Training
+from edgesim.references import resolve
 from edgesim.results.recorder import Recorder
-from edgesim.scenario import schema
+from edgesim.scenario import availability, schema
+from edgesim.scenario.choice import Choice
 from edgesim.scenario.schema import Scenario
 
 _NS = 1_000_000_000
@@ -41,7 +54,7 @@ def assemble(
         ScenarioError: the scenario asks for what its data, model or algorithm cannot do.
     """
     fleet = make_fleet(scenario, folder)
-    learning = make_learning(scenario, folder, processes, directory)
+    learning = make_learning(scenario, folder, processes, directory, fleet)
     recorder = (
         Recorder(directory, fleet.class_names) if state is None else Recorder.restore(directory, state["recorder"])
     )
@@ -58,6 +71,7 @@ def assemble(
         recorder=recorder,
         evaluate=_evaluate(scenario.evaluate),
         stop=_stop(scenario.stop),
+        server=find_device(scenario.server.device, folder, _profiles(scenario, folder)),
     )
     if state is not None:
         simulation.restore(state)
@@ -66,24 +80,25 @@ def assemble(
 
 def make_fleet(scenario: Scenario, folder: Path) -> Fleet:
     """The devices of the scenario's clients, one each."""
+    profiles = _profiles(scenario, folder)
     groups = [
         FleetGroup(
-            device=find_device(group.device, folder),
+            device=find_device(group.device, folder, profiles),
             share=group.share,
-            link=find_link(group.link, folder),
-            availability=_availability(group.availability),
+            link=find_link(group.link, folder, profiles),
+            availability=availability.process(group.availability, group.outages, folder, entry),
             compute_variation=group.variation.compute,
             link_variation=group.variation.link,
+            dvfs=group.dvfs,
+            background=group.background,
         )
-        for group in scenario.fleet
+        for entry, group in enumerate(scenario.fleet)
     ]
     return sample_fleet(groups, scenario.task.clients, scenario.seed)
 
 
-def _availability(choice: schema.Always | schema.Markov) -> Process:
-    if isinstance(choice, schema.Markov):
-        return Markov(mean_on_s=choice.on, mean_off_s=choice.off)
-    return AlwaysOn()
+def _profiles(scenario: Scenario, folder: Path) -> Path | None:
+    return None if scenario.profiles is None else folder / scenario.profiles
 
 
 def make_schedule(choice: schema.Sync | schema.Buffered) -> Schedule:
@@ -118,12 +133,21 @@ def _stop(choice: schema.Stop) -> limits.Stop:
     )
 
 
-def make_learning(scenario: Scenario, folder: Path, processes: int = 1, directory: Path | None = None) -> Learning:
+def make_learning(
+    scenario: Scenario,
+    folder: Path,
+    processes: int = 1,
+    directory: Path | None = None,
+    fleet: Fleet | None = None,
+) -> Learning:
     """Data, model and algorithm, and the backend that trains them; or only what that costs.
 
     Without a `directory` the clients' states stay in memory, however much that takes.
     """
-    task = _task(scenario, folder)
+    fleet = fleet or make_fleet(scenario, folder)
+    task, attackers = _task(scenario, folder), _attackers(scenario)
+    if attackers is not None:
+        task = attackers.mislabelled(task)
     training = Training(**scenario.training.model_dump(exclude={"optimizer"}))
     context = Context(
         task=task,
@@ -131,19 +155,70 @@ def make_learning(scenario: Scenario, folder: Path, processes: int = 1, director
         training=training,
         seed=scenario.seed,
         horizon=scenario.stop.aggregations,
+        cadence=_cadence(scenario.schedule),
+        memory_bytes=fleet.memory_bytes,
+        rule=_rule(scenario, folder),
     )
+    context.rule.check(context.cadence.updates)
     algorithm = make_algorithm(scenario, folder)
+    _accept(algorithm, scenario)
     algorithm.check(context)
     if scenario.execution.backend == "none":
         return TimingOnly(algorithm, context)
     clients = ClientStore(None if directory is None else directory / store.FILE, scenario.execution.memory)
-    return Federation(algorithm, context, _backend(scenario, algorithm, task, training, processes), clients)
+    return Federation(algorithm, context, _backend(scenario, algorithm, task, training, processes), clients, attackers)
 
 
 def make_algorithm(scenario: Scenario, folder: Path) -> Algorithm:
     """The algorithm with its hyper-parameters."""
     kind = registry.find(scenario.algorithm.name, folder)
-    return kind(**scenario.algorithm.parameters)
+    algorithm = kind(**scenario.algorithm.parameters)
+    if scenario.codec is None:
+        return algorithm
+    codec = CODECS[scenario.codec.name](**scenario.codec.parameters)
+    return CompressedUpdates(inner=algorithm, codec=codec)
+
+
+def _attackers(scenario: Scenario) -> Attackers | None:
+    if scenario.attackers is None:
+        return None
+    attack = ATTACKS[scenario.attackers.name](**scenario.attackers.parameters)
+    return Attackers.among(scenario.task.clients, attack, scenario.seed)
+
+
+def _rule(scenario: Scenario, folder: Path) -> ServerRule:
+    """How the server merges updates."""
+    server = scenario.server
+
+    def made(choice: Choice, known: Mapping[str, Any]) -> Any:
+        kind: Any = known[choice.name] if choice.name in known else resolve(choice.name, folder)
+        return kind(**choice.parameters)
+
+    if server.rule.name != "average":
+        rule: ServerRule = made(server.rule, RULES)
+        return rule
+    return Average(
+        aggregator=made(server.aggregator, AGGREGATORS),
+        before=None if server.before is None else made(server.before, PREPARATIONS),
+        optimizer=made(server.optimizer, OPTIMIZERS),
+        worker_momentum=server.worker_momentum,
+        seed=scenario.seed,
+    )
+
+
+def _cadence(schedule: schema.Schedule) -> Cadence:
+    _, concurrency = schedule.busiest
+    return Cadence(kind=schedule.kind, concurrency=concurrency, updates=getattr(schedule, "buffer", concurrency))
+
+
+def _accept(algorithm: Algorithm, scenario: Scenario) -> None:
+    """Raise ScenarioError if the algorithm makes no sense under the schedule."""
+    kind = scenario.schedule.kind
+    algorithm = getattr(algorithm, "inner", algorithm)
+    if kind in algorithm.refuses:
+        raise ScenarioError(
+            f"schedule.kind: {scenario.algorithm.name} does not run under {kind}: {algorithm.refuses[kind]}"
+        )
 
 
 def _backend(scenario: Scenario, algorithm: Algorithm, task: Task, training: Training, processes: int) -> Backend:
@@ -151,6 +226,9 @@ def _backend(scenario: Scenario, algorithm: Algorithm, task: Task, training: Tra
     assert execution.backend != "none"
     name = choose(task.model.module, execution.backend)
     here = in_process(name, algorithm, task, training, seed=scenario.seed, cohort=execution.cohort)
+    if execution.kind == "ray" and not cluster.inside():  # a run that the cluster works at trains where it is
+        wanted = Wanted(address=execution.address, workers=execution.workers, gpus_per_worker=execution.gpus_per_worker)
+        return Ray(here, wanted)
     # A stacked cohort is done before its orders have travelled to another process.
     return Pool(here, processes) if name == "loop" and processes > 1 else here
 

@@ -11,9 +11,10 @@ from edgesim.scenario.choice import Choice, Registry, Target
 
 
 def _datasets() -> Mapping[str, Target]:
+    from edgesim.learning import quadratic
     from edgesim.learning.data import DATASETS
 
-    return DATASETS
+    return {**DATASETS, quadratic.NAME: quadratic.quadratic}
 
 
 def _own_data(text: str, folder: Path, data_dir: str | None) -> Target | None:
@@ -37,9 +38,10 @@ def _without_parameters(source: object) -> None:
 
 
 def _models() -> Mapping[str, Target]:
+    from edgesim.learning import quadratic
     from edgesim.learning.models import MODELS
 
-    return MODELS
+    return {**MODELS, quadratic.NAME: quadratic.variables}
 
 
 def _own_model(text: str, folder: Path, data_dir: str | None) -> Target | None:
@@ -67,9 +69,23 @@ def _own_algorithm(text: str, folder: Path, data_dir: str | None) -> Target | No
     return find(text, folder) if is_reference(text) else None
 
 
+def _codecs() -> Mapping[str, Target]:
+    from edgesim.learning.compression import CODECS
+
+    return CODECS
+
+
+def _attacks() -> Mapping[str, Target]:
+    from edgesim.learning.attacks import ATTACKS
+
+    return ATTACKS
+
+
 DatasetChoice = Annotated[Choice, Registry(key="name", what="data set", skip=1, builtins=_datasets, own=_own_data)]
 ModelChoice = Annotated[Choice, Registry(key="name", what="model", skip=2, builtins=_models, own=_own_model)]
 PartitionChoice = Annotated[Choice, Registry(key="kind", what="partition", skip=3, builtins=_partitions)]
 AlgorithmChoice = Annotated[
     Choice, Registry(key="name", what="algorithm", skip=0, builtins=_algorithms, own=_own_algorithm)
 ]
+AttackChoice = Annotated[Choice, Registry(key="kind", what="attack", skip=0, builtins=_attacks)]
+CodecChoice = Annotated[Choice, Registry(key="name", what="codec", skip=0, builtins=_codecs)]

@@ -9,12 +9,23 @@ from typing import Annotated, Literal, Self, TypeAlias
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from edgesim.explain import wrong
+from edgesim.scenario.availability import Always, Availability, Outages, Rules
 from edgesim.scenario.choice import Choice, folder_of
-from edgesim.scenario.fleet import Always, Availability, FleetEntry, Markov, Variation, check_shares
+from edgesim.scenario.execution import Execution
+from edgesim.scenario.fleet import FleetEntry, Variation, check_shares
 from edgesim.scenario.interval import Interval
-from edgesim.scenario.registries import AlgorithmChoice, DatasetChoice, ModelChoice, PartitionChoice
+from edgesim.scenario.registries import (
+    AlgorithmChoice,
+    AttackChoice,
+    CodecChoice,
+    DatasetChoice,
+    ModelChoice,
+    PartitionChoice,
+)
 from edgesim.scenario.schedule import Buffered, Constant, Hinge, Polynomial, Schedule, Staleness, Sync
 from edgesim.scenario.section import Count, OrWord, Section
+from edgesim.scenario.server import Server
+from edgesim.scenario.signals import Bernoulli, Diurnal, Markov, Trace
 from edgesim.units import Bytes, Joules, Seconds, Share
 
 __all__ = [
@@ -24,7 +35,12 @@ __all__ = [
     "FleetEntry",
     "Availability",
     "Always",
+    "Bernoulli",
     "Markov",
+    "Diurnal",
+    "Trace",
+    "Rules",
+    "Outages",
     "Variation",
     "Network",
     "Failures",
@@ -156,20 +172,6 @@ class Stop(Section):
         return self
 
 
-class Execution(Section):
-    """How the run is carried out; it is no part of what is simulated, nor of the scenario's hash."""
-
-    backend: Literal["auto", "loop", "stacked", "none"] = "auto"
-    """loop: one client at a time; stacked: a cohort at once; auto: whichever is faster for the model; none:
-    nothing is trained, only costs are worked out (`edgesim estimate`)"""
-    cohort: Count = 128
-    """clients trained at once when stacked"""
-    memory: Bytes = Field(default=2e9, gt=0)
-    """for the clients' own states, masks and the like; what exceeds it waits on disk"""
-    checkpoint_every: Seconds = Field(default=60.0, gt=0)
-    """real time between checkpoints"""
-
-
 class Scenario(Section):
     """One run: what is learned, on which devices, by which algorithm, until when."""
 
@@ -181,6 +183,8 @@ class Scenario(Section):
     """what is learned"""
     training: Training
     """how a client trains"""
+    profiles: str | None = None
+    """folder of your own device and link profiles, relative to this file; found by name, before the catalogue"""
     fleet: Annotated[tuple[FleetEntry, ...], AfterValidator(check_shares)]
     """the devices, as parts of the whole, at least one"""
     network: Network = Network()
@@ -189,6 +193,12 @@ class Scenario(Section):
     """what becomes of interrupted jobs"""
     costs: Costs = Costs()
     """how costs are counted"""
+    codec: CodecChoice | None = None
+    """how updates are made smaller before they travel, besides what the algorithm itself leaves out"""
+    server: Server = Field(default_factory=lambda: Server())
+    """how updates are merged"""
+    attackers: AttackChoice | None = None
+    """clients that send something else than their updates; they are not part of the measured accuracy"""
     schedule: Schedule
     """when jobs are dispatched and updates aggregated"""
     selector: Selector = Uniform()
@@ -201,6 +211,13 @@ class Scenario(Section):
     """when the run ends"""
     execution: Execution = Execution()
     """how, not what: excluded from the hash"""
+
+    @field_validator("profiles")
+    @classmethod
+    def _profiles_exist(cls, text: str | None, info: ValidationInfo) -> str | None:
+        if text is not None and not (folder_of(info) / text).is_dir():
+            raise ValueError(f"there is no folder {folder_of(info) / text}; a path counts from the scenario's folder")
+        return text
 
     @field_validator("schedule")
     @classmethod
@@ -216,4 +233,13 @@ class Scenario(Section):
         if self.execution.backend == "none" and self.stop.accuracy is not None:
             what = "an estimate trains nothing, so no accuracy is ever reached"
             raise wrong(f"{what}; stop by time, updates, aggregations, energy or bytes instead", "stop", "accuracy")
+        return self
+
+    @model_validator(mode="after")
+    def _can_reach(self) -> Self:
+        asked = {"stop": ("accuracy", self.stop.accuracy), "evaluate": ("target", self.evaluate.target)}
+        for section, (key, value) in asked.items():
+            if self.task.dataset.name == "quadratic" and value is not None:
+                what = "quadratic problems have no accuracy, only a loss and a gradient_norm"
+                raise wrong(f"{what}; leave this out, and stop by time, updates or aggregations", section, key)
         return self

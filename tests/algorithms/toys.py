@@ -1,12 +1,16 @@
 """A small real federation for tests of algorithms: digits, a tiny mlp, and a context to call hooks with."""
 
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 import numpy as np
+import torch
 
-from edgesim.algorithms.contract import Algorithm, Context
+from edgesim.algorithms.contract import Algorithm, Arrivals, Context
+from edgesim.engine.learning import Received
 from edgesim.execution.backend import BackendName, in_process
 from edgesim.execution.federation import Federation
+from edgesim.learning.local import Trained
 from edgesim.learning.profile import profile_model
 from edgesim.learning.task import Task, make_task
 from edgesim.learning.training import Training
@@ -34,6 +38,51 @@ def federation(
     where = where or context()
     work = in_process(backend, algorithm, where.task, where.training, seed=where.seed, cohort=cohort)
     return Federation(algorithm, where, work)
+
+
+def arrivals(
+    update: Mapping[str, Mapping[str, object]],
+    samples: Sequence[int] | None = None,
+    discount: Sequence[float] | None = None,
+    staleness: Sequence[int] | None = None,
+    population: int = 8,
+) -> Arrivals:
+    """Updates given as lists [arrival, *shape]; equal samples, fresh and undiscounted unless said otherwise."""
+    state = {group: {name: torch.tensor(rows) for name, rows in params.items()} for group, params in update.items()}
+    count = len(next(iter(next(iter(state.values())).values())))
+    return Arrivals(
+        clients=tuple(range(count)),
+        samples=torch.tensor(samples or [1] * count, dtype=torch.float64),
+        staleness=torch.tensor(staleness or [0] * count),
+        discount=torch.tensor(discount or [1.0] * count, dtype=torch.float64),
+        update=state,
+        sent={},
+        population=population,
+    )
+
+
+def trained(
+    algorithm: Algorithm,
+    clients: Sequence[int] = (0, 1, 2),
+    where: Context | None = None,
+    backend: BackendName = "stacked",
+    version: int = 0,
+) -> list[Trained]:
+    """What these clients send and keep after one job each."""
+    world = federation(algorithm, where, backend)
+    for job, client in enumerate(clients):
+        world.dispatch(job, client, version)
+    return [Trained(*world._training.result(job)[1]) for job in range(len(clients))]
+
+
+def play(world: Federation, rounds: int, clients: int = 8) -> None:
+    """Rounds in which every client takes part."""
+    for turn in range(rounds):
+        jobs = range(turn * clients, (turn + 1) * clients)
+        for job in jobs:
+            world.dispatch(job, job % clients, turn)
+            world.arrive(job, job % clients)
+        world.aggregate([Received(job, job % clients, 0, 1.0) for job in jobs])
 
 
 def rng() -> np.random.Generator:

@@ -14,7 +14,7 @@ from edgesim.devices.workload import Workload
 from edgesim.engine.learning import Received
 from edgesim.execution.backend import InProcess, choose, in_process
 from edgesim.execution.federation import Federation
-from edgesim.learning.local import Order, Trained
+from edgesim.learning.local import Order, Result
 from edgesim.learning.models import make_model
 from edgesim.learning.profile import profile_model
 from edgesim.learning.task import make_task
@@ -28,7 +28,7 @@ class Noting:
         self._inner, self.cohorts = inner, list[list[int]]()
         self.name, self.kernel = inner.name, inner.kernel
 
-    def train(self, orders: Sequence[Order]) -> list[Trained]:
+    def train(self, orders: Sequence[Order]) -> list[Result]:
         self.cohorts.append([order.job for order in orders])
         return self._inner.train(orders)
 

@@ -18,11 +18,18 @@ DENSITIES = [0.0, 0.002, 0.01, 0.3, 0.97, 1.0]
 def any_part(draw: st.DrawFn) -> Part:
     shape = draw(st.sampled_from(SHAPES))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    kind = draw(st.sampled_from(["dense", "masked", "known", "mask only"]))
+    kind = draw(st.sampled_from(["dense", "masked", "known", "mask only", "quantised"]))
     values = torch.from_numpy(np.asarray(rng.standard_normal(shape), np.float32))
     if kind == "dense":
         return Part(values=values, mask=None, mask_known=False)
     mask = torch.from_numpy(np.asarray(rng.random(shape) < draw(st.sampled_from(DENSITIES))))
+    if kind == "quantised":
+        levels, unit = draw(st.sampled_from([1, 4, 127, 1000])), float(np.float32(rng.random()))
+        whole = torch.from_numpy(np.asarray(rng.integers(-levels, levels + 1, shape), np.float32))
+        values, known = whole * unit, draw(st.booleans())
+        if draw(st.booleans()):
+            return Part(values=values, mask=None, mask_known=False, levels=levels, unit=unit)
+        return Part(values=values * mask, mask=mask, mask_known=known, levels=levels, unit=unit)
     if kind == "mask only":
         return Part(values=None, mask=mask, mask_known=False)
     return Part(values=values * mask, mask=mask, mask_known=kind == "known")
@@ -44,6 +51,7 @@ def test_decoding_gives_back_every_part_and_size_is_the_length(parts: list[Part]
         assert same(sent.values, got.values)
         assert same(sent.mask, got.mask)
         assert sent.mask_known == got.mask_known
+        assert (sent.levels, sent.unit) == (got.levels, got.unit)
 
 
 def mask_of(total: int, places: list[int]) -> Tensor:

@@ -14,7 +14,7 @@ from edgesim.learning import batches as batching
 from edgesim.learning.chain import chain
 from edgesim.learning.kernels import Autograd, Kernel, Loop, Vmap
 from edgesim.learning.layered import Layered, dense_layers
-from edgesim.learning.local import Order, Trained, local_update
+from edgesim.learning.local import Order, local_update
 from edgesim.learning.models import make_model
 from edgesim.learning.shards import Shards
 from edgesim.learning.task import Task
@@ -41,7 +41,7 @@ def orders(world: Task, clients: list[int]) -> list[Order]:
 
 
 def train(world: Task, kernel: Kernel, training: Training, clients: list[int]) -> dict[int, Params]:
-    trained: list[Trained] = local_update(Algorithm(), world, training, kernel, 7, orders(world, clients))
+    trained = local_update(Algorithm(), world, training, kernel, 7, orders(world, clients))
     return {client: result.update["params"] for client, result in zip(clients, trained, strict=True)}
 
 

@@ -66,8 +66,8 @@ sources: [mine]
 
 TOLD = """\
 1:7: name: got 'Quick Start'; write lower-case letters, digits, - and _, a letter or digit first
-2:1: sed: unknown key; did you mean seed? (algorithm, costs, evaluate, execution, failures, fleet, name, network, \
-schedule, seed, selector, stop, task, training)
+2:1: sed: unknown key; did you mean seed? (algorithm, attackers, codec, costs, evaluate, execution, failures, fleet, name, network, profiles, \
+schedule, seed, selector, server, stop, task, training)
 4:13: task.data_dir: there is no folder {folder}/nowhere; a path counts from the scenario's folder
 5:12: task.dataset: unknown data set 'digitz'; did you mean digits? (digits, emnist, fashion-mnist, kmnist, mnist, \
 synthetic)
@@ -83,7 +83,8 @@ synthetic)
 own device profile (.yaml)
 13:45: fleet.1.link: unknown link 'ltee'; did you mean lte? ({links}); or give the path of your own link profile \
 (.yaml)
-13:65: fleet.1.availability: unknown kind 'markow'; did you mean markov? (always, markov)
+13:65: fleet.1.availability: unknown kind 'markow'; did you mean markov? (always, bernoulli, diurnal, markov, \
+rules, trace)
 14:14: fleet.2.device: './broken.yaml' has mistakes:
 {folder}/broken.yaml:2:1: familly: unknown key; did you mean family? (confidence, device, family, memory, power, \
 processor, sources)
@@ -168,7 +169,7 @@ def test_what_is_resolved_has_every_default_and_loads_again(tmp_path: Path) -> N
     (planned,) = load(_file(tmp_path, GOOD)).scenarios
     again = resolved(planned.scenario)
     assert again["training"]["momentum"] == 0.0
-    assert again["fleet"][1]["availability"] == {"kind": "markov", "on": "30 min", "off": "10 min"}
+    assert again["fleet"][1]["availability"] == {"kind": "markov", "on": "30 min", "off": "10 min", "variation": 0.0}
     assert again["algorithm"]["prune_rate"] == 0.5
     assert again["task"]["model"] == {"name": "mlp", "hidden": [64]}
     _write(tmp_path / "scenario.yaml", again)

@@ -1,0 +1,58 @@
+"""Arrivals: what an aggregation is made of."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from edgesim.learning import tree
+from edgesim.learning.tree import State
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Arrivals:
+    """Updates that reached the server, in the order in which they arrived; at least one.
+
+    Attributes:
+        clients: whose they are.
+        samples: of each client's training part, float64 [arrival].
+        staleness: aggregations since its dispatch, int64 [arrival].
+        discount: the schedule's factor for that staleness, 1 when fresh, float64 [arrival].
+        update: what was sent up, [arrival, *shape].
+        sent: what had been sent down, [arrival, *shape].
+        population: how many clients there are.
+    """
+
+    clients: tuple[int, ...]
+    samples: Tensor
+    staleness: Tensor
+    discount: Tensor
+    update: State
+    sent: State
+    population: int
+
+    def __len__(self) -> int:
+        return len(self.clients)
+
+    def only(self, rows: Sequence[int]) -> "Arrivals":
+        """Those of these rows, in this order; at least one."""
+        return replace(
+            self,
+            clients=tuple(self.clients[row] for row in rows),
+            samples=self.samples[list(rows)],
+            staleness=self.staleness[list(rows)],
+            discount=self.discount[list(rows)],
+            update=tree.take(self.update, rows),
+            sent=tree.take(self.sent, rows),
+        )
+
+    @property
+    def shares(self) -> Tensor:
+        """p_k = n_k / Σ n: float64 [arrival]."""
+        return self.samples / self.samples.sum()
+
+    @property
+    def equal(self) -> Tensor:
+        """1 / S: float64 [arrival]."""
+        return torch.full_like(self.samples, 1 / len(self))

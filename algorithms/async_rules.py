@@ -1,0 +1,101 @@
+"""Server rules of asynchronous methods that are not an average of updates; they compose with client-side algorithms."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from annotated_types import Ge, Gt, Le
+from torch import Tensor
+from typing_extensions import Doc
+
+from edgesim.algorithms.arrivals import Arrivals
+from edgesim.algorithms.rules import ServerRule, flat, weighted_sum
+from edgesim.learning import tree
+from edgesim.learning.tree import Params, State
+
+
+@dataclass(frozen=True, kw_only=True)
+class FedAsync:
+    """w ← (1 − α_k) w + α_k w_k,  α_k = α s(τ_k),  one arrival after the other (Xie et al. 2019, arXiv:1903.03934).
+
+    w_k is the client's whole model: what it was sent plus its update. Where an algorithm says who holds a value,
+    only held values move. s is the schedule's staleness weight.
+    """
+
+    mixing: Annotated[float, Gt(0), Le(1), Doc("α")] = 0.6
+
+    def check(self, updates: int) -> None:
+        """Any number will do; 1 is the paper's."""
+
+    def step(
+        self, params: Params, memory: State, arrivals: Arrivals, weights: Tensor, update: Params, held: Params | None
+    ) -> tuple[Params, State]:
+        sent = arrivals.sent["params"]
+        for k in range(len(arrivals)):
+            alpha = self.mixing * float(arrivals.discount[k])
+            for name, w in params.items():
+                pull = alpha * (sent[name][k] + update[name][k] - w)
+                if held is not None and name in held:
+                    pull = pull * held[name][k]
+                params = {**params, name: w + pull}
+        return params, memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheAided:
+    """CA2FL (Wang et al. 2024): the mean of what changed in the buffer, on top of everyone's last update.
+
+    w ← w + η (h + (1/M) Σ_k s(τ_k) (Δ_k − h_k));  h_k ← Δ_k, 0 at the start;  h = (1/N) Σ_i h_i as it was before.
+    The server keeps an update of each client.
+    """
+
+    lr: Annotated[float, Gt(0), Doc("η")] = 1.0
+
+    def check(self, updates: int) -> None:
+        """Any number will do."""
+
+    def step(
+        self, params: Params, memory: State, arrivals: Arrivals, weights: Tensor, update: Params, held: Params | None
+    ) -> tuple[Params, State]:
+        zero = {name: torch.zeros_like(w) for name, w in params.items()}
+        memory, cached = dict(memory), memory.get("cached", zero)
+        step, total = cached, {name: tensor.clone() for name, tensor in cached.items()}
+        for k, client in enumerate(arrivals.clients):
+            own = {name: tensor[k] for name, tensor in update.items()}
+            change = tree.subtract(own, memory.get(f"cached/{client}", zero))
+            step = tree.add(step, tree.scale(float(arrivals.discount[k]) / len(arrivals), change))
+            total = tree.add(total, tree.scale(1 / arrivals.population, change))
+            memory[f"cached/{client}"] = own
+        return tree.add(params, tree.scale(self.lr, step)), {**memory, "cached": total}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Port:
+    """PORT (Su & Li 2022, Plato's code): weights by data, by direction and by staleness, normalised.
+
+    p_k ∝ (n_k/n) (a (cos(d, Δ_k) + 1)/2 + b · β/(τ_k + β)), d = the server's last step; the form of the
+    staleness part is from memory of the paper, so β is an option.
+    """
+
+    similarity: Annotated[float, Ge(0), Doc("a, weight of the direction")] = 1.0
+    freshness: Annotated[float, Ge(0), Doc("b, weight of the staleness")] = 1.0
+    beta: Annotated[float, Gt(0), Doc("β: an update so stale counts half")] = 10.0
+
+    def check(self, updates: int) -> None:
+        """Any number will do."""
+
+    def step(
+        self, params: Params, memory: State, arrivals: Arrivals, weights: Tensor, update: Params, held: Params | None
+    ) -> tuple[Params, State]:
+        cosine = torch.zeros(len(arrivals), dtype=torch.float64)
+        if "drift" in memory:
+            drift = flat({name: tensor.unsqueeze(0) for name, tensor in memory["drift"].items()})
+            cosine = F.cosine_similarity(flat(update), drift, dim=1).double()
+        fresh = self.beta / (arrivals.staleness + self.beta)
+        score = weights * (self.similarity * (cosine + 1) / 2 + self.freshness * fresh)
+        step = weighted_sum(update, score / score.sum(), weights, held)
+        return tree.add(params, step), {**memory, "drift": step}
+
+
+RULES: dict[str, type[ServerRule]] = {"fedasync": FedAsync, "ca2fl": CacheAided, "port": Port}

@@ -1,0 +1,30 @@
+"""Messages: which values travel, and how many bytes that is."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+import torch
+
+from edgesim.learning import codecs
+from edgesim.learning.codecs import Part
+from edgesim.learning.tree import Params
+
+
+def dense(params: Params) -> list[Part]:
+    """Every value of every tensor, as it travels."""
+    return [Part(values=tensor, mask=None, mask_known=False) for tensor in params.values()]
+
+
+def masked(params: Params, mask: Params) -> list[Part]:
+    """Active values of masked tensors, all values of the others; the receiver knows the mask."""
+    return [Part(values=tensor, mask=mask.get(name), mask_known=name in mask) for name, tensor in params.items()]
+
+
+def dense_bytes(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Length on the wire of a message with every value of tensors of these shapes."""
+    return _dense_bytes(tuple(shapes.values()))
+
+
+@lru_cache(maxsize=256)
+def _dense_bytes(shapes: tuple[tuple[int, ...], ...]) -> int:
+    return codecs.size(dense({str(i): torch.empty(shape) for i, shape in enumerate(shapes)}))

@@ -1,0 +1,187 @@
+"""pFedLA and HeurpFedLA: layer-wise personalised aggregation (Ma, Zhang, Guo, Xu 2022, arXiv:2205.03993).
+
+The server keeps each client's last model θ_i and, for each client, a hypernetwork that weighs all of them, layer by
+layer:
+
+    α_i = HN_i(v_i; ψ_i),  α_i^{l,j} ≥ 0,  Σ_j α_i^{l,j} = 1          [layer, client]
+    down    θ̄_i^l = Σ_j α_i^{l,j} θ_j^l
+    local   E epochs of SGD from θ̄_i;  up  D_i = θ_i' − θ̄_i
+    server  θ_i ← θ̄_i + D_i
+            (v_i, ψ_i) ← (v_i, ψ_i) + η_hn (∂θ̄_i / ∂(v_i, ψ_i))ᵀ D_i
+
+The last line is gradient *descent* on client i's loss, for which −D_i stands. It needs only the inner products
+s_i^{l,j} = ⟨θ_j^l, D_i^l⟩, since Σ s α has the gradient that is wanted: no graph of the size of the model.
+
+HeurpFedLA: the `retained` layers of largest own weight α_i^{l,i} are kept as the client has them (their row is one-hot
+on i and not trained this time), so they need not be sent down.
+
+The paper leaves the hypernetwork open; it is that of the community's code (github KarhouTam/pFedLA): an embedding,
+three ReLU layers, a linear map and a ReLU for each layer's row, divided by its sum; output weights start in U(0, 1).
+That code steps uphill; this does not. Running statistics of batch norms are always the client's own.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+import torch
+from annotated_types import Ge, Gt
+from torch import Tensor
+from typing_extensions import Doc
+
+from edgesim import streams
+from edgesim.algorithms import hypernetwork
+from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload
+from edgesim.algorithms.messages import dense_bytes
+from edgesim.devices.workload import Workload
+from edgesim.errors import ScenarioError
+from edgesim.learning import tree
+from edgesim.learning.codecs import Part
+from edgesim.learning.training import Learner
+from edgesim.learning.tree import Params, State
+
+
+@dataclass(frozen=True, kw_only=True)
+class PFedLA(Algorithm):
+    """Every client has its own mixture of all clients' models in every layer."""
+
+    summary: ClassVar[str] = "a hypernetwork per client weighs everyone's layers into its own model"
+    paper: ClassVar[str] = "Ma, Zhang, Guo, Xu 2022, arXiv:2205.03993"
+
+    hyper_lr: Annotated[float, Gt(0), Doc("η_hn, step of the hypernetworks")] = 5e-3
+    embedding: Annotated[int, Gt(0), Doc("length of v_i")] = 100
+    hidden: Annotated[int, Gt(0), Doc("units of a hypernetwork's hidden layers")] = 100
+    unit: Annotated[
+        Literal["block", "tensor"], Doc("what a layer is: a module with its norm, or each tensor by itself")
+    ] = "block"
+    retained: Annotated[int, Ge(0), Doc("k of HeurpFedLA: layers kept as the client has them; 0 is pFedLA")] = 0
+    upload_retained: Annotated[
+        bool, Doc("send retained layers up, so that others may use them; the paper does not say")
+    ] = True
+
+    def check(self, context: Context) -> None:
+        layers = self._layers(context)
+        if self.retained > layers:
+            raise ScenarioError(
+                f"algorithm.retained: {self.retained} of the model's {layers} layers; write at most {layers}"
+            )
+
+    # ── server ──────────────────────────────────────────────────────────────────────────────────────
+    def init_server(self, context: Context) -> State:
+        params, clients = context.task.model.init(context.seed), context.task.clients
+        models = {name: tensor.expand(clients, *tensor.shape).clone() for name, tensor in params.items()}
+        rng = streams.generator(context.seed, "pfedla/hypernetwork")
+        hyper = hypernetwork.start(rng, clients, self._layers(context), self.embedding, self.hidden)
+        # Which layer a tensor belongs to travels with the state, so that it alone says what a client's model is.
+        layer = hypernetwork.layers(context.task.model, self.unit)
+        return {"models": models, "hyper": hyper, "layer": {n: torch.tensor(row) for n, row in layer.items()}}
+
+    def _layers(self, context: Context) -> int:
+        return 1 + max(hypernetwork.layers(context.task.model, self.unit).values())
+
+    def init_client(self, context: Context, client: int) -> State:
+        if not self._keeps:
+            return {}
+        return {"own": context.task.model.init(context.seed)}
+
+    @property
+    def _keeps(self) -> bool:
+        """Whether a device must keep layers that the server does not have."""
+        return self.retained > 0 and not self.upload_retained
+
+    def download(self, context: Context, server: State, client: Client) -> Payload:
+        mixed, kept = self._mixture(server, client.id)
+        shapes = {n: tuple(t.shape) for n, t in mixed.items() if n not in kept}
+        mark = {name: torch.tensor(name in kept) for name in mixed}
+        return Payload(state={"params": mixed, "kept": mark}, size_bytes=dense_bytes(shapes))
+
+    def upload_bytes(self, context: Context, payload: Payload, client: Client) -> int | None:
+        kept = payload.state["kept"]
+        return dense_bytes({n: tuple(t.shape) for n, t in payload.state["params"].items() if self._sent(kept[n])})
+
+    def upload(self, update: State, before: State, after: State) -> list[Part]:
+        kept = update["kept"]
+        return [
+            Part(values=tensor, mask=None, mask_known=False)
+            for name, tensor in update["params"].items()
+            if self._sent(kept[name])
+        ]
+
+    def _sent(self, kept: Tensor) -> bool:
+        return not self._keeps or not bool(kept)
+
+    def aggregate(self, context: Context, server: State, arrivals: Arrivals) -> State:
+        models = {name: tensor.clone() for name, tensor in server["models"].items()}
+        hyper = {name: tensor.clone() for name, tensor in server["hyper"].items()}
+        for k, client in enumerate(arrivals.clients):
+            update = {name: tensor[k] for name, tensor in arrivals.update["params"].items()}
+            kept = {name for name, tensor in arrivals.update["kept"].items() if tensor[k]}
+            factor = float(arrivals.discount[k]) * self.hyper_lr
+            self._learn(server, hyper, client, update, kept, factor)
+            for name, tensor in update.items():
+                if name not in kept or not self._keeps:
+                    models[name][client] = arrivals.sent["params"][name][k] + tensor
+        return {**server, "models": models, "hyper": hyper}
+
+    def _learn(self, server: State, hyper: Params, client: int, update: Params, kept: set[str], step: float) -> None:
+        """Move a client's hypernetwork, in place; layers that it retains do not count."""
+        products = torch.zeros(hyper["A"].shape[1], len(hyper["v"]))  # s_i, [layer, client]
+        for name, tensor in update.items():
+            if name not in kept:
+                products[int(server["layer"][name])] += server["models"][name].flatten(1) @ tensor.flatten()
+        own = {name: tensor[client].clone().requires_grad_() for name, tensor in hyper.items()}
+        with torch.enable_grad():
+            gain = (hypernetwork.rows(own, client) * products).sum()
+            slopes = torch.autograd.grad(gain, list(own.values()))
+        for (name, tensor), slope in zip(own.items(), slopes, strict=True):
+            hyper[name][client] = tensor.detach() + step * slope
+
+    def server_work(self, context: Context, server: State, arrivals: Arrivals) -> Workload | None:
+        """Inner products and the next mixtures, 2 FLOPs a weight and client each, and the hypernetworks' passes."""
+        weights = sum(tensor.numel() for tensor in server["models"].values())
+        networks = sum(tensor.numel() for tensor in server["hyper"].values())
+        each = networks / arrivals.population
+        count = len(arrivals)
+        return Workload(
+            layer_flops=np.zeros(0),
+            layer_density=np.zeros(0),
+            other_flops=count * (4.0 * weights + 3 * 2.0 * each),
+            traffic_bytes=count * (2 * 4.0 * weights + 3 * 4.0 * each),
+            steps=count,
+            memory_bytes=4 * (weights + networks),
+        )
+
+    # ── device ──────────────────────────────────────────────────────────────────────────────────────
+    def local_start(self, payload: State, client: State) -> State:
+        return {"params": self._begun(payload, client)}
+
+    def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:
+        update = tree.subtract(local["params"], self._begun(payload, client))
+        after = {**client, "own": local["params"]} if self._keeps else client
+        return {"params": update, "kept": payload["kept"]}, after
+
+    def _begun(self, payload: State, client: State) -> Params:
+        """What the device trains from: retained layers as it has them."""
+        if not self._keeps:
+            return payload["params"]
+        kept, own = payload["kept"], client["own"]
+        return {n: torch.where(kept[n].view(-1, *[1] * (t.dim() - 1)), own[n], t) for n, t in payload["params"].items()}
+
+    # ── user ────────────────────────────────────────────────────────────────────────────────────────
+    def client_model(self, server: State, client: Client) -> Params:
+        mixed, kept = self._mixture(server, client.id)
+        own = client.state.get("own", {})
+        return {name: own[name] if name in kept and name in own else tensor for name, tensor in mixed.items()}
+
+    def _mixture(self, server: State, client: int) -> tuple[Params, frozenset[str]]:
+        """θ̄_i, and the names of the tensors that stay as the client has them."""
+        network = {name: tensor[client] for name, tensor in server["hyper"].items()}
+        alpha = hypernetwork.rows(network, client)
+        most_own = torch.argsort(alpha[:, client], descending=True, stable=True)[: self.retained]
+        stays = {hypernetwork.STATISTIC, *most_own.tolist()}
+        kept = frozenset(name for name, row in server["layer"].items() if int(row) in stays)
+        return {
+            name: models[client] if name in kept
+            else torch.tensordot(alpha[int(server["layer"][name])], models, dims=1)
+            for name, models in server["models"].items()
+        }, kept  # fmt: skip

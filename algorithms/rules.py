@@ -1,0 +1,129 @@
+"""Server rules: how updates become one step of the server's model; any algorithm that `merge`s composes with any."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from edgesim import streams
+from edgesim.algorithms.aggregators import Aggregator, Mean, Preparation
+from edgesim.algorithms.arrivals import Arrivals
+from edgesim.algorithms.optimizers import Optimizer, Sgd
+from edgesim.errors import ScenarioError
+from edgesim.learning import tree
+from edgesim.learning.tree import Params, State
+
+
+class ServerRule(Protocol):
+    """One step of the server."""
+
+    def check(self, updates: int) -> None:
+        """Raise ScenarioError if it makes no sense for so many updates in an aggregation."""
+        ...
+
+    def step(
+        self,
+        params: Params,
+        memory: State,
+        arrivals: Arrivals,
+        weights: Tensor,
+        update: Params,
+        held: Params | None,
+    ) -> tuple[Params, State]:
+        """The next params, and what the rule must remember (groups of trees; {} before the first step).
+
+        Arguments as in `contract.merge`; `params` has the same names as `update`.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Average:
+    """Updates, each by the schedule's discount, are prepared, combined and handed to the server's optimiser.
+
+    With the mean:  w ← w + η Σ_k p_k s(τ_k) Δ_k.  The divisor counts every update whole: a discounted update
+    shortens the step, as in FedBuff. Other aggregators see vectors s(τ_k) Δ_k, all of equal weight.
+
+    worker_momentum: β of a momentum that each client keeps of its own updates, m_k ← β m_k + (1 − β) Δ_k, and
+    that is combined instead of them (Karimireddy, He, Jaggi 2021); kept at the server here, at no cost.
+    """
+
+    aggregator: Aggregator = field(default_factory=Mean)
+    before: Preparation | None = None
+    optimizer: Optimizer = field(default_factory=Sgd)
+    worker_momentum: float = 0.0
+    seed: int = 0
+
+    def check(self, updates: int) -> None:
+        least = self.aggregator.least()
+        if updates < least:
+            raise ScenarioError(
+                f"server.aggregator: {type(self.aggregator).__name__} wants at least {least} updates in an aggregation "
+                f"and the schedule gives {updates}; write a larger cohort or buffer, or aggregator: median"
+            )
+
+    def step(
+        self,
+        params: Params,
+        memory: State,
+        arrivals: Arrivals,
+        weights: Tensor,
+        update: Params,
+        held: Params | None,
+    ) -> tuple[Params, State]:
+        if self.worker_momentum:
+            update, memory = self._momentum(update, memory, arrivals)
+        if isinstance(self.aggregator, Mean) and self.before is None:
+            delta = weighted_sum(update, weights * arrivals.discount, weights, held)
+        elif held is not None:
+            raise ScenarioError(
+                f"server.aggregator: {type(self.aggregator).__name__} takes whole vectors, and this algorithm "
+                "divides each weight among those that hold it; write aggregator: mean, or another divisor"
+            )
+        else:
+            delta, memory = self._combined(update, memory, arrivals.discount)
+        return self.optimizer.step(params, delta, memory, int(arrivals.staleness.max()))
+
+    def _momentum(self, update: Params, memory: State, arrivals: Arrivals) -> tuple[Params, State]:
+        beta, memory, rows = self.worker_momentum, dict(memory), []
+        for row, client in enumerate(arrivals.clients):
+            own = {name: (1 - beta) * tensor[row] for name, tensor in update.items()}
+            if (before := memory.get(f"worker/{client}")) is not None:
+                own = tree.apply(lambda new, old: new + beta * old, own, before)
+            memory[f"worker/{client}"] = own
+            rows.append({"own": own})
+        return tree.stack(rows)["own"], memory
+
+    def _combined(self, update: Params, memory: State, discount: Tensor) -> tuple[Params, State]:
+        vectors = flat(update) * discount.float()[:, None]
+        count = memory.get("count", {"steps": torch.zeros((), dtype=torch.int64)})["steps"]
+        if self.before is not None:
+            vectors = self.before.prepare(vectors, streams.generator(self.seed, "server/prepare", int(count)))
+        last = memory["last"]["vector"] if "last" in memory else torch.zeros_like(vectors[0])
+        combined = self.aggregator.combine(vectors, last)
+        return unflat(combined, update), {**memory, "last": {"vector": combined}, "count": {"steps": count + 1}}
+
+
+def weighted_sum(update: Params, factors: Tensor, weights: Tensor, held: Params | None = None) -> Params:
+    """Σ_k factor_k Δ_k over the arrivals, in their order; where `held` says who holds a value, divided by the
+    weight of its holders (0 where there are none)."""
+    scale = factors.float()
+    total = {name: torch.tensordot(scale, tensor, dims=1) for name, tensor in update.items()}
+    for name, mask in (held or {}).items():
+        share = torch.tensordot(weights.float(), mask.float(), dims=1)
+        total[name] = torch.where(share > 0, total[name] / share.clamp_min(torch.finfo(share.dtype).tiny), 0.0)
+    return total
+
+
+def flat(update: Params) -> Tensor:
+    """Stacked trees [n, *shape] as vectors [n, D]."""
+    return torch.cat([tensor.flatten(1) for tensor in update.values()], 1)
+
+
+def unflat(vector: Tensor, like: Params) -> Params:
+    """A vector [D] as the tree it was flattened from, without the client axis."""
+    sizes = [int(np.prod(tensor.shape[1:])) for tensor in like.values()]
+    pieces = torch.split(vector, sizes)
+    return {name: piece.view(tensor.shape[1:]) for (name, tensor), piece in zip(like.items(), pieces, strict=True)}

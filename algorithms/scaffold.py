@@ -1,0 +1,102 @@
+"""SCAFFOLD (Karimireddy et al. 2020, arXiv:1910.06378): control variates against client drift.
+
+down    w, c                                        twice FedAvg's bytes, both ways
+local   w_k ← w_k − η (g − c_k + c)
+        c_k⁺ = c_k − c + (w − w_k)/(steps · η)      option II; I: the gradient of all samples at w
+server  w ← w + mean Δw_k,  c ← c + (|S|/N) mean Δc_k
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from torch import Tensor
+from typing_extensions import Doc
+
+from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, dense, local_work, merge
+from edgesim.algorithms.costs import phase_work
+from edgesim.devices.workload import Workload
+from edgesim.errors import ScenarioError
+from edgesim.learning import tree
+from edgesim.learning.batches import Batch
+from edgesim.learning.codecs import Part
+from edgesim.learning.phases import together
+from edgesim.learning.training import Learner
+from edgesim.learning.tree import Params, State
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaffold(Algorithm):
+    """FedAvg whose local steps are corrected by how a client's gradients differ from everyone's."""
+
+    summary: ClassVar[str] = "FedAvg with control variates against client drift; twice the bytes"
+    paper: ClassVar[str] = "Karimireddy et al. 2020, arXiv:1910.06378"
+
+    control: Annotated[
+        Literal["steps", "gradient"], Doc("c_k⁺ from the steps taken (option II), or the whole gradient at w (I)")
+    ] = "steps"
+
+    def check(self, context: Context) -> None:
+        solver = context.training
+        if self.control == "steps" and (solver.momentum or solver.clip is not None):
+            raise ScenarioError(
+                "algorithm.control: scaffold's option II reads the mean gradient off the steps, which momentum and "
+                "clip change; write control: gradient, or leave training.momentum and training.clip out"
+            )
+
+    # ── server ──────────────────────────────────────────────────────────────────────────────────────
+    def init_server(self, context: Context) -> State:
+        params = context.task.model.init(context.seed)
+        return {"params": params, "control": self._zero(context)}
+
+    def init_client(self, context: Context, client: int) -> State:
+        return {"control": self._zero(context)}
+
+    def download(self, context: Context, server: State, client: Client) -> Payload:
+        state = {"params": server["params"], "control": server["control"]}
+        return Payload(state=state, size_bytes=2 * context.dense_bytes)
+
+    def workload(self, context: Context, payload: Payload, client: Client) -> Workload:
+        work = local_work(context, client.samples, copies=2)
+        if self.control == "steps":
+            return work
+        names = context.task.model.shapes
+        return together(work, phase_work(context, client.samples, names, steps=1, batch_size=client.samples))
+
+    def upload_bytes(self, context: Context, payload: Payload, client: Client) -> int | None:
+        return 2 * context.dense_bytes
+
+    def upload(self, update: State, before: State, after: State) -> list[Part]:
+        return dense(update["params"]) + dense(update["control"])
+
+    def aggregate(self, context: Context, server: State, arrivals: Arrivals) -> State:
+        moved = merge(context, server, arrivals, arrivals.equal)
+        change = {name: tensor.sum(0) / arrivals.population for name, tensor in arrivals.update["control"].items()}
+        return {**moved, "control": tree.add(server["control"], change)}
+
+    # ── device ──────────────────────────────────────────────────────────────────────────────────────
+    def local_start(self, payload: State, client: State) -> State:
+        correction = tree.subtract(payload["control"], client["control"])
+        clients = len(next(iter(correction.values())))
+        return {"params": payload["params"], "correction": correction, "count": {"steps": torch.zeros(clients)}}
+
+    def local_step(self, local: State, batch: Batch, learner: Learner) -> State:
+        gradient = learner.gradient(local["params"], batch)
+        corrected = tree.add(gradient, local["correction"])  # g − c_k + c
+        moved = learner.descend(local, corrected)
+        return {**moved, "count": {"steps": local["count"]["steps"] + 1}}
+
+    def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:
+        delta = tree.subtract(local["params"], payload["params"])
+        fresh = learner.without_statistics(self._control(payload, local, delta, learner), zero=True)
+        change = tree.subtract(fresh, client["control"])
+        return {"params": delta, "control": change}, {"control": fresh}
+
+    def _control(self, payload: State, local: State, delta: Params, learner: Learner) -> Params:
+        if self.control == "gradient":
+            return learner.gradient(payload["params"], learner.samples())
+        scale: Tensor = -1 / (local["count"]["steps"] * learner.lr)
+        return tree.subtract(tree.scale(scale, delta), local["correction"])  # −c + c_k + (w − w_k)/(steps · η)
+
+    def _zero(self, context: Context) -> Params:
+        return {name: torch.zeros(shape) for name, shape in context.task.model.shapes.items()}

@@ -1,0 +1,127 @@
+"""Phases: what local training costs where only some tensors learn, and one phase after another."""
+
+from collections.abc import Collection
+from dataclasses import replace
+from functools import reduce
+from math import ceil
+
+import numpy as np
+
+from edgesim.devices.workload import Workload
+from edgesim.learning.profile import ModelProfile, training_workload
+
+
+def phase_workload(
+    profile: ModelProfile,
+    *,
+    samples: int,
+    batch_size: int,
+    epochs: int = 1,
+    steps: int | None = None,
+    trained: Collection[str],
+    optimizer_words: int = 0,
+    features: int | None = None,
+) -> Workload:
+    """The cost of `epochs` passes, or so many `steps`, in which only the `trained` tensors learn; all is dense.
+
+    Against `training_workload`: no gradients of other tensors, no input gradients up to the first trained tensor,
+    no memory and traffic for what is not updated; without input gradients the activations' gradients fall away too,
+    and products that belong to no tensor count a third. Without `trained` tensors it is a forward pass.
+
+    features: values a sample that the trained layers start from. They are computed once a sample and kept, so that
+    later passes run only what lies above. Tensors are in the order of computation.
+    """
+    whole, rest = _passes(samples, batch_size, epochs, steps)
+    if features is not None:
+        first = next((i for i, name in enumerate(profile.names) if name in trained), len(profile.names))
+        seen = samples if whole else rest
+        below = _frozen(_part(profile, slice(0, first), profile.other_flops, profile.activations), ())
+        profile = _part(profile, slice(first, None), 0.0, features)
+        fill = _passes_work(below, seen, batch_size, 1, (), 0)
+        fill = replace(fill, steps=0, layer_calls=0, memory_bytes=fill.memory_bytes + 4 * features * seen)
+    frozen = _frozen(profile, trained)
+    works = [_passes_work(frozen, samples, batch_size, whole, trained, optimizer_words)] if whole else []
+    works += [_passes_work(frozen, rest, batch_size, 1, trained, optimizer_words)] if rest else []
+    if features is not None:
+        works = [fill, *works]
+    return together(*works) if works else _nothing(_passes_work(frozen, 1, 1, 1, trained, optimizer_words))
+
+
+def together(*works: Workload) -> Workload:
+    """One after another on the same device: all add up, but for the memory, which is the largest."""
+    return reduce(_after, works)
+
+
+def _after(first: Workload, then: Workload) -> Workload:
+    if not np.array_equal(first.layer_density, then.layer_density):
+        raise ValueError("phases under different masks cannot be told as one")
+    return replace(
+        first,
+        layer_flops=first.layer_flops + then.layer_flops,
+        other_flops=first.other_flops + then.other_flops,
+        traffic_bytes=first.traffic_bytes + then.traffic_bytes,
+        activation_bytes=first.activation_bytes + then.activation_bytes,
+        steps=first.steps + then.steps,
+        layer_calls=first.layer_calls + then.layer_calls,
+        memory_bytes=max(first.memory_bytes, then.memory_bytes),
+    )
+
+
+def _nothing(work: Workload) -> Workload:
+    """No step of this work: the model lies in memory, nothing is computed."""
+    none = {"other_flops": 0.0, "traffic_bytes": 0.0, "activation_bytes": 0.0, "steps": 0, "layer_calls": 0}
+    return replace(work, layer_flops=np.zeros_like(work.layer_flops), **none)  # type: ignore[arg-type]
+
+
+def _passes(samples: int, batch_size: int, epochs: int, steps: int | None) -> tuple[int, int]:
+    """Whole passes over the samples, and the samples of what is left."""
+    if steps is None:
+        return epochs, 0
+    whole, left = divmod(steps, ceil(samples / batch_size))
+    return whole, left * batch_size
+
+
+def _passes_work(
+    frozen: ModelProfile, samples: int, batch_size: int, epochs: int, trained: Collection[str], words: int
+) -> Workload:
+    work = training_workload(
+        frozen, samples=samples, batch_size=batch_size, epochs=epochs, density=None, optimizer_words=words
+    )
+    still = sum(int(n) for name, n in zip(frozen.names, frozen.elements, strict=True) if name not in trained)
+    idle = 4 + 2 * words  # of a tensor that stands still: no gradient written, no update read and written
+    return replace(
+        work,
+        memory_bytes=work.memory_bytes - 4 * still * (1 + words),
+        traffic_bytes=work.traffic_bytes - 4 * still * idle * work.steps,
+    )
+
+
+def _frozen(profile: ModelProfile, trained: Collection[str]) -> ModelProfile:
+    """The costs of a sample when only these tensors learn."""
+    learns = np.array([name in trained for name in profile.names])
+    below = np.cumsum(learns) > learns  # something before it learns, so that gradients must reach it
+    inputs = profile.input_grad_flops * below
+    deep = bool(inputs.any()) or bool(learns.all())
+    return replace(
+        profile,
+        input_grad_flops=inputs,
+        weight_grad_flops=profile.weight_grad_flops * learns,
+        other_flops=profile.other_flops if deep else profile.other_flops / 3,
+        activations=profile.activations if deep else ceil(profile.activations / 2),
+        views=profile.views if deep else profile.views // 2,
+    )
+
+
+def _part(profile: ModelProfile, kept: slice, other_flops: float, activations: int) -> ModelProfile:
+    """The costs of some tensors; the others are there, but compute nothing."""
+    on = np.zeros(len(profile.names))
+    on[kept] = 1
+    return replace(
+        profile,
+        forward_flops=profile.forward_flops * on,
+        input_grad_flops=profile.input_grad_flops * on,
+        weight_grad_flops=profile.weight_grad_flops * on,
+        other_flops=other_flops,
+        activations=activations,
+        views=min(profile.views, activations),
+    )

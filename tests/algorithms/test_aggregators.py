@@ -1,0 +1,105 @@
+"""Aggregators on a handful of vectors, redone by hand, and what is done to vectors before."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgesim.algorithms.aggregators import (
+    AGGREGATORS,
+    Bucketing,
+    CenteredClipping,
+    GeometricMedian,
+    Krum,
+    Mean,
+    Median,
+    NearestNeighbours,
+    TrimmedMean,
+    hostile,
+)
+
+ZERO = torch.zeros(1)
+FIVE = torch.tensor([[0.0], [1.0], [2.0], [4.0], [100.0]])
+
+
+def test_the_median_of_an_even_number_is_the_mean_of_the_middle_two() -> None:
+    assert Median().combine(FIVE, ZERO).item() == 2.0
+    assert Median().combine(FIVE[:4], ZERO).item() == 1.5
+
+
+def test_the_trimmed_mean_drops_both_ends() -> None:
+    """f = ⌊0.2 · 5⌋ = 1: (1 + 2 + 4) / 3."""
+    assert TrimmedMean(byzantine=0.2).combine(FIVE, ZERO).item() == pytest.approx(7 / 3)
+
+
+@given(st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=9))
+def test_trimming_nothing_is_the_mean(values: list[float]) -> None:
+    vectors = torch.tensor(values)[:, None]
+    assert TrimmedMean(byzantine=0.0).combine(vectors, ZERO).equal(Mean().combine(vectors, ZERO))
+
+
+def test_krum_on_five_points() -> None:
+    """n − f − 2 = 2 nearest others. Squared distances of 0: 1 + 4; of 1: 1 + 1; of 2: 1 + 4; of 4: 4 + 9; so 1 wins.
+    (With fourth powers, or with the point itself among its neighbours, 0, 1 and 2 would score 17, 2, 17 or 1, 1, 1.)"""
+    assert Krum(byzantine=0.2).combine(FIVE, ZERO).item() == 1.0
+
+
+def test_multi_krum_averages_the_best() -> None:
+    """The three best of the five points above are 1, then 0 and 2."""
+    assert Krum(byzantine=0.2, best=3).combine(FIVE, ZERO).item() == pytest.approx(1.0)
+    assert Krum(byzantine=0.2, best=2).combine(FIVE, ZERO).item() == pytest.approx(0.5)
+
+
+def test_krum_asks_for_enough_vectors() -> None:
+    """n ≥ 2f + 3: with f = ⌊n/5⌋ it holds for 3, where f = 0; with f = ⌊0.4 n⌋ first for 7, where f = 2."""
+    assert Krum(byzantine=0.2).least() == 3
+    assert Krum(byzantine=0.4).least() == 7
+
+
+def test_the_geometric_median_resists_one_far_point() -> None:
+    """Of three points on a line it is the middle one; eight smoothed steps come within the smoothing."""
+    vectors = torch.tensor([[1.0, 0.0], [1.1, 0.0], [50.0, 0.0]])
+    middle = GeometricMedian(steps=50).combine(vectors, torch.zeros(2))
+    assert middle.tolist() == pytest.approx([1.1, 0.0], abs=0.1)
+    assert vectors.mean(0)[0] > 17
+
+
+def test_centred_clipping_starts_where_the_last_step_ended() -> None:
+    """One step with τ = 1 from v = 1: the points 2 and 21 are 1 and 20 away, both clipped to 1: v = 1 + (1 + 1)/2."""
+    vectors = torch.tensor([[2.0], [21.0]])
+    assert CenteredClipping(radius=1.0, steps=1).combine(vectors, torch.ones(1)).item() == 2.0
+    assert CenteredClipping(radius=1.0, steps=1).combine(vectors, ZERO).item() == 1.0
+
+
+def test_buckets_are_means_of_disjoint_random_groups() -> None:
+    vectors = torch.tensor([[1.0], [2.0], [4.0], [8.0], [16.0]])
+    buckets = Bucketing(size=2).prepare(vectors, np.random.default_rng(0))
+    assert len(buckets) == 3
+    sizes = torch.tensor([2.0, 2.0, 1.0])
+    assert (buckets[:, 0] * sizes).sum() == 31
+    other = Bucketing(size=2).prepare(vectors, np.random.default_rng(1))
+    assert not torch.equal(buckets, other)
+
+
+def test_each_vector_becomes_the_mean_of_its_nearest() -> None:
+    """n − f = 4 nearest of five, itself included: all but the far one for the near ones."""
+    mixed = NearestNeighbours(byzantine=0.2).prepare(FIVE, np.random.default_rng(0))
+    assert mixed[:, 0].tolist() == pytest.approx([1.75, 1.75, 1.75, 1.75, (100 + 4 + 2 + 1) / 4])
+
+
+@pytest.mark.parametrize("name", sorted(set(AGGREGATORS) - {"mean"}))
+def test_robust_rules_stay_near_the_honest_when_a_fifth_lies(name: str) -> None:
+    """Eight honest vectors around 1 and two at −100: the mean goes to −19, the others stay close to 1."""
+    rng = np.random.default_rng(0)
+    honest = 1 + 0.1 * rng.normal(size=(8, 20))
+    vectors = torch.tensor(np.concatenate([honest, np.full((2, 20), -100.0)]), dtype=torch.float32)
+    kind = {"centered-clipping": CenteredClipping(radius=1.0), "trimmed-mean": TrimmedMean(byzantine=0.2)}
+    combined = kind.get(name, AGGREGATORS[name]()).combine(vectors, torch.ones(20))
+    assert (combined - 1).abs().max() < 0.5
+    assert (vectors.mean(0) - 1).abs().max() > 15
+
+
+def test_shares_of_a_count_are_what_one_expects() -> None:
+    assert [hostile(0.2, n) for n in (4, 5, 9, 10)] == [0, 1, 1, 2]
+    assert hostile(0.1, 10) == hostile(0.3, 3) + 1 == 1

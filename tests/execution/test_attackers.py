@@ -1,0 +1,134 @@
+"""Attackers: what they send, redone by hand, and that a run with them is what it says."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from edgesim.algorithms.arrivals import Arrivals
+from edgesim.execution.attackers import Attackers
+from edgesim.learning.attacks import (
+    Alie,
+    Attack,
+    FreeRider,
+    Gaussian,
+    Honest,
+    InnerProduct,
+    LabelFlip,
+    Mimic,
+    Scaled,
+    SignFlip,
+    alie_z,
+)
+from edgesim.learning.task import make_task
+from edgesim.learning.tree import State
+
+NONE: frozenset[str] = frozenset()
+
+
+def arrived(*values: list[float], clients: tuple[int, ...] | None = None) -> Arrivals:
+    count = len(values)
+    return Arrivals(
+        clients=clients or tuple(range(count)),
+        samples=torch.ones(count, dtype=torch.float64),
+        staleness=torch.zeros(count, dtype=torch.int64),
+        discount=torch.ones(count, dtype=torch.float64),
+        update={"params": {"w": torch.tensor(values)}, "held": {"w": torch.ones(count, len(values[0])).bool()}},
+        sent={},
+        population=count,
+    )  # fmt: skip
+
+
+def among(attack: Attack, *hostile: int, clients: int = 5) -> Attackers:
+    mask = np.zeros(clients, bool)
+    mask[list(hostile)] = True
+    return Attackers(attack, mask, 0)
+
+
+def sent(attack: Attack, *values: list[float]) -> list[list[float]]:
+    """What arrives when the last client attacks."""
+    struck, _ = among(attack, len(values) - 1, clients=len(values)).strike(arrived(*values), {}, 0, NONE)
+    after: list[list[float]] = struck.update["params"]["w"].tolist()
+    return after
+
+
+@pytest.mark.parametrize(
+    ("attack", "expected"),
+    [
+        (SignFlip(), -6.0), (SignFlip(scale=3.0), -18.0), (Scaled(scale=3.0), 18.0), (LabelFlip(), 6.0),
+        (FreeRider(), 0.0),
+    ],
+)  # fmt: skip
+def test_attacks_on_ones_own_update(attack: Attack, expected: float) -> None:
+    assert sent(attack, [1.0], [3.0], [6.0]) == [[1.0], [3.0], [expected]]
+
+
+def test_inner_product_manipulation_turns_the_honest_mean_round() -> None:
+    """−0.5 · (1 + 3)/2 = −1."""
+    assert sent(InnerProduct(epsilon=0.5), [1.0], [3.0], [6.0])[-1] == [-1.0]
+
+
+def test_alies_z_is_the_largest_shift_with_a_majority() -> None:
+    """n = 50, f = 24: s = 26 − 24 = 2, Φ⁻¹(24/26) = 1.4261; n = 10, f = 2: s = 4, Φ⁻¹(4/8) = 0."""
+    assert alie_z(50, 24) == pytest.approx(1.4261, abs=1e-4)
+    assert alie_z(10, 2) == 0.0
+
+
+def test_alie_hides_within_the_honest_spread() -> None:
+    """n = 5, f = 2: s = 3 − 2 = 1, z = Φ⁻¹(2/3) = 0.4307; honest 1, 2, 3: μ = 2, σ = 0.8165, so 1.6483."""
+    struck, _ = among(Alie(), 3, 4).strike(arrived([1.0], [2.0], [3.0], [9.0], [9.0]), {}, 0, NONE)
+    assert struck.update["params"]["w"][3:].flatten().tolist() == pytest.approx([1.6483] * 2, abs=1e-4)
+
+
+def test_mimics_copy_one_honest_client_along_the_widest_direction() -> None:
+    """The honest differ in the first coordinate most, and the second of them lies farthest out."""
+    assert sent(Mimic(), [0.0, 1.0], [10.0, 0.9], [1.0, 1.1], [5.0, 5.0])[-1] == pytest.approx([10.0, 0.9])
+
+
+def test_noise_is_of_the_asked_size_and_differs_by_version() -> None:
+    one, _ = among(Gaussian(std=2.0), 0).strike(arrived([0.0] * 5000), {}, 0, NONE)
+    two, _ = among(Gaussian(std=2.0), 0).strike(arrived([0.0] * 5000), {}, 1, NONE)
+    assert one.update["params"]["w"].std().item() == pytest.approx(2.0, rel=0.05)
+    assert not torch.equal(one.update["params"]["w"], two.update["params"]["w"])
+
+
+def test_an_attacker_that_arrives_alone_knows_the_honest_of_before() -> None:
+    """Asynchronous, a buffer of one: honest 1 and 3 came before, so −1 · 2."""
+    attackers = among(InnerProduct(epsilon=1.0), 4)
+    memory: State = {}
+    for client, value in ((0, 1.0), (1, 3.0)):
+        struck, memory = attackers.strike(arrived([value], clients=(client,)), memory, 0, NONE)
+        assert struck.update["params"]["w"].item() == value
+    struck, _ = attackers.strike(arrived([7.0], clients=(4,)), memory, 2, NONE)
+    assert struck.update["params"]["w"].item() == -2.0
+
+
+def test_masks_and_spared_tensors_are_left_alone() -> None:
+    struck, _ = among(SignFlip(), 0).strike(arrived([1.0]), {}, 0, frozenset({"w"}) & NONE)
+    assert struck.update["held"]["w"].all()
+    whole = replace(arrived([1.0]), update={"params": {"w": torch.ones(1, 1), "bn.running_var": torch.ones(1, 1)}})
+    struck, _ = among(SignFlip(), 0).strike(whole, {}, 0, frozenset({"bn.running_var"}))
+    assert struck.update["params"]["bn.running_var"].item() == 1.0
+    assert struck.update["params"]["w"].item() == -1.0
+
+
+def test_flipped_labels_are_those_of_the_attackers_training_parts() -> None:
+    task = make_task(dataset="digits", clients=4, model="mlp", seed=0)
+    wrong = among(LabelFlip(), 2, clients=4).mislabelled(task)
+    own, others = task.train.of(2), np.concatenate([task.train.of(c) for c in (0, 1, 3)])
+    assert torch.equal(wrong.y[own], 9 - task.y[own])
+    assert torch.equal(wrong.y[others], task.y[others])
+    assert torch.equal(wrong.y[task.test.of(2)], task.y[task.test.of(2)])
+
+
+def test_who_attacks_follows_from_the_seed() -> None:
+    first, again, other = (Attackers.among(100, SignFlip(share=0.2), seed) for seed in (0, 0, 1))
+    assert first.hostile.sum() == 20
+    assert np.array_equal(first.hostile, again.hostile)
+    assert not np.array_equal(first.hostile, other.hostile)
+
+
+def test_knowledge_needs_two_honest_updates_to_spread() -> None:
+    honest = Honest(vectors=torch.zeros(0, 1), mean=torch.ones(1), std=torch.zeros(1), total=1)
+    assert Mimic().forge(torch.zeros(1, 1), honest, np.random.default_rng(0)).item() == 1.0
