@@ -18,27 +18,27 @@ from torch import Tensor
 from typing_extensions import Doc
 
 from edgesim.errors import ScenarioError
+from edgesim.learning.cifar import cifar10, cifar100
 from edgesim.learning.datafiles import Arrays, read_folder, read_npz
+from edgesim.learning.shards import IntArray
+from edgesim.learning.sources import Source, find, listed
+from edgesim.learning.texts import shakespeare
 from edgesim.spelling import advice
 from edgesim.streams import generator
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dataset:
-    """Attributes: x, float32 [sample, *shape]; y, int64 [sample], labels 0 … classes − 1; classes; name."""
+    """Attributes: x, float32 [sample, *shape], or int64 tokens 0 … classes − 1 [sample, length]; y, int64
+    [sample], labels 0 … classes − 1; classes; name; tokens, whether x is such; owner, whose each sample is
+    [sample], where the data say so."""
 
     x: Tensor
     y: Tensor
     classes: int
     name: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """Where data may come from. Attributes: data_dir, the user's data folder, if any; seed, of the run."""
-
-    data_dir: Path | None
-    seed: int
+    tokens: bool = False
+    owner: IntArray | None = None
 
 
 Maker: TypeAlias = Callable[..., Arrays]
@@ -51,7 +51,7 @@ def digits(source: Source) -> Arrays:
     from sklearn.datasets import load_digits  # slow to import, and only this data set needs it
 
     bunch = load_digits()
-    return (bunch.images[:, None] / 16).astype(np.float32), bunch.target.astype(np.int64)
+    return Arrays((bunch.images[:, None] / 16).astype(np.float32), bunch.target.astype(np.int64))
 
 
 def synthetic(
@@ -83,11 +83,11 @@ def synthetic(
     for first in range(0, samples, step):  # in blocks, for millions of samples in double precision are large
         block = y[first : first + step]
         x[first : first + step] = centre[block] + noise * rng.standard_normal((len(block), prod(size)))
-    return x.reshape(samples, *size), y
+    return Arrays(x.reshape(samples, *size), y)
 
 
 def _images(source: Source, *, folder: str) -> Arrays:
-    return read_folder(_find(source.data_dir, folder), prefix="")
+    return read_folder(_find(source, folder), prefix="")
 
 
 def mnist(source: Source) -> Arrays:
@@ -110,7 +110,7 @@ Split: TypeAlias = Literal["balanced", "byclass", "bymerge", "digits", "letters"
 
 def emnist(source: Source, *, split: Annotated[Split, Doc("which of the published selections")] = "balanced") -> Arrays:
     """Handwritten letters and digits, 28×28 (Cohen et al. 2017); IDX files from the data folder."""
-    return read_folder(_find(source.data_dir, "emnist"), prefix=f"emnist-{split}-")
+    return read_folder(_find(source, "emnist"), prefix=f"emnist-{split}-")
 
 
 DATASETS: dict[str, Maker] = {
@@ -120,6 +120,9 @@ DATASETS: dict[str, Maker] = {
     "fashion-mnist": fashion_mnist,
     "kmnist": kmnist,
     "emnist": emnist,
+    "cifar10": cifar10,
+    "cifar100": cifar100,
+    "shakespeare": shakespeare,
 }
 
 
@@ -134,24 +137,26 @@ def load(
 
     A relative path counts from `folder`, then from the data folder. Train and test files become one data
     set, for each client gets a train and a test part of its own; labels are renumbered from 0 in rising
-    order. The data folder is `data_dir`, or else what the environment variable EDGESIM_DATA says.
+    order, but for texts. The data folder is `data_dir`, or else what the environment variable EDGESIM_DATA says.
     Raises ScenarioError: unknown name, missing or broken file.
     """
     named = os.environ.get("EDGESIM_DATA")
     source = Source(data_dir=data_dir or (Path(named) if named else None), seed=seed)
     maker = DATASETS.get(name_or_path) or _own(name_or_path, source, folder)
     try:
-        x, y = maker(source, **params)
+        x, y, owner, symbols = maker(source, **params)
     except TypeError as error:
         raise ScenarioError(f"data set {name_or_path}: {dict(params)} does not fit: {error}") from error
-    labels, y = np.unique(y, return_inverse=True)
+    labels, renumbered = np.unique(y, return_inverse=True)
     if len(labels) < 2:
         raise ScenarioError(f"data set {name_or_path}: all labels are equal; at least 2 classes are wanted")
     return Dataset(
         x=torch.from_numpy(np.ascontiguousarray(x)),
-        y=torch.from_numpy(y.astype(np.int64)),
-        classes=len(labels),
+        y=torch.from_numpy((renumbered if symbols is None else y).astype(np.int64)),
+        classes=len(labels) if symbols is None else symbols,
         name=name_or_path,
+        tokens=symbols is not None,
+        owner=owner,
     )
 
 
@@ -164,10 +169,10 @@ def _own(text: str, source: Source, folder: Path) -> Maker:
         if path.suffix == ".npz" and path.is_file():
             return partial(_read, path=path)
     if text.endswith(".npz") or "/" in text:
-        raise ScenarioError(f"data set '{text}': no such file or folder; looked for {_listed(h / text for h in homes)}")
+        raise ScenarioError(f"data set '{text}': no such file or folder; looked for {listed(h / text for h in homes)}")
     raise ScenarioError(
         f"data set '{text}' is unknown: {advice(text, DATASETS)}; your own data is the path of a folder of "
-        "IDX files or of an .npz file"
+        "IDX files or pictures, or of an .npz file"
     )
 
 
@@ -175,22 +180,10 @@ def _read(source: Source, *, path: Path) -> Arrays:
     return read_npz(path) if path.is_file() else read_folder(path, prefix="")
 
 
-def _find(data_dir: Path | None, name: str) -> Path:
-    """The folder of a published data set: <data>/<name>, with - or _, or the data folder itself."""
-    if data_dir is None:
-        raise ScenarioError(
-            f"data set {name}: no data folder is known; set task.data_dir in the scenario "
-            "or EDGESIM_DATA in the environment"
-        )
-    places = list(dict.fromkeys([data_dir / name, data_dir / name.replace("-", "_"), data_dir]))
-    for place in places:
-        if place.is_dir() and any(place.glob("*images-idx3-ubyte*")):
-            return place
-    raise ScenarioError(
-        f"data set {name}: no …images-idx3-ubyte(.gz) in {_listed(places)}; put the files there, or point "
-        "task.data_dir or EDGESIM_DATA elsewhere"
-    )
+def _find(source: Source, name: str) -> Path:
+    """The folder of IDX files of a published data set."""
 
+    def serves(path: Path) -> bool:
+        return path.is_dir() and any(path.glob("*images-idx3-ubyte*"))
 
-def _listed(places: object) -> str:
-    return ", ".join(str(place) for place in places)  # type: ignore[attr-defined]
+    return find(source, name, serves, "…images-idx3-ubyte(.gz)")

@@ -1,7 +1,9 @@
-"""Data files: IDX (MNIST and its kin, plain or gzipped) and npz, as float32 samples and integer labels.
+"""Data files: IDX (MNIST and its kin, plain or gzipped), npz and pictures, as float32 samples and integer labels.
 
 IDX: bytes 0, 0, type, number of dimensions; each dimension as a big-endian uint32; then the values
-(http://yann.lecun.com/exdb/mnist/). An npz holds x and y, or x_train, y_train, x_test and y_test.
+(http://yann.lecun.com/exdb/mnist/). An npz holds x and y, or x_train, y_train, x_test and y_test, perhaps x_val
+and y_val. The samples may also be called images or data, the labels labels or targets, and the part may
+come first: train_images. An array client, user, writer, subject or owner, split likewise, says whose each sample is.
 Pictures (uint8) are scaled to [0, 1] and laid out [sample, channel, height, width]; other types keep their
 values and shape.
 """
@@ -11,21 +13,42 @@ import math
 import struct
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgesim.errors import ScenarioError
+from edgesim.learning.pictures import holds_pictures, read_pictures
+from edgesim.learning.sources import contents
 
-Arrays: TypeAlias = tuple[NDArray[np.float32], NDArray[np.int64]]
 AnyArray: TypeAlias = NDArray[Any]
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_WORDS = {
+    "x": ("x", "images", "data"),
+    "y": ("y", "labels", "targets"),
+    "owner": ("client", "user", "writer", "subject", "owner"),
+}
+_PARTS = ("", "train", "val", "test")
+
+
+class Arrays(NamedTuple):
+    """Samples as they are read.
+
+    Attributes: x, float32 [n, *shape], or int64 [n, length] tokens; y, int64 [n]; owner, whose each is: any numbers
+    [n], or None; symbols, how many there are if x holds tokens: x and y are then 0 … symbols − 1.
+    """
+
+    x: AnyArray
+    y: NDArray[np.int64]
+    owner: NDArray[np.int64] | None = None
+    symbols: int | None = None
 
 
 def read_folder(folder: Path, prefix: str) -> Arrays:
-    """All samples of a folder: its IDX files named `prefix`…, training files first; or else its one npz."""
+    """All samples of a folder: its IDX files named `prefix`…, training files first; or its one npz; or pictures."""
     found = sorted(folder.glob(f"{prefix}*images-idx3-ubyte*"), key=lambda path: ("train" not in path.name, path.name))
     if found:
         pairs = [tidy(read_idx(path), read_idx(_labels_of(path)), path) for path in found]
@@ -33,9 +56,11 @@ def read_folder(folder: Path, prefix: str) -> Arrays:
     archives = sorted(folder.glob("*.npz"))
     if len(archives) == 1 and not prefix:
         return read_npz(archives[0])
+    if not archives and not prefix and holds_pictures(folder):
+        return tidy(*read_pictures(folder), folder)
     raise ScenarioError(
-        f"{folder}: {len(archives)} .npz files and no {prefix}…images-idx3-ubyte(.gz); "
-        "one npz, or IDX files, are wanted"
+        f"{folder}: {len(archives)} .npz files and no {prefix}…images-idx3-ubyte(.gz), but {contents(folder)}; "
+        "one npz, IDX files, or a folder of PNG or JPEG files for each class, are wanted"
     )
 
 
@@ -61,21 +86,48 @@ def read_idx(path: Path) -> AnyArray:
 
 
 def read_npz(path: Path) -> Arrays:
-    """The samples of an npz: x and y, or x_train, y_train and then x_test, y_test."""
+    """The samples of an npz, training samples first; the top of this file says what its arrays may be called."""
     try:
         with np.load(path, allow_pickle=False) as archive:
-            held = {name: archive[name] for name in archive.files if name[:2] in ("x", "y", "x_", "y_")}
-            names = ", ".join(archive.files)
+            names = {(role, part): _name(archive.files, role, part, path) for role in _WORDS for part in _PARTS}
+            parts = [part for part in _PARTS if names["x", part] and names["y", part]]
+            if not parts or ("" in parts and len(parts) > 1):
+                held = ", ".join(archive.files)
+                raise ScenarioError(
+                    f"{path}: holds {held}; x and y, or x_train, y_train, x_test and y_test, are wanted"
+                )
+            return _joined([_part(archive, names, part, path) for part in parts], path)
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise ScenarioError(f"{path}: cannot be read as npz: {error}") from error
-    ends = [end for end in ("", "_train", "_test") if f"x{end}" in held and f"y{end}" in held]
-    if not ends or ("" in ends and len(ends) > 1):
-        raise ScenarioError(f"{path}: holds {names}; x and y, or x_train, y_train, x_test and y_test, are wanted")
-    return _joined([tidy(held[f"x{end}"], held[f"y{end}"], path) for end in ends], path)
+
+
+def _name(names: list[str], role: str, part: str, path: Path) -> str | None:
+    """What the array of that role and part is called."""
+    spelled = {f"{word}_{part}".strip("_") for word in _WORDS[role]} | {
+        f"{part}_{word}".strip("_") for word in _WORDS[role]
+    }
+    found = [name for name in names if name.lower() in spelled]
+    if len(found) > 1:
+        raise ScenarioError(f"{path}: {' and '.join(found)} could be the same; keep one of them")
+    return found[0] if found else None
+
+
+def _part(archive: Any, names: Mapping[tuple[str, str], str | None], part: str, path: Path) -> Arrays:
+    read = tidy(archive[names["x", part]], archive[names["y", part]], path)
+    who = names["owner", part]
+    if who is None:
+        return read
+    owner = archive[who]
+    if owner.shape != read.y.shape or owner.dtype.kind not in "iuSU":
+        raise ScenarioError(
+            f"{path}: {who} is {owner.dtype} {list(owner.shape)}; one number or name a sample is wanted"
+        )
+    return read._replace(owner=owner)
 
 
 def tidy(x: AnyArray, y: AnyArray, path: Path) -> Arrays:
     """Samples as float32 and labels as int64, checked; `path` is for the error."""
+    y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
     if y.ndim != 1 or y.dtype.kind not in "iu":
         raise ScenarioError(f"{path}: labels are {y.dtype} {list(y.shape)}; whole numbers, one a sample, are wanted")
     if x.ndim < 2 or len(x) != len(y):
@@ -85,10 +137,10 @@ def tidy(x: AnyArray, y: AnyArray, path: Path) -> Arrays:
     if x.dtype == np.uint8:
         scaled = _channels_first(x).astype(np.float32)
         scaled /= 255  # in place: a large data set should not be held twice
-        return scaled, y.astype(np.int64)
+        return Arrays(scaled, y.astype(np.int64))
     if not np.isfinite(x).all():
         raise ScenarioError(f"{path}: some samples are not finite numbers; remove or fill them")
-    return x.astype(np.float32), y.astype(np.int64)
+    return Arrays(x.astype(np.float32), y.astype(np.int64))
 
 
 def _channels_first(x: AnyArray) -> AnyArray:
@@ -109,8 +161,12 @@ def _labels_of(images: Path) -> Path:
     raise ScenarioError(f"{images}: its labels, {stem} or {stem}.gz, are not beside it")
 
 
-def _joined(pairs: list[Arrays], path: Path) -> Arrays:
-    shapes = {x.shape[1:] for x, _ in pairs}
+def _joined(parts: list[Arrays], path: Path) -> Arrays:
+    shapes = {part.x.shape[1:] for part in parts}
     if len(shapes) > 1:
         raise ScenarioError(f"{path}: train and test samples differ in shape: {sorted(map(list, shapes))}")
-    return np.concatenate([x for x, _ in pairs]), np.concatenate([y for _, y in pairs])
+    x, y = np.concatenate([part.x for part in parts]), np.concatenate([part.y for part in parts])
+    owners = [part.owner for part in parts if part.owner is not None]
+    if owners and len(owners) < len(parts):
+        raise ScenarioError(f"{path}: only some of its parts say whose their samples are; all or none is wanted")
+    return Arrays(x, y, np.unique(np.concatenate(owners), return_inverse=True)[1] if owners else None)

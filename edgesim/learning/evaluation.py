@@ -1,7 +1,7 @@
 """How good each client's own model is on its own test part."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from edgesim.learning import tree
+from edgesim.learning import quadratic, tree
 from edgesim.learning.batches import take
 from edgesim.learning.kernels import Kernel
 from edgesim.learning.task import Task
@@ -21,12 +21,17 @@ _WEIGHTS_AT_ONCE = 50_000_000  # of stacked models: 200 MB
 @dataclass(frozen=True)
 class Scores:
     """Client by client, over its test samples: number right, summed cross-entropy, samples, and the share
-    of its model's weights that are not zero; each [client]."""
+    of its model's weights that are not zero; each [client].
 
-    right: NDArray[np.int64]
+    Of quadratic problems, which predict nothing, `right` is NaN and `gradient` [client, d] says the gradient of each
+    client's objective in what all share; d is 0 elsewhere.
+    """
+
+    right: NDArray[np.int64] | NDArray[np.float64]
     loss: NDArray[np.float64]
     samples: NDArray[np.int64]
     active: NDArray[np.float64]
+    gradient: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
 
     @property
     def accuracy(self) -> NDArray[np.float64]:
@@ -43,14 +48,17 @@ class Scores:
             "accuracy_pooled": float(self.right.sum() / self.samples.sum()),
             "loss": float(self.loss.sum() / self.samples.sum()),
             "density": float(self.active.mean()),
+            **({"gradient_norm": float(np.linalg.norm(self.gradient.mean(0)))} if self.gradient.shape[1] else {}),
         }
 
 
 def evaluate(task: Task, kernel: Kernel, model_of: Callable[[int], Params]) -> Scores:
     """Score every client's model; clients that share one parameter tree are scored in one pass."""
+    if isinstance(task.model.module, quadratic.Quadratic):
+        return _stationarity(task, model_of)
     clients = len(task.test.count)
     weights = sum(prod(shape) for shape in task.model.shapes.values())
-    at_once = min(max(_WEIGHTS_AT_ONCE // weights, 16), 1024)
+    at_once = min(max(_WEIGHTS_AT_ONCE // weights, 4), 1024)
     right, loss, active = [], [], []
     for start in range(0, clients, at_once):
         models = [model_of(client) for client in range(start, min(start + at_once, clients))]
@@ -60,8 +68,23 @@ def evaluate(task: Task, kernel: Kernel, model_of: Callable[[int], Params]) -> S
         first = task.test.offset[start : start + len(models)] - task.test.offset[start]
         right.append(np.add.reduceat(hit, first))
         loss.append(np.add.reduceat(each, first))
-        active += [_active(models[0])] * len(models) if shared else [_active(model) for model in models]
-    return Scores(np.concatenate(right), np.concatenate(loss), task.test.count, np.array(active))
+        dense = task.model.statistics
+        active += [_active(models[0], dense)] * len(models) if shared else [_active(model, dense) for model in models]
+    return Scores(np.concatenate(right), np.concatenate(loss), task.test.count, np.array(active), np.empty((clients, 0)))
+
+
+def _stationarity(task: Task, model_of: Callable[[int], Params]) -> Scores:
+    """Of quadratic problems: each client's own loss, and its gradient in what all share."""
+    models = [model_of(client) for client in range(task.clients)]
+    theta, w = (torch.stack([model[name] for model in models]) for name in ("theta", "w"))
+    loss, gradient = quadratic.measure(task.x, theta, w)
+    return Scores(
+        right=np.full(task.clients, np.nan),
+        loss=loss,
+        samples=task.test.count,
+        active=np.array([_active(model, frozenset()) for model in models]),
+        gradient=gradient,
+    )
 
 
 def _shared(
@@ -98,6 +121,6 @@ def _score(
     return (logits.argmax(2) == y).numpy().astype(np.int64), each.double().numpy()
 
 
-def _active(model: Params) -> float:
-    active = sum(int(torch.count_nonzero(tensor)) for tensor in model.values())
-    return active / sum(tensor.numel() for tensor in model.values())
+def _active(model: Params, statistics: frozenset[str] = frozenset()) -> float:
+    weights = [tensor for name, tensor in model.items() if name not in statistics]
+    return sum(int(torch.count_nonzero(tensor)) for tensor in weights) / sum(tensor.numel() for tensor in weights)

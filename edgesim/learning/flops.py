@@ -9,15 +9,22 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+_Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
+
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
     """Of one sample. Attributes: flops, per parameter: forward, input gradient, weight gradient;
-    other_flops, all products that belong to no parameter; activations, values that leaf modules put out."""
+    other_flops, all products that belong to no parameter; activations, values that leaf modules put out;
+    views, those of them that only show their input anew; convolutions, the names of their weights; calls, of leaf
+    modules that put out new values."""
 
     flops: dict[str, tuple[float, float, float]]
     other_flops: float
     activations: int
+    views: int
+    convolutions: frozenset[str]
+    calls: int
 
 
 class _Call(NamedTuple):
@@ -29,8 +36,8 @@ class _Call(NamedTuple):
     kwargs: dict[str, Any]
 
 
-def measure(template: nn.Module, input_shape: tuple[int, ...]) -> Measured:
-    """Count the products of a module on the meta device, one sample forward and backward.
+def measure(template: nn.Module, sample: Tensor) -> Measured:
+    """Count the products of a module on the meta device, forward and backward of one `sample` [1, *shape].
 
     A leaf module's products are split over its parameters of ≥ 2 dimensions by their number of values: for
     a linear layer or a convolution all belong to its weight. Raises ValueError if the module has no output
@@ -39,9 +46,9 @@ def measure(template: nn.Module, input_shape: tuple[int, ...]) -> Measured:
     module = copy.deepcopy(template).requires_grad_(True)
     calls: list[_Call] = []
     values: list[int] = []
-    leaves = [(name, leaf) for name, leaf in module.named_modules() if not list(leaf.children())]
+    leaves = [(name, leaf) for name, leaf in module.named_modules() if _computes(leaf)]
     hooks = [leaf.register_forward_hook(_recorder(name, calls, values), with_kwargs=True) for name, leaf in leaves]
-    total = _counted(lambda: _backward(module(torch.zeros(1, *input_shape, device="meta")), module.parameters()))
+    total = _counted(lambda: _backward(module(sample), module.parameters()))
     for hook in hooks:
         hook.remove()
     flops = {name: (0.0, 0.0, 0.0) for name, _ in module.named_parameters()}
@@ -51,7 +58,21 @@ def measure(template: nn.Module, input_shape: tuple[int, ...]) -> Measured:
             name = names[parameter]
             flops[name] = tuple(a + b for a, b in zip(flops[name], cost, strict=True))  # type: ignore[assignment]
     other = total - sum(map(sum, flops.values()))
-    return Measured(flops=flops, other_flops=other, activations=sum(values))
+    convolutions = frozenset(f"{call.name}.weight" for call in calls if isinstance(call.module, _Convolution))
+    viewing = [isinstance(call.module, nn.Flatten | nn.Unflatten) for call in calls]
+    return Measured(
+        flops=flops,
+        other_flops=other,
+        activations=sum(values),
+        views=sum(count for count, is_view in zip(values, viewing, strict=True) if is_view),
+        convolutions=convolutions,
+        calls=len(calls) - sum(viewing),
+    )
+
+
+def _computes(module: nn.Module) -> bool:
+    """Whether this is a leaf module that does something."""
+    return not list(module.children()) and not isinstance(module, nn.Identity | nn.Sequential)
 
 
 def _recorder(name: str, calls: list[_Call], values: list[int]) -> Callable[..., None]:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgesim.learning.batches import Batch
+from edgesim.learning.batches import Batch, mean_loss
 from edgesim.learning.sequence import parts_of
 from edgesim.learning.tree import Params
 
@@ -59,6 +59,9 @@ class Layered:
 
     def logits(self, params: Params, x: Tensor) -> Tensor:
         return self._forward(params, x)[1]
+
+    def loss(self, params: Params, batch: Batch) -> Tensor:
+        return mean_loss(self.logits(params, batch.x), batch)
 
     def _forward(self, params: Params, x: Tensor) -> tuple[list[Tensor], Tensor]:
         """The input of each layer [client, B, in], and the logits [client, B, class]."""

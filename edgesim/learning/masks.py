@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from edgesim.learning.tree import Params
+
 Shape: TypeAlias = tuple[int, ...]
 _BLOCK = 1 << 18  # elements looked at together: temporaries stay in the cache, and small for large cohorts
 _BITS = np.uint32(0x7FFFFFFF)  # all of a float32 but its sign
@@ -51,6 +53,26 @@ def erk(shapes: Mapping[str, Shape], density: float) -> dict[str, float]:
     return {name: scale * score[name] if name in sparse else 1.0 for name in shapes}
 
 
+def erk_sparsities(shapes: Mapping[str, Shape], density: float) -> dict[str, float]:
+    """Densities d_l = 1 − C (1 − Σ dims_l / Π dims_l), with Σ d_l N_l = density · Σ N_l.
+
+    What FedDST's code calls ERK: it scales sparsities, where RigL's ERK scales densities (see `erk`), so all tensors
+    end up with nearly the same density (Bibikar et al. 2022, arXiv:2112.09824, and github bibikar/feddst). Raises
+    ValueError where a tensor would be left without weights.
+    """
+    _check_density(density)
+    size = {name: prod(shape) for name, shape in shapes.items()}
+    raw = {name: max(0.0, 1 - sum(shape) / prod(shape)) for name, shape in shapes.items()}
+    weight = sum(raw[name] * size[name] for name in shapes)
+    scale = (1 - density) * sum(size.values()) / weight if weight else 0.0
+    empty = [name for name in shapes if scale * raw[name] >= 1]
+    if empty or (not weight and density < 1):
+        raise ValueError(
+            f"density {density} leaves {', '.join(empty) or 'these tensors'} no weights; take a larger one"
+        )
+    return {name: 1 - scale * raw[name] for name in shapes}
+
+
 def random_mask(
     shapes: Mapping[str, Shape], densities: Mapping[str, float], rng: np.random.Generator
 ) -> dict[str, Tensor]:
@@ -62,6 +84,61 @@ def random_mask(
         on[rng.choice(total, int(densities[name] * total), replace=False, shuffle=False)] = True
         masks[name] = torch.from_numpy(on).reshape(shape)
     return masks
+
+
+def bernoulli_mask(
+    shapes: Mapping[str, Shape], densities: Mapping[str, float], rng: np.random.Generator
+) -> dict[str, Tensor]:
+    """Masks in which each weight is on with its tensor's density, by itself; bool [*shape]."""
+    return {name: torch.from_numpy(rng.random(shape) < densities[name]) for name, shape in shapes.items()}
+
+
+def apply(mask: Params, params: Params) -> Params:
+    """The active values, 0 elsewhere; what has no mask stays whole."""
+    return {name: tensor * mask[name] if name in mask else tensor for name, tensor in params.items()}
+
+
+def densities(mask: Params) -> dict[str, float]:
+    """Active share of each tensor of one client's mask."""
+    return {name: int(torch.count_nonzero(tensor)) / tensor.numel() for name, tensor in mask.items()}
+
+
+def count(mask: Params) -> Tensor:
+    """Active weights of each client in each tensor: float64 [client, tensor]."""
+    return torch.stack([tensor.flatten(1).sum(1) for tensor in mask.values()], dim=1).double()
+
+
+def below_percentile(active: Tensor, share: Tensor) -> Tensor:
+    """How many of so many different numbers lie below their percentile of `share` [client], by numpy's definition,
+    which interpolates: ⌈share · (active − 1)⌉; active and the result are [client, tensor]."""
+    return torch.ceil(share.double()[:, None] * (active - 1).clamp_min(0) * (1 - 2.0**-40))
+
+
+def largest(weight: Tensor, counts: Tensor) -> Tensor:
+    """The counts[i] largest |weight| of each row: bool [row, *shape]; weight float32 [row, *shape].
+
+    Ties: lowest position first; what is not a number counts as larger than any.
+    """
+    keys = ~_magnitude_bits(weight) & _BITS
+    return _mask_like(weight, _chosen(keys, np.ones(keys.shape, bool), counts.cpu().numpy()))
+
+
+def prune(mask: Tensor, weight: Tensor, counts: Tensor) -> Tensor:
+    """The mask without the counts[i] active weights of smallest |weight| in each row: bool [row, *shape].
+
+    weight is float32 of the same shape. Ties: lowest position first.
+    """
+    on = _rows(mask)
+    return _mask_like(mask, on & ~_chosen(_magnitude_bits(weight) & _BITS, on, counts.cpu().numpy()))
+
+
+def grow(mask: Tensor, score: Tensor, counts: Tensor) -> Tensor:
+    """The mask with the counts[i] inactive weights of largest |score| in each row: bool [row, *shape].
+
+    score is float32 of the same shape. Ties: lowest position first.
+    """
+    on = _rows(mask)
+    return _mask_like(mask, on | _chosen(~_magnitude_bits(score) & _BITS, ~on, counts.cpu().numpy()))
 
 
 def prune_and_regrow(mask: Tensor, weight: Tensor, score: Tensor, rate: float | Tensor) -> Tensor:
@@ -88,6 +165,20 @@ def prune_and_regrow(mask: Tensor, weight: Tensor, score: Tensor, rate: float | 
             on |= _smallest(~wish[block] & _BITS, ~on, count)
             result[block] = on
     return torch.from_numpy(result).reshape(mask.shape).to(mask.device)
+
+
+def _chosen(keys: NDArray[np.uint32], candidate: NDArray[np.bool_], counts: NDArray[Any]) -> NDArray[np.bool_]:
+    """The counts[i] smallest keys among the candidates of each row, at most all of them: bool [row, n]."""
+    chosen = np.zeros(candidate.shape, bool)
+    counts = np.minimum(counts.astype(np.int64), np.count_nonzero(candidate, axis=1))
+    for count in np.unique(counts[counts > 0]).tolist():
+        rows = np.flatnonzero(counts == count)
+        chosen[rows] = _smallest(keys[rows], candidate[rows], count)
+    return chosen
+
+
+def _mask_like(tensor: Tensor, rows: NDArray[np.bool_]) -> Tensor:
+    return torch.from_numpy(rows).reshape(tensor.shape).to(tensor.device)
 
 
 def _replaced(active: NDArray[np.int64], rate: Tensor) -> NDArray[np.int64]:

@@ -1,30 +1,31 @@
-"""Models: a network, its input and its classes, with a seeded start. Built in: mlp and cnn.
+"""Models: a network, its input and its classes, with a seeded start.
 
-A factory is called as `factory(input_shape, classes, **params)`; its further arguments are the YAML keys.
+A factory is called as `factory(input_shape, classes, **params)`; its further arguments are the YAML keys. For
+texts the input is [length] tokens, which are numbered as the classes are.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import pairwise
+from functools import cached_property, partial
 from math import prod
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import torch
-from annotated_types import Gt, Len
 from torch import Tensor, nn
 from typing_extensions import Doc
 
 from edgesim import references
 from edgesim.errors import ScenarioError
+from edgesim.learning import statistics as parts
+from edgesim.learning.blocks import Shape, Size, classifier, named
+from edgesim.learning.convnets import cifar_cnn, cnn, cnn_bn, lenet, vgg11
+from edgesim.learning.resnet import resnet18
+from edgesim.learning.transformer import transformer
 from edgesim.spelling import advice
 from edgesim.streams import key
 
-Shape: TypeAlias = tuple[int, ...]
 Factory: TypeAlias = Callable[..., nn.Module]
-Size: TypeAlias = Annotated[int, Gt(0)]
 
 
 def mlp(
@@ -34,49 +35,20 @@ def mlp(
     hidden: Annotated[Sequence[Size], Doc("units of each hidden layer")] = (64,),
 ) -> nn.Module:
     """Fully connected layers with ReLU between them, on the flattened input."""
-    widths = [prod(input_shape), *hidden, classes]
-    layers: dict[str, nn.Module] = {"flatten": nn.Flatten()}
-    for number, (units_in, units_out) in enumerate(pairwise(widths), start=1):
-        if number > 1:
-            layers[f"relu{number - 1}"] = nn.ReLU()
-        layers[f"fc{number}"] = nn.Linear(units_in, units_out)
-    return nn.Sequential(OrderedDict(layers))
+    return named(classifier([prod(input_shape), *hidden, classes]))
 
 
-def cnn(
-    input_shape: Shape,
-    classes: int,
-    *,
-    channels: Annotated[Sequence[Size], Len(2, 2), Doc("channels of the two convolutions")] = (32, 64),
-    hidden: Annotated[int, Gt(0), Doc("units of the fully connected layer")] = 128,
-) -> nn.Module:
-    """Two 5×5 convolutions, each with ReLU and 2×2 pooling, then two fully connected layers.
-
-    The network of FEMNIST in LEAF (Caldas et al. 2018, arXiv:1812.01097; there hidden = 2048).
-    """
-    if len(input_shape) != 3 or min(input_shape[1:]) < 4:
-        raise ScenarioError(
-            f"model cnn wants images [channel, height, width] of at least 4×4; the data has shape "
-            f"{list(input_shape)}: use model mlp, or a data set of images"
-        )
-    depth, height, width = input_shape
-    first, second = channels
-    layers: dict[str, nn.Module] = {
-        "conv1": nn.Conv2d(depth, first, 5, padding=2),
-        "relu1": nn.ReLU(),
-        "pool1": nn.MaxPool2d(2),
-        "conv2": nn.Conv2d(first, second, 5, padding=2),
-        "relu2": nn.ReLU(),
-        "pool2": nn.MaxPool2d(2),
-        "flatten": nn.Flatten(),
-        "fc1": nn.Linear(second * (height // 2 // 2) * (width // 2 // 2), hidden),
-        "relu3": nn.ReLU(),
-        "fc2": nn.Linear(hidden, classes),
-    }
-    return nn.Sequential(OrderedDict(layers))
-
-
-MODELS: dict[str, Factory] = {"mlp": mlp, "cnn": cnn}
+MODELS: dict[str, Factory] = {
+    "mlp": mlp,
+    "cnn": cnn,
+    "cifar-cnn": cifar_cnn,
+    "cnn-bn": cnn_bn,
+    "lenet": lenet,
+    "vgg11": vgg11,
+    "resnet18": resnet18,
+    "transformer": transformer,
+}
+_OF_TOKENS = frozenset({"transformer"})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,23 +56,43 @@ class Model:
     """A network without weights, and how to start it.
 
     Attributes: module, a template on the meta device (for `torch.func.functional_call`; it holds no
-    values); build, makes a new module on the CPU; input_shape, of one sample; classes, how many.
+    values); build, makes a new module on the CPU; input_shape, of one sample; classes, how many; tokens,
+    whether samples are int64 tokens 0 … classes − 1 instead of float32 numbers.
     """
 
     module: nn.Module
     build: Callable[[], nn.Module]
     input_shape: Shape
     classes: int
+    tokens: bool = False
 
     @property
     def shapes(self) -> dict[str, Shape]:
-        """Shape of every parameter tensor, in module order."""
-        return {name: tuple(tensor.shape) for name, tensor in self.module.named_parameters()}
+        """Shape of every parameter and of every running statistic, in module order."""
+        return {name: tuple(tensor.shape) for name, tensor in parts.tensors(self.module).items()}
+
+    @cached_property
+    def statistics(self) -> frozenset[str]:
+        """Names of the batch norms' running means and variances: they follow the data, and no gradient.
+
+        What a kernel calls their gradient is their decrease, to be subtracted whole: without learning rate,
+        momentum, weight decay or clipping.
+        """
+        return parts.statistics(self.module)
+
+    @cached_property
+    def normalisation(self) -> frozenset[str]:
+        """Names of all tensors of norm layers, statistics included."""
+        return parts.normalisation(self.module)
+
+    def zeros(self, samples: int, device: str = "cpu") -> Tensor:
+        """So many empty samples, [samples, *input_shape]."""
+        return _zeros(samples, self.input_shape, self.tokens, device)
 
     def init(self, seed: int) -> dict[str, Tensor]:
         """Fresh parameters, a pure function of the seed; torch's global generator is left as it was."""
         module = _seeded(self.build, key(seed, "model"))
-        return {name: tensor.detach().clone() for name, tensor in module.named_parameters()}
+        return {name: tensor.detach().clone() for name, tensor in parts.tensors(module).items()}
 
 
 def make_model(
@@ -110,12 +102,18 @@ def make_model(
     input_shape: Shape,
     classes: int,
     folder: Path,
+    tokens: bool = False,
 ) -> Model:
     """The model called `name`: one of MODELS, or a reference to a user's factory (see references.resolve).
 
     Raises ScenarioError when the name is unknown, the factory refuses its arguments, or the module cannot be
-    trained here: buffers, dropout, parameters other than float32, an output that is not [batch, classes].
+    trained here: dropout, buffers other than batch norms' running statistics, parameters other than float32, an
+    output that is not [batch, classes], a built-in model of numbers for texts or the other way round.
     """
+    if name in MODELS and tokens != (name in _OF_TOKENS):
+        has, wants = ("texts", "numbers") if tokens else ("numbers", "texts")
+        fitting = [other for other in MODELS if (other in _OF_TOKENS) == tokens]
+        raise ScenarioError(f"model {name} wants {wants}, and the data are {has}: use model {' or '.join(fitting)}")
     build = partial(_factory(name, folder), input_shape, classes, **params)
     try:
         module = _seeded(build, 0)
@@ -124,9 +122,9 @@ def make_model(
             f"model {name}: the factory failed for input {list(input_shape)}, {classes} classes "
             f"and {dict(params)}: {error}"
         ) from error
-    _check(module, name, input_shape, classes)
+    _check(module, name, classes, partial(_zeros, shape=input_shape, tokens=tokens))
     template = module.to("meta").requires_grad_(False)
-    return Model(module=template, build=build, input_shape=input_shape, classes=classes)
+    return Model(module=template, build=build, input_shape=input_shape, classes=classes, tokens=tokens)
 
 
 def _factory(name: str, folder: Path) -> Factory:
@@ -149,30 +147,27 @@ def _seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
         return build()
 
 
-def _check(module: object, name: str, input_shape: Shape, classes: int) -> None:
+def _zeros(samples: int, shape: Shape, tokens: bool, device: str = "cpu") -> Tensor:
+    return torch.zeros(samples, *shape, dtype=torch.int64 if tokens else torch.float32, device=device)
+
+
+def _check(module: object, name: str, classes: int, zeros: Callable[[int], Tensor]) -> None:
     if not isinstance(module, nn.Module):
         raise ScenarioError(f"model {name}: the factory gave a {type(module).__name__}, not a torch.nn.Module")
-    for part, child in module.named_modules():
-        if isinstance(child, nn.modules.dropout._DropoutNd):
-            raise ScenarioError(f"model {name}: '{part}' is dropout, which is not supported yet; leave it out")
-    for part, _ in module.named_buffers():
-        raise ScenarioError(
-            f"model {name}: '{part}' is a buffer (batch norm?), which is not supported yet; use GroupNorm"
-        )
-    kinds = {part: tensor.dtype for part, tensor in module.named_parameters()}
-    if not kinds:
+    parts.forget_counts(module)
+    if reason := parts.unsupported(module):
+        raise ScenarioError(f"model {name}: {reason}")
+    if not any(True for _ in module.parameters()):
         raise ScenarioError(f"model {name}: it has no parameters, so there is nothing to train")
-    for part, kind in kinds.items():
-        if kind != torch.float32:
-            raise ScenarioError(f"model {name}: parameter '{part}' is {kind}; torch.float32 is wanted")
-    try:
-        with torch.no_grad():
-            shape = list(module(torch.zeros(2, *input_shape)).shape)
-    except Exception as error:
-        raise ScenarioError(f"model {name}: it fails on input [2, {_joined(input_shape)}]: {error}") from error
-    if shape != [2, classes]:
-        raise ScenarioError(f"model {name}: its output for 2 samples is {shape}; [2, {classes}] is wanted")
-
-
-def _joined(shape: Shape) -> str:
-    return ", ".join(map(str, shape))
+    for samples in (2, 1):  # the last batch of an epoch may hold a single sample, which some norms cannot take
+        x = zeros(samples)
+        try:
+            with torch.no_grad():
+                shape = list(module.train()(x).shape)
+        except Exception as error:
+            hint = "; a client's last batch may hold one sample: use group norm, or larger images" * (samples == 1)
+            raise ScenarioError(f"model {name}: it fails on input {list(x.shape)}: {error}{hint}") from error
+        if shape != [samples, classes]:
+            raise ScenarioError(
+                f"model {name}: its output for {samples} samples is {shape}; [{samples}, {classes}] is wanted"
+            )

@@ -22,12 +22,14 @@ FloatArray: TypeAlias = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ModelProfile:
-    """Costs of one sample, per parameter tensor in module order.
+    """Costs of one sample, per tensor in module order: parameters, and statistics of norms, which cost no FLOPs.
 
     Attributes: names; elements, values in each tensor; maskable, those of ≥ 2 dimensions; forward_flops,
     input_grad_flops, weight_grad_flops, of the products that use it, were it dense (the first layer has
     no input gradient); other_flops, of products that belong to no tensor (attention scores, say), forward
-    and backward; activations, values that the leaf modules put out.
+    and backward; activations, values that the leaf modules put out; convolution, whether a tensor is the
+    weight of one; views, the activations of layers that only show their input anew; calls, in one pass, of all
+    other leaf modules.
     """
 
     names: tuple[str, ...]
@@ -38,6 +40,9 @@ class ModelProfile:
     weight_grad_flops: FloatArray
     other_flops: float
     activations: int
+    convolution: NDArray[np.bool_]
+    views: int
+    calls: int
 
     @cached_property
     def training_flops(self) -> FloatArray:
@@ -57,9 +62,9 @@ class ModelProfile:
 
 def profile_model(model: Model) -> ModelProfile:
     """Measure a model by running it on the meta device: counts without arithmetic or memory."""
-    measured = measure(model.module, model.input_shape)
+    measured = measure(model.module, model.zeros(1, "meta"))
     shapes = model.shapes
-    flops = np.array([measured.flops[name] for name in shapes]).reshape(-1, 3)
+    flops = np.array([measured.flops.get(name, (0.0, 0.0, 0.0)) for name in shapes]).reshape(-1, 3)
     return ModelProfile(
         names=tuple(shapes),
         elements=np.array([int(np.prod(shape)) for shape in shapes.values()], np.int64),
@@ -69,6 +74,9 @@ def profile_model(model: Model) -> ModelProfile:
         weight_grad_flops=flops[:, 2],
         other_flops=measured.other_flops,
         activations=measured.activations,
+        convolution=np.array([name in measured.convolutions for name in shapes]),
+        views=measured.views,
+        calls=measured.calls,
     )
 
 
@@ -81,16 +89,18 @@ def training_workload(
     density: Mapping[str, float] | None,
     optimizer_words: int,
     dense_gradient_batches: int = 0,
+    copies: int = 0,
 ) -> Workload:
     """What the local training of one client costs.
 
     samples: of the client; density: active share of each masked tensor by name (absent: dense; None: no
     masks at all); optimizer_words: values kept per weight (0 SGD, 1 momentum); dense_gradient_batches: extra
-    passes that need all gradients, to regrow masks. With A active values, N all, a activations a sample,
+    passes that need all gradients, to regrow masks; copies: further trees like the model's active weights that the
+    device keeps. With A active values, N all, a activations a sample,
     b = min(batch_size, samples) and s = ⌈samples / batch_size⌉ · epochs steps:
 
         FLOPs    real samples only, forward and backward; + dense_gradient_batches · b dense samples
-        memory   4·A·(2 + optimizer_words)      weights, gradients, optimiser state
+        memory   4·A·(2 + optimizer_words + copies)      weights, gradients, optimiser state, further trees
                  + masked values / 8            masks, one bit each
                  + 4·2·b·a                      activations and their gradients
                  + 4·max_l(N_l − A_l)           one dense gradient at a time, if there are dense passes
@@ -110,21 +120,25 @@ def training_workload(
     fixed_flops = float(profile.training_flops[~layer].sum()) + profile.other_flops
     hidden = np.rint((1 - share) * profile.elements).max(initial=0.0)
     mask_bytes = sum(int(profile.elements[profile.names.index(name)]) for name in density or {}) / 8
-    per_sample_bytes = 4 * 4 * profile.activations
+    per_sample_bytes, per_weight = 4 * 4 * profile.activations, 6 + 2 * optimizer_words
     return Workload(
         layer_flops=profile.training_flops[layer] * seen,
         layer_density=share[layer],
         other_flops=fixed_flops * seen + profile.total_flops * dense_gradient_batches * batch,
-        traffic_bytes=4 * active * (6 + 2 * optimizer_words) * steps
+        traffic_bytes=4 * active * per_weight * steps
         + per_sample_bytes * seen
         + dense_gradient_batches * (4 * 3 * profile.parameters + per_sample_bytes * batch),
         steps=steps,
         memory_bytes=ceil(
-            4 * active * (2 + optimizer_words)
+            4 * active * (2 + optimizer_words + copies)
             + mask_bytes
             + 4 * 2 * batch * profile.activations
             + (4 * hidden if dense_gradient_batches else 0)
         ),
+        layer_convolution=profile.convolution[layer],
+        layer_calls=profile.calls * (steps + dense_gradient_batches),
+        activation_bytes=4 * 4 * (profile.activations - profile.views) * (seen + dense_gradient_batches * batch),
+        convolution_bytes=4 * float(np.rint(share * profile.elements)[profile.convolution].sum()) * per_weight * steps,
     )
 
 

@@ -2,23 +2,27 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from edgesim.errors import ScenarioError
-from edgesim.learning.data import load
+from edgesim.learning import quadratic
+from edgesim.learning.data import Dataset, load
 from edgesim.learning.models import Model, make_model
-from edgesim.learning.partition import PARTITIONS, split
-from edgesim.learning.shards import Shards
+from edgesim.learning.partition import PARTITIONS, natural, split
+from edgesim.learning.shards import IntArray, Shards
 from edgesim.spelling import advice
 from edgesim.streams import generator
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
-    """Attributes: x, float32 [sample, *shape]; y, int64 [sample]; classes; train and test, each client's
-    own samples (disjoint, at least one in each); model."""
+    """Attributes: x, float32 [sample, *shape], or int64 tokens [sample, length]; y, int64 [sample]; classes; train
+    and test, each client's own samples (disjoint, at least one in each; the same for quadratic problems); model."""
 
     x: Tensor
     y: Tensor
@@ -53,10 +57,14 @@ def make_task(
     """
     if partition not in PARTITIONS:
         raise ScenarioError(f"task.partition: '{partition}' is unknown: {advice(partition, PARTITIONS)}")
+    if quadratic.NAME in (dataset, model):
+        return _quadratic(dataset, dataset_params or {}, partition, model, clients, seed)
     data = load(dataset, dataset_params or {}, data_dir, seed, folder)
     labels = data.y.numpy()
     try:
-        parts = PARTITIONS[partition](labels, clients, generator(seed, "partition"), **(partition_params or {}))
+        parts = PARTITIONS[partition](
+            _spread_by(partition, data), clients, generator(seed, "partition"), **(partition_params or {})
+        )
         train, test = split(parts, labels, test_share, generator(seed, "split"))
     except (TypeError, ValueError) as error:
         raise ScenarioError(f"task.partition ({partition}): {error}") from error
@@ -72,5 +80,47 @@ def make_task(
             input_shape=tuple(data.x.shape[1:]),
             classes=data.classes,
             folder=folder,
+            tokens=data.tokens,
         ),
     )
+
+
+def _quadratic(
+    dataset: str, params: Mapping[str, object], partition: str, model: str, clients: int, seed: int
+) -> Task:
+    """A problem for each client, which is all that it holds: it is tested on what it trains on."""
+    if dataset != model:
+        key, found = ("model", model) if dataset == quadratic.NAME else ("dataset", dataset)
+        raise ScenarioError(f"task.{key}: data set and model quadratic go together; write quadratic for '{found}'")
+    if partition != "iid":
+        raise ScenarioError(f"task.partition: quadratic makes a problem for each client; leave out '{partition}'")
+    try:
+        problem = quadratic.quadratic(None, **params)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise ScenarioError(f"data set quadratic: {dict(params)} does not fit: {error}") from error
+    x, smooth, smooth_w = quadratic.generate(problem, clients, seed)
+    build = partial(quadratic.Quadratic, problem, smooth, smooth_w)
+    own = Shards.of_parts([np.array([client]) for client in range(clients)])
+    shape = tuple(x.shape[1:])
+    template = build().to("meta").requires_grad_(False)
+    return Task(
+        x=x,
+        y=torch.zeros(clients, dtype=torch.int64),
+        classes=1,
+        train=own,
+        test=own,
+        model=Model(module=template, build=build, input_shape=shape, classes=1),
+    )
+
+
+def _spread_by(partition: str, data: Dataset) -> IntArray:
+    """What a partition goes by, of each sample: its label, or whose it is."""
+    if PARTITIONS[partition] is not natural:
+        labels: IntArray = data.y.numpy()
+        return labels
+    if data.owner is None:
+        raise ValueError(
+            f"data set {data.name} does not say whose its samples are; use shakespeare, an npz with an array "
+            "client, user, writer, subject or owner, or another partition"
+        )
+    return data.owner

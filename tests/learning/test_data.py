@@ -149,8 +149,30 @@ def test_npz_pictures_become_channels_first_and_other_numbers_stay(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
+    "arrays",
+    [
+        {"X": IMAGES, "Y": LABELS, "rank": LABELS},
+        {"images": IMAGES, "labels": LABELS[:, None]},
+        {"train_images": IMAGES[:2], "train_labels": LABELS[:2], "test_images": IMAGES[2:], "test_labels": LABELS[2:]},
+        {"data_test": IMAGES[3:], "targets_test": LABELS[3:], "data_val": IMAGES[2:3], "targets_val": LABELS[2:3],
+         "data_train": IMAGES[:2], "targets_train": LABELS[:2]},
+    ],
+)  # fmt: skip
+def test_the_arrays_of_an_npz_may_go_by_other_names(tmp_path: Path, arrays: dict[str, NDArray[np.uint8]]) -> None:
+    np.savez(tmp_path / "data.npz", **arrays)  # type: ignore[arg-type]
+    data = load("data.npz", {}, None, 0, tmp_path)
+    assert data.x[:, 0].numpy() * 255 == pytest.approx(IMAGES)
+    assert data.y.tolist() == LABELS.tolist()
+
+
+@pytest.mark.parametrize(
     ("arrays", "message"),
     [
+        ({"x": IMAGES, "images": IMAGES, "y": LABELS}, "x and images could be the same; keep one of them"),
+        (
+            {"x_train": IMAGES, "y_train": LABELS, "user_train": LABELS, "x_test": IMAGES, "y_test": LABELS},
+            "only some of its parts say whose their samples are",
+        ),
         ({"a": IMAGES}, "holds a; x and y, or x_train, y_train, x_test and y_test, are wanted"),
         ({"x": IMAGES, "y": LABELS[:3]}, r"samples are \[4, 3, 2\] for 3 labels"),
         ({"x": IMAGES, "y": LABELS / 2}, r"labels are float64 \[4\]; whole numbers"),
@@ -176,7 +198,7 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
         load("digts", {}, None, 0)
     with pytest.raises(ScenarioError, match=r"data set './a.npz': no such file or folder; looked for .*a\.npz"):
         load("./a.npz", {}, None, 0, tmp_path)
-    with pytest.raises(ScenarioError, match=r"0 \.npz files and no …images-idx3-ubyte\(\.gz\)"):
+    with pytest.raises(ScenarioError, match=r"0 \.npz files and no …images-idx3-ubyte\(\.gz\), but nothing"):
         load(str(tmp_path), {}, None, 0)
     with pytest.raises(ScenarioError, match=r"data set digits: \{'size': 3\} does not fit: .*'size'"):
         load("digits", {"size": 3}, None, 0)

@@ -67,4 +67,7 @@ def test_the_worst_tenth_is_defined_for_any_number_of_clients(accuracies: list[f
     scores = Scores(right=right, loss=np.ones(n), samples=np.full(n, 10), active=np.ones(n))
     assert scores.summary()["accuracy_worst10"] == pytest.approx(worst)
     assert scores.summary()["accuracy"] == pytest.approx(np.mean(accuracies))
+    assert scores.summary()["accuracy_std"] == pytest.approx(
+        np.sqrt(np.mean((np.array(accuracies) - np.mean(accuracies)) ** 2))
+    )
     assert scores.summary()["loss"] == pytest.approx(0.1)

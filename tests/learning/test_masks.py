@@ -8,7 +8,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgesim.learning.masks import erk, maskable, prune_and_regrow, random_mask, uniform
+from edgesim.learning.masks import (
+    below_percentile,
+    bernoulli_mask,
+    erk,
+    grow,
+    largest,
+    maskable,
+    prune,
+    prune_and_regrow,
+    random_mask,
+    uniform,
+)
 
 Net = list[tuple[tuple[int, ...], int]]  # shape of a weight, and at how many places it is applied
 
@@ -184,3 +195,35 @@ def test_what_does_not_fit_is_refused() -> None:
         prune_and_regrow(mask, weight, torch.ones(1, 5), 0.5)
     with pytest.raises(ValueError, match="bool, float32, float32 of one shape are wanted"):
         prune_and_regrow(mask, weight.double(), weight, 0.5)
+
+
+@given(st.data(), st.integers(1, 4), st.integers(1, 12))
+def test_largest_prune_and_grow_equal_plain_sorting_also_under_ties(data: st.DataObject, rows: int, n: int) -> None:
+    few = st.sampled_from([0.0, 1.0, -1.0, 2.5, -1e-42, math.inf])
+    weight = data.draw(st.lists(st.lists(few, min_size=n, max_size=n), min_size=rows, max_size=rows))
+    on = data.draw(st.lists(st.lists(st.booleans(), min_size=n, max_size=n), min_size=rows, max_size=rows))
+    counts = data.draw(st.lists(st.integers(0, n), min_size=rows, max_size=rows))
+    mask, values, wanted = torch.tensor(on), torch.tensor(weight), torch.tensor(counts)
+    for row in range(rows):
+        size = sorted(range(n), key=lambda i: -abs(weight[row][i]))
+        small = [i for i in sorted(range(n), key=lambda i: abs(weight[row][i])) if on[row][i]][: counts[row]]
+        comes = [i for i in size if not on[row][i]][: counts[row]]
+        assert torch.nonzero(largest(values, wanted)[row]).flatten().tolist() == sorted(size[: counts[row]])
+        left = [i for i in range(n) if on[row][i] and i not in small]
+        assert torch.nonzero(prune(mask, values, wanted)[row]).flatten().tolist() == left
+        grown = sorted([i for i in range(n) if on[row][i]] + comes)
+        assert torch.nonzero(grow(mask, values, wanted)[row]).flatten().tolist() == grown
+
+
+@given(st.integers(1, 60), st.floats(0, 0.99))
+def test_so_many_numbers_lie_below_their_percentile(n: int, share: float) -> None:
+    found = below_percentile(torch.tensor([[float(n)]]), torch.tensor([share]).double())
+    values = np.arange(n) ** 1.5
+    below = int((values < np.percentile(values, 100 * share)).sum())
+    assert abs(int(found) - below) <= (abs(share * (n - 1) - round(share * (n - 1))) < 1e-6)
+
+
+def test_a_bernoulli_mask_has_about_its_density_and_follows_its_stream() -> None:
+    first, again = (bernoulli_mask({"w": (100, 100)}, {"w": 0.3}, np.random.default_rng(1)) for _ in range(2))
+    assert torch.equal(first["w"], again["w"])
+    assert float(first["w"].float().mean()) == pytest.approx(0.3, abs=0.02)

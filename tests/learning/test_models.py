@@ -14,6 +14,7 @@ from edgesim.learning.models import Model, make_model
 from edgesim.learning.task import Task, make_task
 
 FACTORIES = """
+import torch
 from torch import nn
 
 def net(input_shape, classes, *, width=4):
@@ -22,6 +23,17 @@ def net(input_shape, classes, *, width=4):
 
 def normed(input_shape, classes):
     return nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, classes))
+
+def cumulative(input_shape, classes):
+    return nn.Sequential(nn.BatchNorm2d(1, momentum=None), nn.Flatten(), nn.Linear(64, classes))
+
+def untracked(input_shape, classes):
+    return nn.Sequential(nn.BatchNorm2d(1, track_running_stats=False), nn.Flatten(), nn.Linear(64, classes))
+
+def constant(input_shape, classes):
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, classes))
+    module.register_buffer("scale", torch.ones(1))
+    return module
 
 def dropping(input_shape, classes):
     return nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, classes))
@@ -95,9 +107,12 @@ def test_a_users_factory_is_called_with_its_parameters(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("normed", "'1.running_mean' is a buffer .* not supported yet"),
-        ("dropping", "'1' is dropout, which is not supported yet"),
-        ("double", "parameter '1.weight' is torch.float64; torch.float32 is wanted"),
+        ("normed", r"it fails on input \[1, 1, 8, 8\]: .* last batch may hold one sample: use group norm"),
+        ("cumulative", "'0' averages over all batches, which is not supported; give it a momentum"),
+        ("untracked", "'0' keeps no running statistics, so predictions would depend on the batch"),
+        ("constant", "'scale' is a buffer, which only batch norms may have"),
+        ("dropping", "'1' is dropout, which is not supported; leave it out"),
+        ("double", "'1.weight' is torch.float64; torch.float32 is wanted"),
         ("narrow", r"its output for 2 samples is \[2, 3\]; \[2, 10\] is wanted"),
         ("misfit", r"it fails on input \[2, 1, 8, 8\]: mat1 and mat2"),
         ("empty", "it has no parameters"),
@@ -117,8 +132,9 @@ def test_wrong_names_and_inputs_are_refused() -> None:
         ScenarioError, match=r"wants images .* of at least 4×4; the data has shape \[20\]: use model mlp"
     ):
         make("cnn", shape=(20,))
-    with pytest.raises(ScenarioError, match="wants images"):
-        make("cnn", shape=(1, 3, 8))
+    for name, shape in (("cnn", (1, 3, 8)), ("lenet", (1, 15, 16)), ("vgg11", (3, 31, 32)), ("resnet18", (3, 7, 8))):
+        with pytest.raises(ScenarioError, match=f"model {name} wants images"):
+            make(name, shape=shape)
 
 
 def test_references_find_packages_and_files(folder: Path) -> None:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgesim.learning.partition import MINIMUM, classes_per_client, dirichlet, iid, split
+from edgesim.learning.dealing import MINIMUM
+from edgesim.learning.partition import classes_per_client, dirichlet, iid, natural, quantity, split
 from edgesim.learning.shards import IntArray, Shards
 
 LABELS = np.arange(2000) % 10
@@ -16,6 +17,8 @@ KINDS: dict[str, Callable[[IntArray, int, np.random.Generator], list[IntArray]]]
     "dirichlet": lambda labels, clients, rng: dirichlet(labels, clients, rng, alpha=0.1),
     "balanced": lambda labels, clients, rng: dirichlet(labels, clients, rng, alpha=0.1, balanced=True),
     "classes": lambda labels, clients, rng: classes_per_client(labels, clients, rng, per_client=2),
+    "skewed": lambda labels, clients, rng: classes_per_client(labels, clients, rng, per_client=2, dominance=0.8),
+    "quantity": lambda labels, clients, rng: quantity(labels, clients, rng, alpha=0.5),
 }
 
 
@@ -92,7 +95,35 @@ def test_each_client_holds_its_number_of_classes_and_holders_are_even(clients: i
         assert mine.max() - mine.min() <= 1
 
 
+def test_below_full_dominance_all_hold_all_classes_in_skewed_amounts() -> None:
+    """20 clients of 100 samples; 200 of each class, 160 for its 4 holders and 40 for all: 42 or 2 of a class each."""
+    counts = histogram(classes_per_client(LABELS, 20, rng(), per_client=2, dominance=0.8))
+    assert sorted(set(counts.ravel().tolist())) == [2, 42]
+    assert ((counts == 42).sum(1) == 2).all()
+    assert ((counts == 42).sum(0) == 4).all()
+
+
+def test_quantity_skews_sizes_and_not_classes() -> None:
+    uneven, even = (histogram(quantity(LABELS, 20, rng(), alpha=alpha)) for alpha in (0.2, 1e6))
+    assert even.sum(1).max() - even.sum(1).min() <= 2  # rounding of the cuts
+    assert uneven.sum(1).max() > 5 * np.median(uneven.sum(1))
+    largest = uneven[uneven.sum(1).argmax()]
+    assert largest.max() / largest.sum() < 0.2  # a tenth would be even
+
+
+def test_natural_clients_are_owners_drawn_by_lot() -> None:
+    owners = np.repeat([7, 3, 9, 5], [4, 1, 6, 2])
+    parts = natural(owners, 3, rng())
+    assert [part.tolist() for part in parts] == [[11, 12], [0, 1, 2, 3], [5, 6, 7, 8, 9, 10]]
+    drawn = {tuple(owners[natural(owners, 1, rng(seed), at_least=4)[0]]) for seed in range(20)}
+    assert drawn == {(7,) * 4, (9,) * 6}
+    with pytest.raises(ValueError, match="4 clients: of the data's 4 owners 3 have at least 2 samples; use 1 to 3"):
+        natural(owners, 4, rng())
+
+
 def test_what_cannot_be_is_said() -> None:
+    with pytest.raises(ValueError, match="alpha is 0: it must be above 0"):
+        quantity(LABELS, 5, rng(), alpha=0)
     with pytest.raises(ValueError, match="client 1000 gets 0 samples and needs 2: 2000 samples serve at most 1000"):
         iid(LABELS, 1001, rng())
     with pytest.raises(ValueError, match="0 clients: there must be at least 1"):
