@@ -6,6 +6,8 @@ from typing import Literal
 
 import numpy as np
 
+from edgesim.devices.arrays import FloatArray
+from edgesim.devices.traits import Curve, Traits, dense_share
 from edgesim.devices.workload import Workload
 
 SparseSpeedup = Literal["ideal", "realised"]
@@ -26,7 +28,6 @@ def transfer_ns(size_bytes: int, rate_bps: float, latency_s: float) -> int:
     return round(1e9 * latency_s + 8e9 * size_bytes / rate_bps)
 
 
-@lru_cache(maxsize=4096)  # workloads are shared by clients of like size, and devices of a class share eta
 def effective_flops(workload: Workload, *, sparse_efficiency: float, sparse_speedup: SparseSpeedup) -> float:
     """Dense FLOPs that would take the device as long as this workload's sparse ones do.
 
@@ -39,13 +40,34 @@ def effective_flops(workload: Workload, *, sparse_efficiency: float, sparse_spee
     """
     if sparse_speedup == "ideal":
         return workload.flops
+    return _split(workload, sparse_efficiency, sparse_speedup, ())[0]
+
+
+@lru_cache(maxsize=4096)  # workloads are shared by clients of like size, and devices of a class share eta
+def _split(
+    workload: Workload, sparse_efficiency: float, sparse_speedup: SparseSpeedup, curve: Curve
+) -> tuple[float, float, float]:
+    """Effective FLOPs: of all, of convolutions, of all else."""
+    time = workload.layer_flops * _time_share(workload.layer_density, sparse_efficiency, sparse_speedup, curve)
+    total = math.fsum([*time.tolist(), workload.other_flops])
+    if workload.layer_convolution is None:
+        return total, 0.0, total
+    rest = [*time[~workload.layer_convolution].tolist(), workload.other_flops]
+    return total, math.fsum(time[workload.layer_convolution].tolist()), math.fsum(rest)
+
+
+def _time_share(density: FloatArray, sparse_efficiency: float, sparse_speedup: str, curve: Curve) -> FloatArray:
+    """Time of each layer as a share of the dense one's [layer]."""
+    if sparse_speedup == "ideal":
+        return density
     if sparse_speedup != "realised":
         raise ValueError(f"sparse_speedup {sparse_speedup!r}: must be 'ideal' or 'realised'")
     if not 0 < sparse_efficiency <= 1:
         raise ValueError(f"sparse_efficiency {sparse_efficiency!r}: must lie in (0, 1]")
+    if curve:
+        return dense_share(density, curve)
     # 1 / max(1, eta / d) written so that d = 0 needs no division by zero
-    share = np.minimum(1.0, workload.layer_density / sparse_efficiency)
-    return math.fsum([*(workload.layer_flops * share).tolist(), workload.other_flops])
+    return np.minimum(1.0, density / sparse_efficiency)
 
 
 def compute_ns(
@@ -56,10 +78,13 @@ def compute_ns(
     step_overhead_s: float,
     sparse_efficiency: float,
     sparse_speedup: SparseSpeedup,
+    traits: Traits | None = None,
 ) -> int:
     """Training time by the roofline: max(effective FLOPs / rate, traffic / bandwidth) + steps · overhead.
 
-    `compute_flops` in FLOP/s, `bandwidth` in byte/s (Williams, Waterman, Patterson 2009, CACM 52(4)).
+    `compute_flops` in FLOP/s, `bandwidth` in byte/s (Williams, Waterman, Patterson 2009, CACM 52(4)). The
+    `traits` of a device model, if it has any, refine that: convolutions and activations at rates of their own, an
+    overhead a layer, traffic added rather than hidden, a measured sparse curve, a burst at the job's start.
 
     Raises:
         ValueError: a rate that is not above 0, a negative overhead, and what `effective_flops` raises.
@@ -70,9 +95,24 @@ def compute_ns(
         raise ValueError(f"bandwidth {bandwidth!r} byte/s: must be above 0")
     if not (math.isfinite(step_overhead_s) and step_overhead_s >= 0):
         raise ValueError(f"step_overhead_s {step_overhead_s!r} s: must be finite and not negative")
-    flops = effective_flops(workload, sparse_efficiency=sparse_efficiency, sparse_speedup=sparse_speedup)
-    roofline_ns = max(1e9 * flops / compute_flops, 1e9 * workload.traffic_bytes / bandwidth)
-    return round(roofline_ns + workload.steps * 1e9 * step_overhead_s)
+    traffic_ns = 1e9 * workload.traffic_bytes / bandwidth
+    overhead_ns = workload.steps * 1e9 * step_overhead_s
+    if traits is None:
+        flops = _split(workload, sparse_efficiency, sparse_speedup, ())[0]
+        return round(max(1e9 * flops / compute_flops, traffic_ns) + overhead_ns)
+    _, of_convolutions, rest = _split(workload, sparse_efficiency, sparse_speedup, traits.sparse_curve)
+    speed = compute_flops / traits.compute_flops
+    rate = speed * (traits.convolution_flops or traits.compute_flops)
+    arithmetic_ns = 1e9 * (rest / compute_flops + of_convolutions / rate)
+    for part_bytes, own in (
+        (workload.activation_bytes, traits.activation_bandwidth),
+        (workload.convolution_bytes, traits.convolution_bandwidth),
+    ):
+        if own is not None:
+            traffic_ns += 1e9 * part_bytes * (1 / (speed * own) - 1 / bandwidth)
+    together_ns = max(arithmetic_ns, traffic_ns) if traits.overlap else arithmetic_ns + traffic_ns
+    layers_ns = workload.layer_calls * 1e9 * traits.layer_overhead_s / speed
+    return round(1e9 * traits.burst_time_s((together_ns + overhead_ns + layers_ns) / 1e9))
 
 
 def energy_j(power_w: float, duration_ns: int) -> float:

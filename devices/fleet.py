@@ -2,48 +2,19 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from edgesim.devices.arrays import FloatArray, IndexArray, IntArray
-from edgesim.devices.availability import AlwaysOn, FleetAvailability, Process
+from edgesim.devices.availability import FleetAvailability
+from edgesim.devices.columns import link_columns, processor_columns
 from edgesim.devices.device import Device
-from edgesim.devices.link import Link
+from edgesim.devices.group import FleetGroup
+from edgesim.devices.traits import Traits
 from edgesim.streams import fold, key, uniforms
 
-
-@dataclass(frozen=True, kw_only=True)
-class FleetGroup:
-    """A share of the fleet: devices of one model, on one kind of link, that come and go alike.
-
-    Attributes:
-        share: of the fleet, in (0, 1].
-        compute_variation: sigma of a unit's speed factor exp(N(0, sigma)); it scales every part of the
-            compute time, and no power.
-        link_variation: the same for the rates of a unit's link, one factor for both directions.
-
-    Raises:
-        ValueError: a share or a sigma out of its range.
-    """
-
-    device: Device
-    share: float
-    link: Link
-    availability: Process = field(default_factory=AlwaysOn)
-    compute_variation: float = 0.0
-    link_variation: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
-            raise ValueError(f"share {self.share!r} of {self.device.name}: must lie in (0, 1]")
-        for name in ("compute_variation", "link_variation"):
-            # beyond 3 a fleet spans five orders of magnitude: a percent typed as a number
-            if not 0 <= getattr(self, name) <= 3:
-                raise ValueError(
-                    f"{name} {getattr(self, name)!r} of {self.device.name}: must lie in [0, 3]; "
-                    "0.5 makes one unit in six more than 1.6 times as fast as the typical one"
-                )
+__all__ = ["Fleet", "FleetGroup", "sample_fleet", "group_sizes"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,8 +27,10 @@ class Fleet:
             the families of the catalogue (sbc), which would hide how unlike their members are.
         compute_flops, bandwidth, step_overhead_s, sparse_efficiency, memory_bytes, idle_w, training_w:
             of the device: FLOP/s, byte/s, s, eta, bytes that a job may take, W, W.
+        battery_j: what a full battery holds; 0: none, or none given.
         down_bps, up_bps, latency_s, receive_w, send_w, tail_s, tail_w: of its link.
         availability: when each is on line.
+        class_traits: finer figures of each of `class_names`; None: there are none.
     """
 
     class_names: tuple[str, ...]
@@ -69,6 +42,7 @@ class Fleet:
     memory_bytes: IntArray
     idle_w: FloatArray
     training_w: FloatArray
+    battery_j: FloatArray
     down_bps: FloatArray
     up_bps: FloatArray
     latency_s: FloatArray
@@ -77,6 +51,7 @@ class Fleet:
     tail_s: FloatArray
     tail_w: FloatArray
     availability: FleetAvailability
+    class_traits: tuple[Traits | None, ...]
 
     def __len__(self) -> int:
         return len(self.device_class)
@@ -93,31 +68,15 @@ def sample_fleet(groups: Sequence[FleetGroup], count: int, seed: int) -> Fleet:
     """
     group = _shuffle(group_sizes([g.share for g in groups], count), seed)
     class_names, class_of_group = _classes(groups)
-    devices, links = [g.device for g in groups], [g.link for g in groups]
-    speed = _factors(np.array([g.compute_variation for g in groups])[group], seed, "fleet-compute")
-    rate = _factors(np.array([g.link_variation for g in groups])[group], seed, "fleet-link")
-
-    def column(figures: list[float]) -> FloatArray:
-        return np.array(figures, np.float64)[group]
-
+    traits = {g.device.name: g.device.traits for g in groups}
     fleet = Fleet(
         class_names=class_names,
         device_class=class_of_group[group],
-        compute_flops=column([d.compute_flops for d in devices]) * speed,
-        bandwidth=column([d.bandwidth_bytes_per_s for d in devices]) * speed,
-        step_overhead_s=column([d.step_overhead_s for d in devices]) / speed,
-        sparse_efficiency=column([d.sparse_efficiency for d in devices]),
-        memory_bytes=np.array([d.memory_bytes for d in devices], np.int64)[group],
-        idle_w=column([d.idle_w for d in devices]),
-        training_w=column([d.training_w for d in devices]),
-        down_bps=column([k.down_bps for k in links]) * rate,
-        up_bps=column([k.up_bps for k in links]) * rate,
-        latency_s=column([k.latency_s for k in links]),
-        receive_w=column([k.receive_w for k in links]),
-        send_w=column([k.send_w for k in links]),
-        tail_s=column([k.tail_s for k in links]),
-        tail_w=column([k.tail_w for k in links]),
         availability=FleetAvailability([g.availability for g in groups], group, seed),
+        class_traits=tuple(traits[name] for name in class_names),
+        memory_bytes=np.array([g.device.memory_bytes for g in groups], np.int64)[group],
+        **processor_columns(groups, group, seed),
+        **link_columns([g.link for g in groups], np.array([g.link_variation for g in groups]), group, seed),
     )
     for value in vars(fleet).values():
         if isinstance(value, np.ndarray):
@@ -163,12 +122,3 @@ def _classes(groups: Sequence[FleetGroup]) -> tuple[tuple[str, ...], IndexArray]
             )
     names = tuple(models)
     return names, np.array([names.index(group.device.name) for group in groups], np.int32)
-
-
-def _factors(sigma: FloatArray, seed: int, purpose: str) -> FloatArray:
-    """exp(N(0, sigma)) for each device [device], by Box and Muller (1958) from the device's own stream."""
-    draws = uniforms(fold(key(seed, purpose), np.arange(len(sigma))), 2)
-    normal = np.sqrt(-2.0 * np.log(1.0 - draws[:, 0])) * np.cos(2.0 * np.pi * draws[:, 1])
-    # single precision: a last-bit difference in exp or cos between two machines goes no further
-    factors: FloatArray = np.exp(sigma * normal).astype(np.float32).astype(np.float64)
-    return factors

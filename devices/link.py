@@ -12,6 +12,9 @@ class Link:
         name: as in the catalogue, e.g. "wifi-home".
         down_bps, up_bps: goodput to and from the device, in bit/s.
         latency_s: paid once a transfer, whatever its size.
+        down_sigma, up_sigma, latency_sigma: how much users differ: sigma of the logarithm; where it is above 0,
+            the figure above is the median.
+        correlation: of the logarithms of both rates.
         receive_w, send_w: the radio while a transfer is under way, on top of the device's idle power.
         tail_s, tail_w: how long the radio stays up after a transfer, and what it draws then.
         sources: where each figure comes from.
@@ -29,6 +32,10 @@ class Link:
     send_w: float
     tail_s: float = 0.0
     tail_w: float = 0.0
+    down_sigma: float = 0.0
+    up_sigma: float = 0.0
+    correlation: float = 0.0
+    latency_sigma: float = 0.0
     sources: tuple[str, ...] = ()
     confidence: str = "low"
 
@@ -39,6 +46,11 @@ class Link:
         for name in ("latency_s", "receive_w", "send_w", "tail_s", "tail_w"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"link {self.name}: {name} {getattr(self, name)!r} must not be negative")
+        for name in ("down_sigma", "up_sigma", "latency_sigma"):
+            if not 0 <= getattr(self, name) <= 3:
+                raise ValueError(f"link {self.name}: {name} {getattr(self, name)!r} must lie in [0, 3]")
+        if not -1 <= self.correlation <= 1:
+            raise ValueError(f"link {self.name}: correlation {self.correlation!r} must lie in [-1, 1]")
 
     @property
     def tail_j(self) -> float:

@@ -1,137 +1,147 @@
-"""Trajectories of alternating exponential periods, made chunk by chunk as far as a query reaches."""
+"""Markov: on and off line in turn, for exponentially distributed times."""
 
-from array import array
-from bisect import bisect_right
-from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgesim.devices.arrays import FloatArray, IntArray
+from edgesim.devices.cells import KEPT, Cells
+from edgesim.devices.segments import normals
+from edgesim.devices.trajectories import NEVER, BoolArray
 from edgesim.streams import fold, key, uniforms
 
-_FIRST_CHUNK = 16  # periods; later chunks double, so a trajectory costs a constant per period
-_LARGEST_CHUNK = 1024
-_KEPT_FLIPS = 1 << 20  # in the cache, over all devices: 16 MiB
-_ROWS = 1024  # devices walked at once by on_ns_many
+_CYCLES = 10  # mean cycles (on + off) in a cell
+_DRAWS = 32  # periods drawn for a cell at first: 20 are expected, sd below 5
 
 
-@dataclass(slots=True)
-class _Trajectory:
-    """Flips of one device in whole µs, and the time on line before each."""
+@dataclass(frozen=True, kw_only=True)
+class Markov:
+    """On and off line in turn, for exponential times of these means; stationary from the start.
 
-    starts_on: bool
-    chunks: int = 0
-    flips_us: "array[int]" = field(default_factory=lambda: array("q"))
-    on_before_us: "array[int]" = field(default_factory=lambda: array("q"))
+    A device is thus on line at any instant with probability on / (on + off). Each device follows its own
+    trajectory, a pure function of (seed, device).
 
-    def flips_until(self, t_us: int) -> int:
-        return bisect_right(self.flips_us, t_us)
+    Attributes: mean_on_s, mean_off_s: of the typical device; variation: sigma of a device's own factors
+        exp(N(0, sigma)), one on each mean.
 
-    def is_on_after(self, flips: int) -> bool:
-        return self.starts_on == (flips % 2 == 0)
+    Raises:
+        ValueError: a mean below 1 ms or above 100 years, or a variation outside [0, 3].
+    """
+
+    mean_on_s: float
+    mean_off_s: float
+    variation: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("mean_on_s", "mean_off_s"):
+            if not 1e-3 <= getattr(self, name) <= 3.2e9:
+                raise ValueError(f"{name} {getattr(self, name)!r} s: must lie between 1 ms and 100 years")
+        if not 0 <= self.variation <= 3:
+            raise ValueError(f"variation {self.variation!r}: must lie in [0, 3]")
+
+    def start(self, seed: int) -> "MarkovTrajectories":
+        """The trajectories under this seed."""
+        return MarkovTrajectories(
+            mean_on_s=self.mean_on_s, mean_off_s=self.mean_off_s, variation=self.variation, seed=seed
+        )
 
 
-class MarkovTrajectories:
-    """What `Markov` promises, under one seed. A bounded cache holds the devices last asked about."""
+class MarkovTrajectories(Cells):
+    """What `Markov` promises, under one seed, with access to any time at the same cost.
 
-    def __init__(self, *, mean_on_s: float, mean_off_s: float, seed: int, kept_flips: int = _KEPT_FLIPS) -> None:
-        self._mean_us = (1e6 * mean_on_s, 1e6 * mean_off_s)
-        self._on_share = mean_on_s / (mean_on_s + mean_off_s)
+    The states at the borders of cells are independent draws: across ten mean cycles the chain's correlation
+    exp(-10 (on + off) (1/on + 1/off)) ≤ e^-40 is below the resolution of a uniform draw. Within a cell a chain B
+    runs backwards from the state at the end (a two-state chain is reversible). A chain F runs forwards from the
+    state at the beginning until it meets B, and is B from there on: by the strong Markov property that is a
+    chain from the one border to the other. If they differ at first, they meet at the first flip of either.
+    """
+
+    columns = _DRAWS
+
+    def __init__(
+        self, *, mean_on_s: float, mean_off_s: float, seed: int, variation: float = 0.0, kept: int = KEPT
+    ) -> None:
+        super().__init__(kept)
+        self._mean_us, self._variation = (1e6 * mean_on_s, 1e6 * mean_off_s), variation
         self._base = key(seed, "availability")
-        self._kept_flips = kept_flips
-        self._flips = 0
-        self._cache: OrderedDict[int, _Trajectory] = OrderedDict()
+        self.pace_ns = max(1, round(1000 * min(self._mean_us)))
 
-    def is_on(self, device: int, t_ns: int) -> bool:
-        """Whether the device is on line at t."""
-        t_us = t_ns // 1000
-        trajectory = self._reaching(device, t_us)
-        return trajectory.is_on_after(trajectory.flips_until(t_us))
+    def grid(self, devices: IntArray) -> tuple[IntArray, IntArray]:
+        """Cells of ten mean cycles of the device."""
+        means_us = self._means_us(fold(self._base, devices) if self._variation else devices)
+        return np.zeros(len(devices), np.int64), _length_us(*means_us)
 
-    def next_change_ns(self, device: int, t_ns: int) -> int | None:
-        """The first flip strictly after t."""
-        # flips fall on whole µs, so the first one after t is the first one after t rounded down to µs
-        t_us = t_ns // 1000
-        trajectory = self._reaching(device, t_us)
-        return 1000 * trajectory.flips_us[trajectory.flips_until(t_us)]
-
-    def on_ns(self, device: int, t_ns: int) -> int:
-        """Time on line in [0, t)."""
-        t_us = t_ns // 1000
-        trajectory = self._reaching(device, t_us)
-        flips = trajectory.flips_until(t_us)
-        past_ns = 1000 * trajectory.on_before_us[flips - 1] if flips else 0
-        since_ns = 1000 * trajectory.flips_us[flips - 1] if flips else 0
-        return past_ns + (t_ns - since_ns if trajectory.is_on_after(flips) else 0)
-
-    def on_ns_many(self, devices: IntArray, t_ns: int) -> IntArray:
-        """`on_ns` of each of `devices` [n] → [n]; leaves the cache alone."""
-        blocks = [self._walk(devices[row : row + _ROWS], t_ns) for row in range(0, len(devices), _ROWS)]
-        return np.concatenate([np.zeros(0, np.int64), *blocks])
-
-    def _walk(self, devices: IntArray, t_ns: int) -> IntArray:
+    def cell(self, devices: IntArray, cells: IntArray) -> tuple[BoolArray, IntArray]:
+        """B's flips, with F's first one put in or B's first one taken out where the two chains differ at first."""
         keys = fold(self._base, devices)
-        starts_on = self._starts_on(keys)
-        t_us, on_us = t_ns // 1000, np.zeros(len(devices), np.int64)
-        on_at_t = np.zeros(len(devices), np.bool_)
-        reached_us = np.zeros(len(devices), np.int64)
-        todo, chunk = np.arange(len(devices)), 0
-        while todo.size:
-            ends_us = reached_us[todo, None] + np.cumsum(self._periods_us(keys[todo], starts_on[todo], chunk), axis=1)
-            starts_us = np.concatenate([reached_us[todo, None], ends_us[:, :-1]], axis=1)
-            on = _on_periods(starts_on[todo], ends_us.shape[1])
-            on_us[todo] += (on * (np.minimum(ends_us, t_us) - np.minimum(starts_us, t_us))).sum(axis=1)
-            on_at_t[todo] = (on & (starts_us <= t_us) & (t_us < ends_us)).any(axis=1)
-            reached_us[todo] = ends_us[:, -1]
-            todo, chunk = todo[ends_us[:, -1] <= t_us], chunk + 1
-        return 1000 * on_us + on_at_t * (t_ns - 1000 * t_us)
+        means_us = self._means_us(keys)
+        length_us = _length_us(*means_us)
+        here, on_share = fold(keys, cells), means_us[0] / (means_us[0] + means_us[1])
+        ends_on = uniforms(fold(keys, cells + 1), 1)[:, 0] < on_share
+        draws = uniforms(here, 2 + _DRAWS)  # of the state at the beginning, of F's first period, of B's periods
+        starts_on = draws[:, 0] < on_share
+        flips_us = self._backwards(here, draws[:, 2:], ends_on, length_us, means_us)
+        spare = (flips_us == 0).sum(axis=1)
+        differ = ends_on ^ ((flips_us.shape[1] - spare) % 2 == 1) ^ starts_on
+        first_us = _periods_us(draws[:, 1], np.where(starts_on, *means_us))
+        _meet(flips_us, spare, differ, np.minimum(first_us, length_us))
+        # flips at 0 fill the row up: an odd number of them turns the state before them round
+        before_on: BoolArray = starts_on ^ ((flips_us == 0).sum(axis=1) % 2 == 1)
+        return before_on, flips_us
 
-    def _reaching(self, device: int, t_us: int) -> _Trajectory:
-        """The device's trajectory, with at least one flip after t."""
-        if t_us < 0:
-            raise ValueError(f"time {t_us} us: must not be negative")
-        trajectory = self._cache.get(device)
-        if trajectory is None:
-            starts_on = bool(self._starts_on(fold(self._base, np.array([device])))[0])
-            trajectory = self._cache[device] = _Trajectory(starts_on)
-        else:
-            self._cache.move_to_end(device)
-        if not trajectory.chunks or trajectory.flips_us[-1] <= t_us:
-            self._extend(device, trajectory, t_us)
-        return trajectory
+    def _backwards(
+        self,
+        keys: NDArray[np.uint64],
+        draws: FloatArray,
+        ends_on: BoolArray,
+        length_us: IntArray,
+        means_us: tuple[FloatArray, FloatArray],
+    ) -> IntArray:
+        """B's flips in ascending order [n, k], after zeros, of which there is at least one."""
+        count = draws.shape[1]
+        on: BoolArray = ends_on[:, None] ^ (np.arange(count) % 2 == 1)
+        periods_us = _periods_us(draws, np.where(on, means_us[0][:, None], means_us[1][:, None]))
+        flips_us: IntArray = np.maximum(length_us[:, None] - np.cumsum(periods_us, axis=1), 0)[:, ::-1]
+        few = np.flatnonzero(flips_us[:, 0])
+        if few.size:
+            more = uniforms(keys[few], 2 + 2 * count)[:, 2:]
+            of_few = (means_us[0][few], means_us[1][few])
+            longer_us = self._backwards(keys[few], more, ends_on[few], length_us[few], of_few)
+            flips_us = np.pad(flips_us, ((0, 0), (longer_us.shape[1] - count, 0)))
+            flips_us[few] = longer_us
+        return flips_us
 
-    def _extend(self, device: int, trajectory: _Trajectory, t_us: int) -> None:
-        keys, starts_on = fold(self._base, np.array([device])), np.array([trajectory.starts_on])
-        before = len(trajectory.flips_us)
-        while not trajectory.chunks or trajectory.flips_us[-1] <= t_us:
-            reached_us = trajectory.flips_us[-1] if trajectory.chunks else 0
-            on_us = trajectory.on_before_us[-1] if trajectory.chunks else 0
-            periods_us = self._periods_us(keys, starts_on, trajectory.chunks)
-            on = _on_periods(starts_on, periods_us.shape[1])
-            trajectory.flips_us.frombytes((reached_us + np.cumsum(periods_us[0])).tobytes())
-            trajectory.on_before_us.frombytes((on_us + np.cumsum(on[0] * periods_us[0])).tobytes())
-            trajectory.chunks += 1
-        self._flips += len(trajectory.flips_us) - before
-        while self._flips > self._kept_flips and len(self._cache) > 1:
-            _, dropped = self._cache.popitem(last=False)
-            self._flips -= len(dropped.flips_us)
-
-    def _starts_on(self, keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        return uniforms(fold(keys, 0), 1)[:, 0] < self._on_share
-
-    def _periods_us(self, keys: NDArray[np.uint64], starts_on: NDArray[np.bool_], chunk: int) -> IntArray:
-        """Periods of one chunk [device, period], each ≥ 1 µs; an even number, so chunks start alike."""
-        size = min(_FIRST_CHUNK << min(chunk, 16), _LARGEST_CHUNK)
-        # 1 - u lies in (0, 1], so the logarithm is finite
-        unit: FloatArray = -np.log(1.0 - uniforms(fold(keys, chunk + 1), size))
-        mean_us = np.where(_on_periods(starts_on, size), *self._mean_us)
-        return np.maximum(1, np.rint(unit * mean_us)).astype(np.int64)
+    def _means_us(self, keys: NDArray[np.uint64] | IntArray) -> tuple[FloatArray, FloatArray]:
+        if not self._variation:
+            return np.full(len(keys), self._mean_us[0]), np.full(len(keys), self._mean_us[1])
+        on_us, off_us = (
+            # single precision, for the same reason as in `normals`
+            mean_us * np.exp(self._variation * normals(fold(keys.astype(np.uint64), -1 - side))).astype(np.float32)
+            for side, mean_us in enumerate(self._mean_us)
+        )
+        return np.clip(on_us, 1e3, 3.2e15), np.clip(off_us, 1e3, 3.2e15)
 
 
-def _on_periods(starts_on: NDArray[np.bool_], count: int) -> NDArray[np.bool_]:
-    """Which of `count` alternating periods are on line [device, period]."""
-    even = np.arange(count) % 2 == 0
-    on: NDArray[np.bool_] = starts_on[:, None] == even[None, :]
-    return on
+def _meet(flips_us: IntArray, spare: IntArray, differ: BoolArray, forward_us: IntArray) -> None:
+    """Join F, whose first flip is at `forward_us`, to B, for the rows where they differ at first; in place."""
+    row = np.flatnonzero(differ)
+    padded = np.concatenate([flips_us[row], np.full((len(row), 1), NEVER)], axis=1)
+    backward_us = padded[np.arange(len(row)), spare[row]]
+    early = forward_us[row] < backward_us
+    # F's flip takes the place of the last zero; or B's goes, for F had that state all along
+    inserted, dropped = row[early], row[~early]
+    flips_us[inserted, spare[inserted] - 1] = forward_us[inserted]
+    flips_us[dropped, spare[dropped]] = 0
+
+
+def _length_us(on_us: FloatArray, off_us: FloatArray) -> IntArray:
+    return np.rint(_CYCLES * (on_us + off_us)).astype(np.int64)
+
+
+def _periods_us(draws: FloatArray, means_us: FloatArray) -> IntArray:
+    """Exponential periods of these means, each ≥ 1 µs, one for each draw from [0, 1)."""
+    # 1 - u lies in (0, 1], so the logarithm is finite; whole µs, so that a last-bit difference in it between
+    # two machines does not move them
+    unit: FloatArray = -np.log(1.0 - draws)
+    return np.maximum(1, np.rint(unit * means_us)).astype(np.int64)

@@ -1,235 +1,155 @@
-"""Profiles: devices and links as YAML files; the catalogue that ships with edgesim, and the user's own.
+"""Profiles: devices and links by name, from the catalogue that ships with edgesim or from the user's own files.
 
-device: raspberry-pi-4                       link: lte
-family: sbc                                  rate: {down: 36 Mbit/s, up: 11 Mbit/s}
-processor:                                   latency: 40 ms
-  training: 9 GFLOP/s                        power: {receive: 0.94 W, send: 1.44 W}
-  bandwidth: 12.8 GB/s                       tail: {time: 10 s, power: 0.12 W}
-  step_overhead: 2 ms                        confidence: medium
-  sparse_efficiency: 0.45                    sources: [...]
-memory: {ram: 4 GB, usable: 0.6}
-power: {idle: 3.1 W, training: 6.6 W}
-confidence: high
-sources: [...]
+What a file may say is in `format`.
 """
 
 from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Annotated, Literal, Self
-
-from annotated_types import Gt
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from typing import Literal, TypeAlias
 
 from edgesim.devices.device import Device
+from edgesim.devices.format import DeviceProfile, LinkProfile
 from edgesim.devices.link import Link
 from edgesim.document import Document, check
 from edgesim.errors import ScenarioError
 from edgesim.spelling import advice
-from edgesim.units import BitsPerSecond, Bytes, BytesPerSecond, FlopsPerSecond, Seconds, Share, Watts
 
-__all__ = ["Device", "Link", "devices", "links", "find_device", "find_link", "DeviceProfile", "LinkProfile"]
+__all__ = [
+    "Device", "Link", "devices", "links", "find_device", "find_link", "read_folder", "DeviceProfile", "LinkProfile",
+]  # fmt: skip
 
-Confidence = Literal["high", "medium", "low"]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
-Sources = Annotated[tuple[str, ...], Field(min_length=1, description="where each figure comes from")]
-
-
-# Gt stands beside the type, not in Field: there a quantity's own validator would put it aside unread.
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Processor(_Section):
-    """How fast the device trains."""
-
-    training: Annotated[FlopsPerSecond, Gt(0)] = Field(description="rate reached while training small networks")
-    bandwidth: Annotated[BytesPerSecond, Gt(0)] = Field(description="between processor and memory")
-    step_overhead: Seconds = Field(description="fixed cost of one optimiser step")
-    sparse_efficiency: Annotated[Share, Gt(0)] = Field(
-        description="eta: a layer of density d runs eta / d times faster"
-    )
-
-
-class Memory(_Section):
-    """How much a training job may take."""
-
-    ram: Annotated[Bytes, Gt(0)] = Field(description="memory of the whole device")
-    usable: Annotated[Share, Gt(0)] = Field(description="share of it that a training job may take")
-
-
-class DevicePower(_Section):
-    """What the whole device draws, radio apart."""
-
-    idle: Watts = Field(description="on line and doing nothing")
-    training: Watts = Field(description="the whole device while it trains")
-
-    @model_validator(mode="after")
-    def _training_includes_idle(self) -> Self:
-        if self.training < self.idle:
-            raise ValueError(
-                f"training {self.training:g} W is below idle {self.idle:g} W; "
-                "give the power of the whole device while it trains"
-            )
-        return self
-
-
-class DeviceProfile(_Section):
-    """A device's file."""
-
-    device: Name
-    family: Literal["mcu", "sbc", "sbc-gpu", "phone", "laptop", "gateway", "server"]
-    processor: Processor
-    memory: Memory
-    power: DevicePower
-    confidence: Confidence = Field(description="of the least certain figure that matters")
-    sources: Sources
-
-    def build(self) -> Device:
-        """The device in SI base units."""
-        return Device(
-            name=self.device,
-            device_class=self.family,
-            compute_flops=self.processor.training,
-            bandwidth_bytes_per_s=self.processor.bandwidth,
-            step_overhead_s=self.processor.step_overhead,
-            sparse_efficiency=self.processor.sparse_efficiency,
-            ram_bytes=self.memory.ram,
-            usable=self.memory.usable,
-            idle_w=self.power.idle,
-            training_w=self.power.training,
-            sources=self.sources,
-            confidence=self.confidence,
-        )
-
-
-class Rate(_Section):
-    """Goodput in each direction."""
-
-    down: Annotated[BitsPerSecond, Gt(0)] = Field(description="to the device")
-    up: Annotated[BitsPerSecond, Gt(0)] = Field(description="from the device")
-
-
-class LinkPower(_Section):
-    """What the radio draws while a transfer is under way, on top of the device's idle power."""
-
-    receive: Watts
-    send: Watts
-
-
-class Tail(_Section):
-    """How long the radio stays up after a transfer, and what it draws then."""
-
-    time: Seconds = 0.0
-    power: Watts = 0.0
-
-
-class LinkProfile(_Section):
-    """A link's file."""
-
-    link: Name
-    rate: Rate
-    latency: Seconds = Field(description="paid once a transfer")
-    power: LinkPower
-    tail: Tail = Tail()
-    confidence: Confidence = Field(description="of the least certain figure that matters")
-    sources: Sources
-
-    def build(self) -> Link:
-        """The link in SI base units."""
-        return Link(
-            name=self.link,
-            down_bps=self.rate.down,
-            up_bps=self.rate.up,
-            latency_s=self.latency,
-            receive_w=self.power.receive,
-            send_w=self.power.send,
-            tail_s=self.tail.time,
-            tail_w=self.tail.power,
-            sources=self.sources,
-            confidence=self.confidence,
-        )
+Kind: TypeAlias = Literal["device", "link"]
+_SUFFIX = ".yaml"
 
 
 def devices() -> dict[str, Device]:
     """The catalogue's devices by name, slowest first."""
-    return dict(sorted(_catalogue()[0].items(), key=lambda item: item[1].compute_flops))
+    return _devices_of(_catalogue())
 
 
 def links() -> dict[str, Link]:
     """The catalogue's links by name, slowest first."""
-    return dict(sorted(_catalogue()[1].items(), key=lambda item: item[1].down_bps))
+    return _links_of(_catalogue())
 
 
-def find_device(name_or_path: str, folder: Path) -> Device:
-    """A device of the catalogue, or one read from a .yaml file named relative to `folder`.
+def read_folder(folder: Path) -> tuple[dict[str, Device], dict[str, Link]]:
+    """Devices and links of a user's own folder, each slowest first.
+
+    Raises:
+        ScenarioError: no such folder, no profile in it, a file with mistakes, or a name of the catalogue's.
+    """
+    if not folder.is_dir():
+        raise ScenarioError(f"no folder of profiles at {folder}")
+    paths = sorted(folder.glob(f"*{_SUFFIX}"))
+    if not paths:
+        raise ScenarioError(f"{folder}: no profile in it; a profile is a file like my-board.yaml")
+    found = [_own(path) for path in paths]
+    return _devices_of(found), _links_of(found)
+
+
+def find_device(name_or_path: str, folder: Path, profiles: Path | None = None) -> Device:
+    """A device by its name in the folder `profiles` or in the catalogue, or from a .yaml file relative to `folder`.
 
     Raises:
         ValueError: no such name or file; the message has the nearest name and all of them.
-        ScenarioError: the file is there but is not a device profile.
+        ScenarioError: the file is there but is not a device profile, or the name is in both places.
     """
-    path = _path(name_or_path, folder, "device")
-    if path is not None:
-        return check(_read(path, "device"), DeviceProfile).build()
-    known = devices()
-    if name_or_path not in known:
-        raise ValueError(_unknown("device", name_or_path, list(known)))
-    return known[name_or_path]
+    found = _find(name_or_path, folder, profiles, "device")
+    assert isinstance(found, Device)
+    return found
 
 
-def find_link(name_or_path: str, folder: Path) -> Link:
-    """A link of the catalogue, or one read from a .yaml file named relative to `folder`.
+def find_link(name_or_path: str, folder: Path, profiles: Path | None = None) -> Link:
+    """A link by its name in the folder `profiles` or in the catalogue, or from a .yaml file relative to `folder`.
 
     Raises:
         ValueError: no such name or file; the message has the nearest name and all of them.
-        ScenarioError: the file is there but is not a link profile.
+        ScenarioError: the file is there but is not a link profile, or the name is in both places.
     """
-    path = _path(name_or_path, folder, "link")
-    if path is not None:
-        return check(_read(path, "link"), LinkProfile).build()
-    known = links()
-    if name_or_path not in known:
-        raise ValueError(_unknown("link", name_or_path, list(known)))
-    return known[name_or_path]
+    found = _find(name_or_path, folder, profiles, "link")
+    assert isinstance(found, Link)
+    return found
 
 
-def _path(text: str, folder: Path, kind: str) -> Path | None:
-    """The file that `text` names; None where it names an entry of the catalogue."""
-    if not text.endswith((".yaml", ".yml")):
-        return None
-    path = folder / text
-    if not path.is_file():
-        raise ValueError(f"no {kind} profile at {path}; a path is relative to the scenario's folder")
-    return path
+def _find(text: str, folder: Path, profiles: Path | None, kind: Kind) -> Device | Link:
+    if text.endswith((_SUFFIX, ".yml")):
+        path = folder / text
+        if not path.is_file():
+            raise ValueError(f"no {kind} profile at {path}; a path is relative to the scenario's folder")
+        return _read(path, kind)
+    own = None if profiles is None else profiles / f"{text}{_SUFFIX}"
+    if own is not None and own.is_file():
+        return _own(own, kind)
+    shipped = _shipped(text)
+    if shipped is None or not isinstance(shipped, _TYPES[kind]):
+        raise ValueError(_unknown(kind, text, profiles))
+    return shipped
 
 
-def _read(path: Path, kind: str) -> Document:
-    """The file, unless it is a profile of the other kind, where each key would be a problem of its own."""
-    document, other = Document.read(path), {"device": "link", "link": "device"}[kind]
-    if isinstance(document.data, dict) and other in document.data and kind not in document.data:
-        raise ScenarioError(f"{path}: this is a {other} profile; a {kind} profile is wanted")
-    return document
+_TYPES: dict[Kind, type[Device] | type[Link]] = {"device": Device, "link": Link}
 
 
-def _unknown(kind: str, text: str, known: list[str]) -> str:
-    return f"unknown {kind} {text!r}; {advice(text, known)}; or give the path of your own {kind} profile (.yaml)"
+def _own(path: Path, wanted: Kind | None = None) -> Device | Link:
+    """A profile of the user's folder; not by a name of the catalogue, for which was meant could not be told."""
+    if _shipped(path.stem) is not None:
+        raise ScenarioError(
+            f"{path}: {path.stem} is also in the catalogue, {_place(path.stem)}; rename one (its file and the "
+            "name in it), or name this file by its path"
+        )
+    return _named(_read(path, wanted), path)
+
+
+def _unknown(kind: Kind, text: str, profiles: Path | None) -> str:
+    known: dict[str, Device] | dict[str, Link] = devices() if kind == "device" else links()
+    own = read_folder(profiles)[0 if kind == "device" else 1] if profiles is not None else {}
+    return (
+        f"unknown {kind} {text!r}; {advice(text, [*own, *known])}; or give the path of your own {kind} profile (.yaml)"
+    )
+
+
+def _read(path: Path, wanted: Kind | None = None) -> Device | Link:
+    """A profile, of the wanted kind if one is wanted."""
+    document = Document.read(path)
+    keys = document.data if isinstance(document.data, dict) else {}
+    said: list[Kind] = [kind for kind in _TYPES if kind in keys]
+    kind = said[0] if len(said) == 1 else (wanted or "device")
+    if wanted not in (None, kind):
+        raise ScenarioError(f"{path}: this is a {kind} profile; a {wanted} profile is wanted")
+    return check(document, DeviceProfile).build() if kind == "device" else check(document, LinkProfile).build()
+
+
+def _named(found: Device | Link, path: Path) -> Device | Link:
+    if found.name != path.stem:
+        raise ScenarioError(f"{path}: the name inside, {found.name}, must be the file's, as it is looked up by it")
+    return found
+
+
+def _devices_of(found: list[Device | Link]) -> dict[str, Device]:
+    some = [one for one in found if isinstance(one, Device)]
+    return {device.name: device for device in sorted(some, key=lambda device: device.compute_flops)}
+
+
+def _links_of(found: list[Device | Link]) -> dict[str, Link]:
+    some = [one for one in found if isinstance(one, Link)]
+    return {link.name: link for link in sorted(some, key=lambda link: link.down_bps)}
+
+
+def _place(name: str) -> str:
+    return f"{files('edgesim.devices') / name}{_SUFFIX}"
 
 
 @cache
-def _catalogue() -> tuple[dict[str, Device], dict[str, Link]]:
-    found_devices: dict[str, Device] = {}
-    found_links: dict[str, Link] = {}
-    for entry in sorted(files("edgesim.devices").iterdir(), key=lambda entry: entry.name):
-        if not entry.name.endswith(".yaml"):
-            continue
-        with as_file(entry) as path:
-            document = Document.read(path)
-        if isinstance(document.data, dict) and "link" in document.data:
-            link = check(document, LinkProfile).build()
-            found_links[link.name] = link
-        else:
-            device = check(document, DeviceProfile).build()
-            found_devices[device.name] = device
-        if entry.name.removesuffix(".yaml") not in {**found_devices, **found_links}:
-            raise ScenarioError(f"{entry.name}: the name inside must be the file's, as it is looked up by it")
-    return found_devices, found_links
+def _shipped(name: str) -> Device | Link | None:
+    """An entry of the catalogue; only its own file is read."""
+    entry = files("edgesim.devices") / f"{name}{_SUFFIX}"
+    if "/" in name or not entry.is_file():
+        return None
+    with as_file(entry) as path:
+        return _named(_read(path), path)
+
+
+def _catalogue() -> list[Device | Link]:
+    names = sorted(entry.name for entry in files("edgesim.devices").iterdir() if entry.name.endswith(_SUFFIX))
+    found = [_shipped(name.removesuffix(_SUFFIX)) for name in names]
+    return [one for one in found if one is not None]

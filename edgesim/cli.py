@@ -26,7 +26,12 @@ Overrides = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Set a value of the scenario, e.g. task.clients=50."),
 ]
 Workers = Annotated[
-    int | None, typer.Option(min=1, help="Worker processes; changes no result. By default one per core.")
+    str | None,
+    typer.Option(
+        metavar="N|ray|ray://HOST:PORT",
+        help="Worker processes, by default one per core; or a Ray cluster. Changes no result.",
+        show_default=False,
+    ),
 ]
 ResultsFolder = Annotated[Path, typer.Argument(help="A results folder, or one run's directory.", show_default=False)]
 
@@ -91,11 +96,35 @@ def plot(
 
 
 @app.command()
-def devices(name: Annotated[str | None, typer.Argument(help="One device or link.")] = None) -> None:
-    """List the devices and links of the catalogue, or show one with its sources."""
-    from edgesim import listings
+def devices(
+    name: Annotated[str | None, typer.Argument(help="One device or link.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="A folder of your own profiles, instead of the catalogue.")
+    ] = None,
+    fleet: Annotated[
+        Path | None, typer.Option(metavar="SCENARIO", help="What the fleet of a scenario is made of, and a picture.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The picture of --fleet; by default <name>-fleet.png.")] = None,
+) -> None:
+    """List the devices and links of the catalogue or of a folder, show one with its sources, or a whole fleet."""
+    from edgesim import hardware
 
-    listings.devices(name)
+    hardware.devices(name, folder, fleet, out)
+
+
+@app.command()
+def calibrate(
+    out: Annotated[Path, typer.Option(help="The profile; its name is the device's.")] = Path("my-board.yaml"),
+    watts: Annotated[
+        str | None, typer.Option(metavar="IDLE,TRAINING", help="Power of the whole device, where it cannot tell.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads to train with; by default all cores.")] = None,
+    family: Annotated[str, typer.Option(help="Kind of device: sbc, laptop, gateway, server, …")] = "sbc",
+) -> None:
+    """Measure this machine and write its device profile, to put it into a fleet. Takes a minute; leave it alone."""
+    from edgesim import hardware
+
+    hardware.calibrate(out, watts, threads, family)
 
 
 @app.command()

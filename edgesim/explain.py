@@ -106,6 +106,8 @@ def _step(kind: Any, part: int | str) -> Any:
         return field.annotation if field else None
     if get_origin(kind) in (tuple, list):
         return get_args(kind)[0]
+    if get_origin(kind) is dict:
+        return get_args(kind)[1]
     if get_origin(kind) in (Union, UnionType):
         return next((member for member in get_args(kind) if part in _tags(member)), None)
     return None

@@ -1,136 +1,18 @@
-"""What there is to choose from: devices, links, algorithms, scenarios, and the schema of scenario files."""
+"""What there is to choose from: algorithms, scenarios, and the schema of scenario files."""
 
 import json
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import MISSING, fields
-from importlib.resources import files
 from inspect import getdoc, getmodule
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 from typing_extensions import Doc
 
-from edgesim import shipped, units
-from edgesim.errors import ScenarioError
-from edgesim.spelling import advice
+from edgesim import printing, shipped
 
 if TYPE_CHECKING:
     from edgesim.algorithms.contract import Algorithm
-    from edgesim.devices.device import Device
-    from edgesim.devices.link import Link
-
-# A pipe has no width of its own: there, tables are as wide as they need.
-_out = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-
-
-def _print(title: str, header: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()) -> None:
-    """A table; its first column, the names one types, is never cut. Headings in `right` are of quantities."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for i, name in enumerate(header):
-        table.add_column(name, justify="right" if name in right else "left", no_wrap=i == 0 or name in right)
-    made = [tuple(map(escape, row)) for row in rows]
-    table.columns[0].min_width = max(len(row[0]) for row in made)
-    for row in made:
-        table.add_row(*row)
-    _out.print(table)
-
-
-def devices(name: str | None) -> None:
-    """The catalogue of devices and links, or one entry with its sources."""
-    from edgesim.devices import profiles
-
-    boards, links = profiles.devices(), profiles.links()
-    if name is None:
-        _list_devices(list(boards.values()))
-        _list_links(list(links.values()))
-    elif name in boards:
-        _show(boards[name], _device_figures(boards[name]))
-    elif name in links:
-        _show(links[name], _link_figures(links[name]))
-    else:
-        raise ScenarioError(f"no device or link {name!r} in the catalogue; {advice(name, [*boards, *links])}")
-
-
-def _list_devices(boards: Sequence["Device"]) -> None:
-    header = ("device", "kind", "trains at", "RAM", "idle", "training", "trust")
-    rows = (
-        (
-            board.name,
-            board.device_class,
-            units.format(board.compute_flops, "compute"),
-            units.format(board.ram_bytes, "size"),
-            units.format(board.idle_w, "power"),
-            units.format(board.training_w, "power"),
-            board.confidence,
-        )
-        for board in boards
-    )
-    _print(
-        "devices (edgesim devices NAME: every figure, its source and how far to trust it)", header, rows, header[2:6]
-    )
-
-
-def _list_links(links: Sequence["Link"]) -> None:
-    header = ("link", "down", "up", "latency", "receive", "send", "tail", "trust")
-    rows = (
-        (
-            link.name,
-            units.format(link.down_bps, "rate"),
-            units.format(link.up_bps, "rate"),
-            units.format(link.latency_s, "time"),
-            units.format(_three_digits(link.receive_w), "power"),
-            units.format(_three_digits(link.send_w), "power"),
-            units.format(_three_digits(link.tail_j), "energy"),
-            link.confidence,
-        )
-        for link in links
-    )
-    _print("links", header, rows, header[1:7])
-
-
-def _three_digits(value: float) -> float:
-    return float(f"{value:.3g}")
-
-
-def _device_figures(board: "Device") -> Iterator[tuple[str, str]]:
-    yield "kind", board.device_class
-    yield "trains at", units.format(board.compute_flops, "compute")
-    yield "memory bandwidth", units.format(board.bandwidth_bytes_per_s, "bandwidth")
-    yield "overhead of a step", units.format(board.step_overhead_s, "time")
-    eta = board.sparse_efficiency
-    yield "sparse efficiency", f"{eta:g}: a layer of density d below that runs {eta:g} / d times as fast as a dense one"
-    usable = units.format(board.memory_bytes, "size")
-    yield "RAM", f"{units.format(board.ram_bytes, 'size')}, of which a job may take {board.usable:.0%}: {usable}"
-    yield "idle power", units.format(board.idle_w, "power")
-    yield "power while training", f"{units.format(board.training_w, 'power')} (whole device)"
-
-
-def _link_figures(link: "Link") -> Iterator[tuple[str, str]]:
-    yield "down", units.format(link.down_bps, "rate")
-    yield "up", units.format(link.up_bps, "rate")
-    yield "latency", f"{units.format(link.latency_s, 'time')}, once a transfer"
-    yield "receiving", f"{units.format(link.receive_w, 'power')} on top of the device's idle power"
-    yield "sending", f"{units.format(link.send_w, 'power')} on top of the device's idle power"
-    tail = f"{units.format(link.tail_s, 'time')} at {units.format(link.tail_w, 'power')}"
-    yield "radio tail", f"{tail}: {units.format(round(link.tail_j, 9), 'energy')} after each transfer"
-
-
-def _show(entry: "Device | Link", figures: Iterator[tuple[str, str]]) -> None:
-    """One entry: figures, sources, and its file, which is the best start for one of your own."""
-    _print(entry.name, ("figure", "value"), [*figures, ("confidence", entry.confidence)])
-    _lines("sources", *(f"- {source}" for source in entry.sources))
-    _lines(f"its file, to copy for one of your own: {files('edgesim.devices') / entry.name}.yaml")
-
-
-def _lines(*lines: str) -> None:
-    """Text as it is, an empty line after it; the terminal folds what is too long, so that copies stay whole."""
-    for line in (*lines, ""):
-        _out.print(escape(line), soft_wrap=True)
 
 
 def algorithms(name: str | None) -> None:
@@ -138,15 +20,17 @@ def algorithms(name: str | None) -> None:
     from edgesim.algorithms import registry
 
     if name is None:
-        _print("algorithms (edgesim algorithms NAME: what it does)", ("name", "what it is"), registry.names().items())
+        printing.table(
+            "algorithms (edgesim algorithms NAME: what it does)", ("name", "what it is"), registry.names().items()
+        )
         return
     kind = registry.find(name, Path())
-    _lines(f"{name}: {kind.summary or getdoc(kind)}", "", getdoc(getmodule(kind)) or "")
+    printing.lines(f"{name}: {kind.summary or getdoc(kind)}", "", getdoc(getmodule(kind)) or "")
     rows = list(_hyper_parameters(kind))
     if rows:
-        _print("hyper-parameters", ("name", "default", "meaning"), rows)
-    _lines(*_costs(kind))
-    _lines(f"schedules: any ({', '.join(_schedules())})")
+        printing.table("hyper-parameters", ("name", "default", "meaning"), rows)
+    printing.lines(*_costs(kind))
+    printing.lines(*_schedules(kind))
 
 
 def _hyper_parameters(kind: "type[Algorithm]") -> Iterator[tuple[str, str, str]]:
@@ -178,17 +62,20 @@ def _costs(kind: "type[Algorithm]") -> Iterator[str]:
         yield f"  {what:<12} {mine:>12,.0f}{unit} ({mine / theirs:.0%})"
 
 
-def _schedules() -> list[str]:
-    """The kinds of schedule; no algorithm can refuse one so far."""
-    from edgesim.scenario.schedule import Buffered, Sync
+def _schedules(kind: "type[Algorithm]") -> Iterator[str]:
+    """Under which it runs, and why not under others."""
+    from edgesim.scenario.schedule import Schedule
 
-    return [str(kind.model_fields["kind"].annotation.__args__[0]) for kind in (Sync, Buffered)]  # type: ignore[union-attr]
+    union = get_args(Schedule)[0]
+    kinds = [str(get_args(section.model_fields["kind"].annotation)[0]) for section in get_args(union)]
+    yield f"schedules: {', '.join(name for name in kinds if name not in kind.refuses)}"
+    yield from (f"  not {name}: {kind.refuses[name]}" for name in kinds if name in kind.refuses)
 
 
 def scenarios() -> None:
     """The shipped scenarios: name and first comment line."""
     rows = [(name, _first_comment(path)) for name, path in shipped.scenarios().items()]
-    _print("scenarios (edgesim run NAME)", ("name", "what it shows"), rows)
+    printing.table("scenarios (edgesim run NAME)", ("name", "what it shows"), rows)
 
 
 def _first_comment(path: Path) -> str:

@@ -157,7 +157,8 @@ def _scalar(node: Node) -> Iterator[str]:
     elif node.get("type") == "boolean":
         yield "`true`, `false`"
     elif "object" in node.get("type", ()):
-        yield "mapping of lists"  # the sweep is the only one without known keys
+        # without known keys there are only the sweep and the signals of a rule
+        yield "mapping of names" if isinstance(node.get("additionalProperties"), dict) else "mapping of lists"
     elif node.get("type") == "string" and "examples" in node:
         yield from (_quantity(example) for example in node["examples"])
     elif node.get("type") == "string" and node.get("pattern") != r"[:/.]":  # that is a path, told in the meaning

@@ -39,17 +39,29 @@ class Scores:
 
     def summary(self) -> dict[str, float]:
         """Mean, standard deviation and worst tenth over clients; pooled accuracy and loss over samples."""
-        accuracy = np.sort(self.accuracy)
-        worst = accuracy[: -(-len(accuracy) // 10)]  # the worst ⌈n/10⌉: defined for fewer than ten
         return {
-            "accuracy": float(accuracy.mean()),
-            "accuracy_std": float(accuracy.std()),
-            "accuracy_worst10": float(worst.mean()),
+            **spread(self.accuracy),
             "accuracy_pooled": float(self.right.sum() / self.samples.sum()),
             "loss": float(self.loss.sum() / self.samples.sum()),
             "density": float(self.active.mean()),
             **({"gradient_norm": float(np.linalg.norm(self.gradient.mean(0)))} if self.gradient.shape[1] else {}),
         }
+
+    def of(self, clients: NDArray[np.bool_]) -> "Scores":
+        """Those of some clients, bool [client]."""
+        gradient = self.gradient[clients] if len(self.gradient) else self.gradient
+        return Scores(self.right[clients], self.loss[clients], self.samples[clients], self.active[clients], gradient)
+
+
+def spread(accuracy: NDArray[np.float64]) -> dict[str, float]:
+    """Mean, standard deviation and worst tenth of accuracies [client], at least one."""
+    ordered = np.sort(accuracy)
+    worst = ordered[: -(-len(ordered) // 10)]  # the worst ⌈n/10⌉: defined for fewer than ten
+    return {
+        "accuracy": float(ordered.mean()),
+        "accuracy_std": float(ordered.std()),
+        "accuracy_worst10": float(worst.mean()),
+    }
 
 
 def evaluate(task: Task, kernel: Kernel, model_of: Callable[[int], Params]) -> Scores:
@@ -70,7 +82,9 @@ def evaluate(task: Task, kernel: Kernel, model_of: Callable[[int], Params]) -> S
         loss.append(np.add.reduceat(each, first))
         dense = task.model.statistics
         active += [_active(models[0], dense)] * len(models) if shared else [_active(model, dense) for model in models]
-    return Scores(np.concatenate(right), np.concatenate(loss), task.test.count, np.array(active), np.empty((clients, 0)))
+    return Scores(
+        np.concatenate(right), np.concatenate(loss), task.test.count, np.array(active), np.empty((clients, 0))
+    )
 
 
 def _stationarity(task: Task, model_of: Callable[[int], Params]) -> Scores:

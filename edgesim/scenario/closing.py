@@ -7,6 +7,7 @@ import numpy as np
 from edgesim.engine.job import Phase
 from edgesim.engine.simulation import Simulation
 from edgesim.execution.timing import TimingOnly
+from edgesim.learning.evaluation import spread
 from edgesim.results.columns import METRICS
 from edgesim.results.costs import COSTS
 from edgesim.results.statistics import first_reaching
@@ -32,6 +33,7 @@ def close(simulation: Simulation, made: Record) -> None:
         "notes": simulation.learning.notes if isinstance(simulation.learning, TimingOnly) else [],
         "stopped_by": simulation.stopped,
         "final": simulation.last,
+        "by_device_class": _by_class(simulation),
         "idle_j": float(np.sum(clients["idle_j"])),
         "energy_by_phase_j": _by_phase(simulation),
         "server": simulation.server.work.summary(simulation.now_ns),
@@ -39,6 +41,17 @@ def close(simulation: Simulation, made: Record) -> None:
         "conservation": laws,
     }
     simulation.recorder.finish(clients=clients, summary=summary, availability=off_intervals(simulation))
+
+
+def _by_class(simulation: Simulation) -> dict[str, dict[str, float]]:
+    """How good the models of each kind of device are: mean, standard deviation and worst tenth over its clients."""
+    fleet, accuracy = simulation.fleet, simulation.learning.scores().accuracy
+    classes = np.asarray(fleet.device_class)
+    return {
+        name: {"clients": int((classes == number).sum()), **spread(accuracy[classes == number])}
+        for number, name in enumerate(fleet.class_names)
+        if (classes == number).any()
+    }
 
 
 def _by_phase(simulation: Simulation) -> dict[str, float]:

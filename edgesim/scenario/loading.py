@@ -69,7 +69,13 @@ def restore(path: Path | str, folder: Path) -> Scenario:
     document = Document.read(path)
     if not isinstance(document.data, dict) or "scenario" not in document.data:
         raise ScenarioError(f"{path}: has no scenario in it; name the scenario.yaml of a run's directory")
-    return check(document.part(("scenario",)), Scenario, {"folder": folder})
+    return _check(document.part(("scenario",)), folder)
+
+
+def _check(document: Document, folder: Path) -> Scenario:
+    """The scenario in a document; its parts look names up in the user's `profiles`, which only the whole knows."""
+    profiles = document.data.get("profiles") if isinstance(document.data, dict) else None
+    return check(document, Scenario, {"folder": folder, "profiles": profiles})
 
 
 def resolved(scenario: Scenario) -> dict[str, Any]:
@@ -115,7 +121,7 @@ def _checked(made: Sequence[Point]) -> list[Scenario]:
     scenarios, problems = [], dict[str, None]()
     for point in made:
         try:
-            scenarios.append(check(point.document, Scenario, {"folder": point.document.folder}))
+            scenarios.append(_check(point.document, point.document.folder))
         except ScenarioError as error:
             problems.update(dict.fromkeys(str(error).split("\n")))
     if problems:

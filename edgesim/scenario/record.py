@@ -52,13 +52,13 @@ class Record:
             YAML(typ="safe", pure=True).dump(document, path)
 
     @classmethod
-    def read(cls, directory: Path) -> "Record":
-        """The record of a directory.
+    def read(cls, directory: Path, folder: Path | None = None) -> "Record":
+        """The record of a directory; its relative paths count from `folder` instead, where one is given.
 
         Raises RunError where other versions are installed now: the run would not end as it began.
         """
         document = Run(directory).record
-        folder = Path(document["folder"])
+        folder = folder or Path(document["folder"])
         found = cls(
             scenario=restore(directory / SCENARIO, folder),
             hash=document["hash"],

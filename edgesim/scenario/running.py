@@ -118,15 +118,20 @@ def unfinished(root: Path) -> list[Path]:
     return [directory for directory in found if not (directory / SUMMARY).exists()]
 
 
-def run_all(directories: Sequence[Path], *, workers: int, notify: Notify, asked_to_stop: Asked) -> None:
-    """Run directories side by side in worker processes, one thread each; one after the other for one worker.
+def run_all(directories: Sequence[Path], *, workers: int | str, notify: Notify, asked_to_stop: Asked) -> None:
+    """Run directories side by side in worker processes, one thread each; one after the other for one worker, and
+    where a cluster trains. `workers` may also be the address of a Ray cluster that runs them.
 
     Workers to spare train one run's clients side by side, where that pays. Their number changes no result.
     Raises the first error once all runs have ended or stopped.
     """
-    if workers == 1 or len(directories) == 1:
+    if isinstance(workers, str):
+        from edgesim.scenario import spread  # which runs `run` in its turn
+
+        errors = spread.run_on_cluster(directories, workers, notify, asked_to_stop)
+    elif workers == 1 or len(directories) == 1 or Record.read(directories[0]).scenario.execution.kind == "ray":
         one_thread()
-        errors: list[EdgesimError] = []
+        errors = []
         for directory in directories:
             try:
                 run(directory, processes=workers, notify=notify, asked_to_stop=asked_to_stop)
@@ -135,17 +140,21 @@ def run_all(directories: Sequence[Path], *, workers: int, notify: Notify, asked_
     else:
         errors = _run_in_workers(directories, workers, notify, asked_to_stop)
     if errors:
-        raise type(errors[0])("\n".join(str(error) for error in errors))
+        stopped = [error for error in errors if isinstance(error, Interrupted)]
+        raise type((stopped or errors)[0])("\n".join(str(error) for error in stopped or errors))
 
 
-def run(directory: Path, *, processes: int = 1, notify: Notify, asked_to_stop: Asked) -> None:
-    """Run, or go on with, the run of one directory, with so many processes to train in.
+def run(
+    directory: Path, *, processes: int = 1, folder: Path | None = None, notify: Notify, asked_to_stop: Asked
+) -> None:
+    """Run, or go on with, the run of one directory, with so many processes to train in. Paths in its scenario count
+    from `folder`, if that is not where it was begun.
 
     Raises:
         RunError: the run cannot go on, or broke a law; its directory stays unfinished.
         Interrupted: the user asked to stop; partial tables and a checkpoint are written.
     """
-    made = Record.read(directory)
+    made = Record.read(directory, folder)
     with locked(directory):
         state = checkpoint.load(directory, made.hash)
         simulation = assemble(made.scenario, made.folder, directory, state, processes)
@@ -244,8 +253,7 @@ def _run_in_workers(
                 break
             elif error is not None:
                 raise error
-    stopped = [error for error in errors if isinstance(error, Interrupted)]
-    return list(stopped or errors)
+    return errors
 
 
 def _watch(futures: Sequence[Future[None]], queue: Any, stop: Any, notify: Notify, asked_to_stop: Asked) -> None:

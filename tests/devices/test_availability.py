@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgesim.devices.availability import AlwaysOn, Availability, FleetAvailability, Markov
+from edgesim.devices.availability import AlwaysOn, FleetAvailability, Markov, Trajectories
 from edgesim.devices.markov import MarkovTrajectories
 
 SECOND_NS = 1_000_000_000
@@ -17,7 +17,7 @@ HOUR_NS = 3600 * SECOND_NS
 BUSY = Markov(mean_on_s=30.0, mean_off_s=10.0)
 
 
-def intervals(availability: Availability, device: int, until_ns: int) -> list[tuple[int, int, bool]]:
+def intervals(availability: Trajectories, device: int, until_ns: int) -> list[tuple[int, int, bool]]:
     """Every period [start, end) up to a time with its state, by hopping from flip to flip."""
     found, start_ns = list[tuple[int, int, bool]](), 0
     while start_ns < until_ns:
@@ -77,22 +77,22 @@ def test_the_instant_of_a_flip_belongs_to_the_new_state() -> None:
     assert following_ns > flip_ns
 
 
-@given(order=st.permutations(range(12)), kept_flips=st.sampled_from([1, 40, 10**6]))
-def test_what_the_cache_forgot_comes_back_the_same(order: list[int], kept_flips: int) -> None:
+@given(order=st.permutations(range(12)), kept=st.sampled_from([1, 40, 10**6]))
+def test_what_the_cache_forgot_comes_back_the_same(order: list[int], kept: int) -> None:
     """A cache of one flip forgets every device but the last; answers must not change."""
-    small = MarkovTrajectories(mean_on_s=30.0, mean_off_s=10.0, seed=7, kept_flips=kept_flips)
-    fresh = [BUSY.start(7).on_ns(device, HOUR_NS) for device in range(12)]
-    assert [small.on_ns(device, HOUR_NS) for device in order] == [fresh[device] for device in order]
+    small = MarkovTrajectories(mean_on_s=30.0, mean_off_s=10.0, seed=7, kept=kept)
+    fresh = [BUSY.start(7).next_change_ns(device, HOUR_NS) for device in range(12)]
+    assert [small.next_change_ns(device, HOUR_NS) for device in order] == [fresh[device] for device in order]
 
 
 def test_the_cache_is_bounded() -> None:
-    """An hour takes 112 or 240 flips a device (chunks of 16, 32, 64, 128), so 100 fit at most 8 times."""
-    small = MarkovTrajectories(mean_on_s=30.0, mean_off_s=10.0, seed=7, kept_flips=1000)
+    """Two cells are 20 mean cycles: about 40 flips, and 24 for the entry, so 1,000 hold about 15 devices."""
+    small = MarkovTrajectories(mean_on_s=30.0, mean_off_s=10.0, seed=7, kept=1000)
     for device in range(100):
-        small.on_ns(device, HOUR_NS)
-    held = [len(trajectory.flips_us) for trajectory in small._cache.values()]
-    assert sum(held) == small._flips <= 1000
-    assert 1 <= len(held) <= 8
+        small.is_on(device, HOUR_NS)
+    held = [len(stretch.flips_us) for stretch in small._cache.values()]
+    assert sum(held) + 24 * len(held) == small._held <= 1000
+    assert 10 <= len(held) <= 20
 
 
 def test_a_crowd_of_devices_is_on_line_as_often_as_the_means_say() -> None:

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from edgesim.devices.availability import Markov
 from edgesim.devices.device import Device
 from edgesim.devices.fleet import Fleet, FleetGroup, group_sizes, sample_fleet
+from edgesim.devices.levels import Level
 from edgesim.devices.link import Link
+from edgesim.devices.traits import Traits
 
 BOARD = Device(
     name="board",
@@ -93,6 +95,7 @@ def test_every_row_is_the_figures_of_its_group() -> None:
             "memory_bytes": 2_400_000_000,  # 0.6 of 4 GB
             "idle_w": device.idle_w,
             "training_w": device.training_w,
+            "battery_j": 0.0,
             "down_bps": link.down_bps,
             "up_bps": link.up_bps,
             "latency_s": link.latency_s,
@@ -211,3 +214,71 @@ def test_impossible_devices_cannot_be_made(change: dict[str, Any], message: str)
 def test_impossible_links_cannot_be_made(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(LTE, **change)
+
+
+# ── distributions, clocks, background ───────────────────────────────────────────────────────────────────────
+CELLULAR = dataclasses.replace(LTE, down_sigma=0.7, up_sigma=0.5, correlation=0.6, latency_sigma=0.3)
+
+
+def test_figures_without_a_distribution_are_drawn_as_ever() -> None:
+    """What one group's link varies by does not touch the other's."""
+    before = sample_fleet(GROUPS, 200, 5)
+    after = sample_fleet([GROUPS[0], dataclasses.replace(GROUPS[1], link=CELLULAR)], 200, 5)
+    boards = before.device_class == 0
+    assert before.compute_flops.tolist() == after.compute_flops.tolist()
+    assert before.down_bps[boards].tolist() == after.down_bps[boards].tolist()
+    assert before.down_bps[~boards].tolist() != after.down_bps[~boards].tolist()
+
+
+def test_a_link_is_drawn_from_its_distributions() -> None:
+    """4,000 users: the standard error of a deviation is sd / sqrt(2 n), of a correlation (1 - r²) / sqrt(n)."""
+    fleet = sample_fleet([FleetGroup(device=BOARD, share=1, link=CELLULAR)], 4000, 3)
+    down, up, delay = (
+        np.log(values) for values in (fleet.down_bps / 36e6, fleet.up_bps / 11e6, fleet.latency_s / 0.04)
+    )
+    for draws, sigma in ((down, 0.7), (up, 0.5), (delay, 0.3)):
+        assert abs(draws.mean()) < 5 * sigma / np.sqrt(4000)
+        assert abs(draws.std() - sigma) < 5 * sigma / np.sqrt(8000)
+    assert abs(np.corrcoef(down, up)[0, 1] - 0.6) < 5 * 0.64 / np.sqrt(4000)
+    assert abs(np.corrcoef(down, delay)[0, 1]) < 5 / np.sqrt(4000)
+
+
+def test_units_of_a_model_differ_as_its_profile_says() -> None:
+    phone = dataclasses.replace(PHONE, compute_sigma=0.5)
+    fleet = sample_fleet([FleetGroup(device=phone, share=1, link=LTE)], 4000, 3)
+    speed = fleet.compute_flops / 2e10
+    assert abs(np.log(speed).std() - 0.5) < 5 * 0.5 / np.sqrt(8000)
+    np.testing.assert_allclose(2e-3 / fleet.step_overhead_s, speed, rtol=1e-12)
+
+
+def test_a_slower_clock_takes_longer_and_draws_less() -> None:
+    """Half the clock at 0.8 of the voltage: 3.1 + 3.5 · 0.5 · 0.64 = 4.22 W; the memory keeps its speed."""
+    levels = (Level(frequency=0.5, voltage=0.8), Level(frequency=1.0, voltage=1.0))
+    board = dataclasses.replace(BOARD, levels=levels)
+    fleet = sample_fleet([FleetGroup(device=board, share=1, link=LTE, dvfs="low")], 3, 0)
+    assert fleet.compute_flops.tolist() == [4.5e9] * 3
+    assert fleet.step_overhead_s.tolist() == [4e-3] * 3
+    assert fleet.bandwidth.tolist() == [12.8e9] * 3
+    assert fleet.training_w.tolist() == pytest.approx([4.22] * 3)
+
+
+def test_other_work_takes_its_share_of_all() -> None:
+    fleet = sample_fleet([FleetGroup(device=BOARD, share=1, link=LTE, background=0.25)], 2, 0)
+    assert fleet.compute_flops.tolist() == [6.75e9] * 2
+    assert fleet.bandwidth.tolist() == [9.6e9] * 2
+    assert fleet.step_overhead_s.tolist() == pytest.approx([2e-3 / 0.75] * 2)
+
+
+def test_impossible_groups_of_this_kind_are_refused() -> None:
+    with pytest.raises(ValueError, match="dvfs low: the device has no levels"):
+        FleetGroup(device=BOARD, share=1, link=LTE, dvfs="low")
+    with pytest.raises(ValueError, match=r"background 1.0 of board: must lie in \[0, 1\)"):
+        FleetGroup(device=BOARD, share=1, link=LTE, background=1.0)
+
+
+def test_traits_go_with_the_class() -> None:
+    traits = Traits(compute_flops=2e10, overlap=False)
+    fleet = sample_fleet(
+        [GROUPS[0], dataclasses.replace(GROUPS[1], device=dataclasses.replace(PHONE, traits=traits))], 9, 0
+    )
+    assert fleet.class_traits == (None, traits)

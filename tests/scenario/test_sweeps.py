@@ -103,7 +103,7 @@ def test_mistakes_are_told_once_and_where_they_stand(tmp_path: Path) -> None:
         "s.yaml:10:15: algorithm: unknown algorithm 'fedavgg'; did you mean fedavg? (fedavg, fedspa)",
         "s.yaml:11:35: schedule.cohort: 50 of 20 clients; write at most 20, or more task.clients",
         "s.yaml:12:16: trainin: unknown key; did you mean training? (algorithm, costs, evaluate, execution, failures, "
-        "fleet, name, network, schedule, seed, selector, stop, task, training)",
+        "fleet, name, network, profiles, schedule, seed, selector, stop, task, training)",
         "s.yaml:13:13: seed: got -1; should be greater than or equal to 0",
         "s.yaml:10:39: algorithm.densty: unknown key; did you mean density? (density, divisor, initial_masks, layers, "
         "masking, prune_rate, rounds)",

@@ -1,0 +1,48 @@
+"""Group: a share of a fleet, all of whose devices are drawn alike."""
+
+from dataclasses import dataclass, field
+
+from edgesim.devices.availability import AlwaysOn, Process
+from edgesim.devices.device import Device
+from edgesim.devices.levels import choose
+from edgesim.devices.link import Link
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetGroup:
+    """A share of the fleet: devices of one model, on one kind of link, that come and go alike.
+
+    Attributes:
+        share: of the fleet, in (0, 1].
+        compute_variation: sigma of a unit's speed factor exp(N(0, sigma)); it scales every part of the
+            compute time, and no power.
+        link_variation: the same for the rates of a unit's link, one factor for both directions.
+        dvfs: the clock: low, mid or max of the device's levels, or a share of the highest frequency.
+        background: share of the processor that other work takes, always.
+
+    Raises:
+        ValueError: a share or a sigma out of its range, or a level that the device has not.
+    """
+
+    device: Device
+    share: float
+    link: Link
+    availability: Process = field(default_factory=AlwaysOn)
+    compute_variation: float = 0.0
+    link_variation: float = 0.0
+    dvfs: str | float = "max"
+    background: float = 0.0
+
+    def __post_init__(self) -> None:
+        choose(self.device.levels, self.dvfs)
+        if not 0 <= self.background < 1:
+            raise ValueError(f"background {self.background!r} of {self.device.name}: must lie in [0, 1)")
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share {self.share!r} of {self.device.name}: must lie in (0, 1]")
+        for name in ("compute_variation", "link_variation"):
+            # beyond 3 a fleet spans five orders of magnitude: a percent typed as a number
+            if not 0 <= getattr(self, name) <= 3:
+                raise ValueError(
+                    f"{name} {getattr(self, name)!r} of {self.device.name}: must lie in [0, 3]; "
+                    "0.5 makes one unit in six more than 1.6 times as fast as the typical one"
+                )

@@ -1,0 +1,60 @@
+"""What a fleet is: speed against bandwidth of each device, its memory as the size of its mark."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from edgesim.devices.fleet import Fleet
+from edgesim.plots.style import COLOURS, MARKS, styled
+
+_SHOWN = 5_000  # devices: more marks than that hide one another
+
+
+@styled
+def draw(fleet: Fleet, title: str) -> Figure:
+    """One mark a device, of a larger fleet every n-th; both axes logarithmic, the area grows with the memory."""
+    figure = Figure(figsize=(7.5, 5.0), layout="constrained")
+    axes = figure.subplots()
+    every = -(-len(fleet) // _SHOWN)
+    area = _areas(fleet.memory_bytes)
+    handles: list[Line2D] = []
+    for number, name in enumerate(fleet.class_names):
+        rows = np.flatnonzero(fleet.device_class == number)[::every]
+        colour, mark = COLOURS[number % len(COLOURS)], MARKS[number // len(COLOURS) % len(MARKS)]
+        x, y = fleet.compute_flops[rows] / 1e9, fleet.down_bps[rows] / 1e6
+        axes.scatter(x, y, s=area[rows], c=colour, marker=mark, alpha=0.5, linewidths=0.3, edgecolors="white")
+        label = f"{name} ({_count(fleet, number)})"
+        handles.append(Line2D([], [], linestyle="", label=label, color=colour, marker=mark))
+    _label(axes, title if every == 1 else f"{title}; one of {every} devices shown")
+    figure.legend(handles=handles, loc="outside right upper", title=_memory(fleet.memory_bytes), alignment="left")
+    return figure
+
+
+def _areas(memory_bytes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Area of each mark, 6 to 60 points² from the least to the most memory."""
+    memory = np.log10(memory_bytes.astype(np.float64))
+    spread = float(np.ptp(memory)) or 1.0
+    area: NDArray[np.float64] = 6 + 54 * (memory - memory.min()) / spread
+    return area
+
+
+def _memory(memory_bytes: NDArray[np.int64]) -> str:
+    least, most = (_short(float(value)) for value in (memory_bytes.min(), memory_bytes.max()))
+    return f"mark size: memory,\n{least if least == most else f'{least} to {most}'}"
+
+
+def _short(size_bytes: float) -> str:
+    unit, worth = next((pair for pair in (("GB", 1e9), ("MB", 1e6)) if size_bytes >= pair[1]), ("kB", 1e3))
+    return f"{size_bytes / worth:.3g} {unit}"
+
+
+def _count(fleet: Fleet, number: int) -> str:
+    return f"{np.count_nonzero(fleet.device_class == number):,}"
+
+
+def _label(axes: Axes, title: str) -> None:
+    axes.set(xscale="log", yscale="log", xlabel="speed in training (GFLOP/s)", ylabel="download rate (Mbit/s)")
+    axes.set_title(title, loc="left")
+    axes.grid(True, which="major", alpha=0.3)
