@@ -19,7 +19,7 @@ def run(
     *,
     out: str | _Path | None = None,
     overrides: _Sequence[str] = (),
-    workers: int = 1,
+    workers: int | str = 1,
     replace: bool = False,
 ) -> "_Results":
     """Run a scenario file, or a shipped scenario by name, and read its results from disk; as `edgesim run` does.
@@ -28,7 +28,8 @@ def run(
         out: where results go; by default results/<name>. Runs already finished there are not run again.
         overrides: values to set, e.g. ["task.clients=50"].
         workers: processes that share the runs of a sweep; with more than one, call from a module that can be
-            imported (`if __name__ == "__main__":`). Changes no result.
+            imported (`if __name__ == "__main__":`); or the address of a Ray cluster, "auto" or
+            "ray://HOST:PORT". Changes no result.
         replace: discard what `out` holds.
 
     Raises:

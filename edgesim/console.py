@@ -2,7 +2,6 @@
 
 import inspect
 import math
-import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -22,7 +21,7 @@ from edgesim.plots import registry as plots
 from edgesim.results.estimate import estimate_table
 from edgesim.results.store import Results
 from edgesim.results.table import summary_table
-from edgesim.scenario import running
+from edgesim.scenario import running, spread
 from edgesim.scenario.loading import Plan, load
 from edgesim.scenario.running import Asked, Interrupted, Notify
 from edgesim.spelling import advice
@@ -31,42 +30,44 @@ from edgesim.spelling import advice
 _out, _err = Console(width=None if sys.stdout.isatty() else 160), Console(stderr=True)
 
 
-def run(scenario: Path, overrides: Sequence[str], out: Path | None, workers: int | None, *, replace: bool) -> None:
+def run(scenario: Path, overrides: Sequence[str], out: Path | None, workers: str | None, *, replace: bool) -> None:
     """Run every run of a scenario, then print the summary table."""
     plan = load(shipped.find(scenario), overrides)
     _run(plan, out or Path("results") / plan.name, workers, replace=replace)
 
 
-def estimate(scenario: Path, overrides: Sequence[str], out: Path | None, workers: int | None, *, replace: bool) -> None:
+def estimate(scenario: Path, overrides: Sequence[str], out: Path | None, workers: str | None, *, replace: bool) -> None:
     """Run every run of a scenario without training, then print what each costs."""
     plan = load(shipped.find(scenario), [*overrides, "execution.backend=none"])
     _run(plan, out or Path("results") / f"{plan.name}-estimate", workers, replace=replace)
 
 
-def _run(plan: Plan, folder: Path, workers: int | None, *, replace: bool) -> None:
+def _run(plan: Plan, folder: Path, workers: str | None, *, replace: bool) -> None:
+    chosen = spread.workers(workers)
     directories = running.prepare(plan, folder, replace=replace)
     if not directories:
         _err.print(
             f"{folder} holds the finished results of this very scenario; --replace runs it again", soft_wrap=True
         )
-    _work(directories, folder, workers)
+    _work(directories, folder, chosen)
 
 
-def resume(folder: Path, workers: int | None) -> None:
+def resume(folder: Path, workers: str | None) -> None:
     """Finish the unfinished runs of a folder, then print the summary table."""
+    chosen = spread.workers(workers)
     directories = running.unfinished(folder)
     if not directories:
         _err.print(f"{folder}: all runs are finished; nothing to resume", soft_wrap=True)
-    _work(directories, folder, workers)
+    _work(directories, folder, chosen)
 
 
-def _work(directories: Sequence[Path], folder: Path, workers: int | None) -> None:
+def _work(directories: Sequence[Path], folder: Path, workers: int | str) -> None:
     if directories:
         with _progress(len(directories)) as notify, _interruptible() as asked_to_stop:
             try:
                 running.run_all(
                     directories,
-                    workers=workers or os.cpu_count() or 1,
+                    workers=workers,
                     notify=notify,
                     asked_to_stop=asked_to_stop,
                 )

@@ -1,44 +1,72 @@
 """Listings: names come out whole in a narrow terminal, and costs are those of a hand count."""
 
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from edgesim import listings
+from edgesim import hardware, listings, printing
 from edgesim.algorithms.fedavg import FedAvg
 from edgesim.algorithms.fedspa import FedSpa
 from edgesim.algorithms.registry import find
 from edgesim.devices.profiles import devices, links
 from edgesim.errors import ScenarioError
+from edgesim.referencestep import reference_step
 from edgesim.samplejob import sample_job
 
 
 @pytest.fixture(params=[60, 80, 120])
 def width(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     columns: int = request.param
-    monkeypatch.setattr(listings, "_out", Console(width=columns, highlight=False, force_terminal=False))
+    monkeypatch.setattr(printing, "out", Console(width=columns, highlight=False, force_terminal=False))
     return columns
 
 
 def test_names_are_never_cut(width: int, capsys: pytest.CaptureFixture[str]) -> None:
-    listings.devices(None)
+    hardware.show(None)
     lines = capsys.readouterr().out.splitlines()
     assert {line.split()[0] for line in lines if line.strip()} >= {*devices(), *links()}
 
 
 def test_nothing_is_cut_or_folded_in_eighty_columns(width: int, capsys: pytest.CaptureFixture[str]) -> None:
-    listings.devices(None)
+    hardware.show(None)
     text = capsys.readouterr().out
     assert ("…" in text) == (width < 80)
     assert sum(line.startswith(" raspberry-pi-zero-2w ") for line in text.splitlines()) == 1
 
 
 def test_an_entry_shows_its_sources_and_its_file(capsys: pytest.CaptureFixture[str]) -> None:
-    listings.devices("raspberry-pi-4")
+    hardware.show("raspberry-pi-4")
     text = capsys.readouterr().out
     assert all(f"- {source}\n" in text for source in devices()["raspberry-pi-4"].sources)
     assert Path(text.rstrip().rpartition(": ")[2]).is_file()
+
+
+def test_the_reference_step_is_what_the_cost_model_says() -> None:
+    """cnn on 10 images of 28×28 on a Raspberry Pi 4: F = 651,361,280 of 9 GFLOP/s and 2 ms: 74.37 ms at 6.6 W.
+
+    A sample: conv1 2·28²·25·32 forward and weight gradient (no input gradient), conv2 3 · 2·14²·25·32·64,
+    fc1 3 · 2·3136·128, fc2 3 · 2·128·10.
+    """
+    flops = 10 * (2 * 2 * 28**2 * 25 * 32 + 6 * 14**2 * 25 * 32 * 64 + 6 * 3136 * 128 + 6 * 128 * 10)
+    step = reference_step(devices()["raspberry-pi-4"])
+    assert step is not None
+    assert step.time_s == pytest.approx(flops / 9e9 + 2e-3, rel=1e-8)
+    assert step.energy_j == pytest.approx(6.6 * step.time_s)
+    assert reference_step(devices()["stm32h7"]) is None  # 11 MB are needed
+
+
+def test_a_folder_of_ones_own_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A copy of a catalogue's file under a name of its own."""
+    text = Path(str(files("edgesim.devices") / "raspberry-pi-4.yaml")).read_text()
+    (tmp_path / "my-pi.yaml").write_text(text.replace("raspberry-pi-4", "my-pi"))
+    hardware.show(None, tmp_path)
+    assert "my-pi" in capsys.readouterr().out
+    hardware.show("my-pi", tmp_path)
+    assert str(tmp_path / "my-pi.yaml") in capsys.readouterr().out
+    with pytest.raises(ScenarioError, match=r"no device or link 'my-pie' in .*; did you mean my-pi\?"):
+        hardware.show("my-pie", tmp_path)
 
 
 def test_an_algorithm_shows_its_text_unfolded(capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,7 +78,7 @@ def test_an_algorithm_shows_its_text_unfolded(capsys: pytest.CaptureFixture[str]
 
 def test_an_unknown_name_is_explained() -> None:
     with pytest.raises(ScenarioError, match="no device or link 'lt' in the catalogue; did you mean lte"):
-        listings.devices("lt")
+        hardware.show("lt")
 
 
 def test_a_dense_job_costs_what_a_hand_count_says() -> None:

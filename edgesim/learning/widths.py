@@ -1,8 +1,8 @@
 """Widths: nested sub-models of a network; that of rate r has the first ⌈r·C⌉ of the C units of every hidden layer.
 
 Input and output stay whole. Units are channels or neurons, and the first ones of a layer are the first rows of its
-weight, so a sub-model is a corner of every tensor: `kept`, the corner's size along each dimension. As a full model whose
-other weights are 0 it computes what the small dense model computes, and those weights have no gradient: absent
+weight, so a sub-model is a corner of every tensor: `kept`, the corner's size along each dimension. As a full model
+whose other weights are 0 it computes what the small dense model computes, and those weights have no gradient: absent
 units put out 0, and activations, pooling and batch norms keep that. This is what lets clients of different widths
 train as one cohort.
 """

@@ -1,0 +1,64 @@
+"""Fleet view: what the fleet of a scenario is made of, as a table and a picture."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgesim import printing, shipped, units
+from edgesim.devices.fleet import Fleet
+from edgesim.errors import ScenarioError
+from edgesim.plots import fleet as picture
+from edgesim.plots.style import save
+from edgesim.scenario.assembly import make_fleet
+from edgesim.scenario.loading import load
+
+_QUANTILES = (0.05, 0.5, 0.95)
+
+
+def show(scenario: Path, out: Path | None) -> None:
+    """Print counts and quantiles of a scenario's fleet, of its first run if it is a sweep; save the picture.
+
+    Raises:
+        ScenarioError: no such scenario, one with mistakes, or the picture cannot be written.
+    """
+    plan = load(shipped.find(scenario))
+    planned = plan.scenarios[0]
+    fleet = make_fleet(planned.scenario, plan.folder)
+    header = ("device", "count", "speed", "download", "upload", "memory")
+    title = f"{plan.name}: {len(fleet):,} devices, seed {planned.scenario.seed}; 5 %, median, 95 % of each"
+    printing.table(title, header, list(_rows(fleet)), header[1:])
+    path = out or Path(f"{plan.name}-fleet.png")
+    try:
+        save(picture.draw(fleet, f"{plan.name}: {len(fleet):,} devices"), path)
+    except (OSError, ValueError) as error:
+        raise ScenarioError(f"--out {path}: cannot be written: {error}") from error
+    printing.lines(str(path))
+
+
+def _rows(fleet: Fleet) -> Iterator[Sequence[str]]:
+    yield _row("all", fleet, np.arange(len(fleet)))
+    for number, name in enumerate(fleet.class_names):
+        rows = np.flatnonzero(fleet.device_class == number)
+        yield _row(name, fleet, rows) if len(rows) else (name, "0", "", "", "", "")
+
+
+def _row(name: str, fleet: Fleet, rows: NDArray[np.int64]) -> Sequence[str]:
+    figures = (
+        (fleet.compute_flops, "compute"),
+        (fleet.down_bps, "rate"),
+        (fleet.up_bps, "rate"),
+        (fleet.memory_bytes.astype(np.float64), "size"),
+    )
+    return (name, f"{len(rows):,}", *(_quantiles(values[rows], kind) for values, kind in figures))
+
+
+def _quantiles(values: NDArray[np.float64], kind: str) -> str:
+    """Three figures in the unit of the middle one: "4.1 9 20 GFLOP/s"; one where all are alike."""
+    low, middle, high = np.quantile(values, _QUANTILES).tolist()
+    number, unit = units.format(float(f"{middle:.3g}"), kind).split(" ", 1)
+    if low == high:
+        return f"{number} {unit}"
+    worth = middle / float(number)
+    return f"{low / worth:.3g} {float(number):.3g} {high / worth:.3g} {unit}"
