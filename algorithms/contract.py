@@ -156,9 +156,12 @@ def merge(
     memory = {name[len(_MEMORY) :]: params for name, params in server.items() if name.startswith(_MEMORY)}
     whole, statistics = server[group], context.task.model.statistics & update.keys()
     trained = {name: tensor for name, tensor in update.items() if name not in statistics}
-    moved, kept = context.rule.step({n: whole[n] for n in trained}, memory, arrivals, weights, trained, held)
+    of_trained = None if held is None else {n: mask for n, mask in held.items() if n not in statistics}
+    moved, kept = context.rule.step({n: whole[n] for n in trained}, memory, arrivals, weights, trained, of_trained)
     # Running means and variances are no directions to step in: they are averaged, whatever the rule.
-    mean = weighted_sum({name: update[name] for name in statistics}, weights * arrivals.discount, weights)
+    of_statistics = {n: mask for n, mask in (held or {}).items() if n in statistics}
+    averaged = {name: update[name] for name in statistics}
+    mean = weighted_sum(averaged, weights * arrivals.discount, weights, of_statistics)
     moved |= {name: whole[name] + step for name, step in mean.items()}
     return {**server, group: {**whole, **moved}, **{_MEMORY + name: params for name, params in kept.items()}}
 

@@ -6,7 +6,8 @@ One dense model w at the server, one mask m_k of fixed density per client, perso
     local   w̃ ← w̃ − η_t m_k ⊙ ∇F_k(w̃),  N steps       η_t = η_0 · decay^t is the training's own
     masks   RSM: m_k never changes                     (random static mask)
             DST: α_t = α_0/2 (1 + cos(π t/T)); per tensor the ⌈α_t nnz⌉ smallest |w̃| go, the same number
-            of largest |∇F_k(w̃)| on one mini-batch come, just-pruned ones included (dynamic sparse training)
+            of largest |∇F_k(w̃)| on one mini-batch come, just-pruned ones included (dynamic sparse training);
+            `regrow: random` draws those that come, which takes no gradient, as in DisPFL's own runs
     up      U_k = w̃_N − w̃_0 on m_k, and the new mask where it changed
     server  w ← w + (1/S) Σ_k s(τ_k) U_k               `divisor: holders` divides by the holders of each weight
 
@@ -17,7 +18,6 @@ so it costs no bytes. A client's new mask counts only once its update has arrive
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -27,12 +27,13 @@ from torch import Tensor
 from typing_extensions import Doc
 
 from edgesim import streams
-from edgesim.algorithms.contract import Algorithm, Arrival, Context, Payload, local_work, weighted_sum
+from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, local_work, masked, merge
 from edgesim.devices.workload import Workload
 from edgesim.errors import ScenarioError
 from edgesim.learning import codecs, masks, tree
 from edgesim.learning.batches import Batch
 from edgesim.learning.codecs import Part
+from edgesim.learning.sparse_training import masked_step
 from edgesim.learning.training import Learner
 from edgesim.learning.tree import Params, State
 
@@ -51,6 +52,9 @@ class FedSpa(Algorithm):
         Doc("active share of the maskable weights; a list makes groups, client i in group i mod length"),
     ] = 0.5
     masking: Annotated[Literal["dst", "rsm"], Doc("dynamic sparse training, or random static masks")] = "dst"
+    regrow: Annotated[
+        Literal["gradient", "random"], Doc("which weights come (DST): largest dense gradient, or drawn")
+    ] = "gradient"
     prune_rate: Annotated[float, Ge(0), Le(1), Doc("α_0, the share replaced at the first update (DST)")] = 0.5
     rounds: Annotated[
         Annotated[int, Gt(0)] | None, Doc("T of the annealing (DST); by default the run's stop.aggregations")
@@ -84,74 +88,63 @@ class FedSpa(Algorithm):
         horizon = torch.tensor(float(self._horizon(context) or 1))
         return {"mask": masks.random_mask(shapes, spread(shapes, share), rng), "rounds": {"T": horizon}}
 
-    def download(self, context: Context, server: State, client: State) -> Payload:
-        parts = _active(server["params"], client["mask"])
+    def download(self, context: Context, server: State, client: Client) -> Payload:
+        parts = masked(server["params"], client.state["mask"])
         return Payload(state={"params": server["params"]}, size_bytes=codecs.size(parts))
 
-    def workload(self, context: Context, client: State, samples: int) -> Workload:
-        density = {name: int(torch.count_nonzero(mask)) / mask.numel() for name, mask in client["mask"].items()}
-        return local_work(context, samples, density, dense_gradients=int(self.masking == "dst"))
+    def workload(self, context: Context, payload: Payload, client: Client) -> Workload:
+        screens = self.masking == "dst" and self.regrow == "gradient"
+        density = masks.densities(client.state["mask"])
+        return local_work(context, client.samples, density=density, dense_gradients=int(screens))
 
-    def upload_bytes(self, context: Context, payload: Payload, client: State) -> int | None:
+    def upload_bytes(self, context: Context, payload: Payload, client: Client) -> int | None:
         if self.masking == "dst":  # the new mask's length on the wire depends on where it moved
             return None
-        return codecs.size(_active(payload.state["params"], client["mask"]))
+        return codecs.size(masked(payload.state["params"], client.state["mask"]))
 
-    def upload(self, update: State, before: State, after: State) -> Sequence[Part]:
-        parts = _active(update["params"], before["mask"])
+    def upload(self, update: State, before: State, after: State) -> list[Part]:
+        parts = masked(update["params"], before["mask"])
         for name, mask in after["mask"].items():
             if not torch.equal(mask, before["mask"][name]):
                 parts.append(Part(values=None, mask=mask, mask_known=False))
         return parts
 
-    def aggregate(self, context: Context, server: State, arrivals: Sequence[Arrival]) -> State:
-        updates = [arrival.update["params"] for arrival in arrivals]
-        discounts = [arrival.discount for arrival in arrivals]
-        if self.divisor == "sampled":
-            step = weighted_sum(updates, [discount / len(arrivals) for discount in discounts])
-        else:
-            step = weighted_sum(updates, discounts)
-            held = [arrival.update["held"] for arrival in arrivals]
-            for name in held[0]:
-                step[name] = step[name] / torch.stack([mask[name] for mask in held]).sum(0).clamp_min(1)
-            for name in step.keys() - held[0].keys():
-                step[name] = step[name] / len(arrivals)
-        return {**server, "params": tree.add(server["params"], step)}
+    def aggregate(self, context: Context, server: State, arrivals: Arrivals) -> State:
+        held = arrivals.update["held"] if self.divisor == "holders" else None
+        return merge(context, server, arrivals, arrivals.equal, held=held)
 
     # ── device ──────────────────────────────────────────────────────────────────────────────────────
     def local_start(self, payload: State, client: State) -> State:
-        return {"params": _masked(payload["params"], client["mask"]), "mask": client["mask"]}
+        return {"params": masks.apply(client["mask"], payload["params"]), "mask": client["mask"]}
 
     def local_step(self, local: State, batch: Batch, learner: Learner) -> State:
-        gradient = learner.gradient(local["params"], batch)
-        return learner.descend(local, _masked(gradient, local["mask"]))
+        return masked_step(local, batch, learner)
 
     def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:
-        start = _masked(payload["params"], client["mask"])
+        start = masks.apply(client["mask"], payload["params"])
         update = {"params": tree.subtract(local["params"], start), "held": client["mask"]}
         if self.masking == "rsm":
             return update, client
-        gradient = learner.gradient(local["params"], learner.probe())  # dense: it sees what is off, too
+        score = self._scores(local, learner)
         rate = self._prune_rate(learner.version, client["rounds"]["T"])
         moved = {
-            name: masks.prune_and_regrow(mask, local["params"][name], gradient[name], rate)
+            name: masks.prune_and_regrow(mask, local["params"][name], score[name], rate)
             for name, mask in client["mask"].items()
         }
         return update, {**client, "mask": moved}
+
+    def _scores(self, local: State, learner: Learner) -> Params:
+        """How much each weight deserves to come, [client, *shape]."""
+        if self.regrow == "gradient":
+            return learner.gradient(local["params"], learner.probe())  # dense: it sees what is off, too
+        return {
+            name: learner.uniforms(f"regrow/{name}", m[0].numel()).view(m.shape) for name, m in local["mask"].items()
+        }
 
     def _prune_rate(self, version: Tensor, rounds: Tensor) -> Tensor:
         """α_t = α_0/2 (1 + cos(π t/T)) of each client [client]; 0 from T on."""
         return self.prune_rate / 2 * (1 + torch.cos(math.pi * torch.minimum(version.float() / rounds, torch.ones(()))))
 
     # ── user ────────────────────────────────────────────────────────────────────────────────────────
-    def client_model(self, server: State, client: State) -> Params:
-        return _masked(server["params"], client["mask"])
-
-
-def _masked(params: Params, mask: Params) -> Params:
-    return {name: tensor * mask[name] if name in mask else tensor for name, tensor in params.items()}
-
-
-def _active(params: Params, mask: Params) -> list[Part]:
-    """Active values of masked tensors, all values of the others; the receiver knows the mask."""
-    return [Part(values=tensor, mask=mask.get(name), mask_known=name in mask) for name, tensor in params.items()]
+    def client_model(self, server: State, client: Client) -> Params:
+        return masks.apply(client.state["mask"], server["params"])

@@ -33,6 +33,10 @@ _BUILT_IN = {
     "lotteryfl": "edgesim.algorithms.lotteryfl:LotteryFl",
     "prunefl": "edgesim.algorithms.prunefl:PruneFl",
     "zerofl": "edgesim.algorithms.zerofl:ZeroFl",
+    "heterofl": "edgesim.algorithms.heterofl:HeteroFL",
+    "fjord": "edgesim.algorithms.fjord:FjORD",
+    "pfedhn": "edgesim.algorithms.pfedhn:PFedHN",
+    "fedfomo": "edgesim.algorithms.fedfomo:FedFomo",
 }
 
 

@@ -8,6 +8,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesim import streams
+
 IntArray: TypeAlias = NDArray[np.int64]
 
 
@@ -50,3 +52,19 @@ class Shards:
         if not 0 <= client < self.clients:
             raise IndexError(f"client {client}: there are clients 0 to {self.clients - 1}")
         return self.index[self.offset[client] : self.offset[client + 1]]
+
+    def without_held_out(self, share: float, seed: int) -> "tuple[Shards, Shards]":
+        """What is left of each client's samples, and what is held out of them: `held_out` of a random order that
+        is the client's own. A single sample is in both."""
+        rest, held = [], []
+        for client in range(self.clients):
+            own = streams.generator(seed, "held out", client).permutation(self.of(client))
+            first = held_out(len(own), share)
+            held.append(own[:first])
+            rest.append(own[first:] if len(own) > 1 else own)
+        return Shards.of_parts(rest), Shards.of_parts(held)
+
+
+def held_out(samples: int, share: float) -> int:
+    """How many of a client's samples are held out: at least one, and not all; of more samples never leaves fewer."""
+    return max(1, min(round(share * samples), samples - 1))

@@ -96,7 +96,7 @@ def _named(model: Model, wanted: tuple[str, ...]) -> tuple[str, ...]:
         found = {name for name in model.shapes if name == word or name.startswith(f"{word}.")}
         if not found:
             raise ScenarioError(
-                f"the model has no tensor or layer '{word}': {advice(word, model.shapes)}; {_listed(model)}"
+                f"the model has no tensor or layer '{word}': {advice(word, layers(model))}; {_listed(model)}"
             )
         chosen |= found
     return tuple(name for name in model.shapes if name in chosen)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -126,6 +127,12 @@ class Learner:
         most = int(self.task.train.count[self.cohort.clients].max())
         return self._draw("samples", 1, 1, most).at(0, len(self.version))
 
+    def held_out(self, share: float) -> "tuple[Learner, Batch]":
+        """A learner over the rest of each client's samples, and the share held out, padded to one length; a client
+        holds out the same samples in every job."""
+        rest, held = _held_out(self.task, share, self.seed)
+        return replace(self, task=rest), replace(self, task=held).samples()
+
     def uniforms(self, purpose: str, count: int) -> Tensor:
         """Random numbers in [0, 1), float32 [client, count]; another `purpose` gives others."""
         keys = streams.fold(
@@ -209,6 +216,12 @@ class Learner:
             self.task.x, self.task.y, self.task.train, self.cohort.clients, self.cohort.jobs,
             seed=self.seed, purpose=purpose, batch_size=batch_size, epochs=epochs, steps=steps,
         )  # fmt: skip
+
+
+@lru_cache(maxsize=4)
+def _held_out(task: "Task", share: float, seed: int) -> "tuple[Task, Task]":
+    rest, held = task.train.without_held_out(share, seed)
+    return replace(task, train=rest), replace(task, train=held)
 
 
 def learner(task: "Task", training: Training, kernel: Kernel, *, seed: int, cohort: Cohort) -> Learner:

@@ -4,13 +4,15 @@ import math
 
 import pytest
 import torch
-from toys import TRAINING, context, federation, task
+from toys import TRAINING, arrivals, context, federation, task
 
-from edgesim.algorithms.contract import Arrival
+from edgesim.algorithms.contract import Client, Payload
 from edgesim.algorithms.fedspa import FedSpa
 from edgesim.engine.learning import Received
 from edgesim.errors import ScenarioError
 from edgesim.learning import codecs, masks
+from edgesim.learning.local import cohort_of
+from edgesim.learning.training import Training, learner
 from edgesim.learning.tree import Params, State
 
 MLP = context()  # digits, 64-16-10: weights of 1,024 and 160, biases of 16 and 10
@@ -82,13 +84,7 @@ def test_regrowth_follows_the_dense_gradient() -> None:
     world.dispatch(0, 0, 0)
     order, trained = world._training.result(0)
     backend = world._backend
-    import numpy as np
-
-    from edgesim.learning.training import learner
-
-    whole = learner(
-        task(), TRAINING, backend.kernel, seed=0, clients=np.array([0]), jobs=np.array([0]), versions=np.array([0])
-    )
+    whole = learner(task(), TRAINING, backend.kernel, seed=0, cohort=cohort_of([order]))
     start = {n: t * order.state["mask"].get(n, torch.ones_like(t)) for n, t in order.payload["params"].items()}
     final = {n: (start[n] + trained.update["params"][n]).unsqueeze(0) for n in start}
     gradient = whole.gradient(final, whole.probe())
@@ -103,34 +99,57 @@ def test_regrowth_follows_the_dense_gradient() -> None:
         assert torch.equal(after.flatten(), kept)
 
 
+def test_random_regrowth_needs_no_gradient_and_prunes_the_same_weights() -> None:
+    """DisPFL's own runs: places are drawn among all that are off, and no screening batch is paid for."""
+    after, work = {}, {}
+    for regrow in ("gradient", "random"):
+        world = federation(FedSpa(density=0.4, prune_rate=0.2, regrow=regrow))
+        work[regrow] = world.dispatch(0, 0, 0).workload.flops
+        order, trained = world._training.result(0)
+        after[regrow] = trained.state["mask"]
+        assert nnz(after[regrow]) == nnz(order.state["mask"])
+    assert work["gradient"] - work["random"] == pytest.approx((2 * 1024 * 2 + 2 * 160 * 3) * 5)
+    assert not torch.equal(after["gradient"]["fc1.weight"], after["random"]["fc1.weight"])
+
+
+def test_weight_decay_and_momentum_do_not_leak_into_what_is_off() -> None:
+    where = context(training=Training(lr=0.1, batch_size=5, epochs=2, weight_decay=0.1, momentum=0.9))
+    world = federation(FedSpa(density=0.4), where)
+    world.dispatch(0, 0, 0)
+    order, trained = world._training.result(0)
+    for name, mask in order.state["mask"].items():
+        assert not trained.update["params"][name][~mask].any()
+
+
 def test_bytes_are_active_values_and_a_mask_only_when_it_moved() -> None:
     """Down: 4·(active + biases) + form bytes; the receiver knows the mask. Up: the same, and the new masks as
     bitmaps (1,024/8 + 160/8 B) or as lists of places, whichever is shorter."""
     algorithm = FedSpa(density=0.5, layers="uniform")
     client = algorithm.init_client(MLP, 0)
+    who = Client(0, 20, client)
     server = algorithm.init_server(MLP)
     values = 4 * (512 + 16 + 80 + 10)
     header = 1 + 4  # the number of parts, and the form of each
-    down = algorithm.download(MLP, server, client).size_bytes
+    down = algorithm.download(MLP, server, who).size_bytes
     assert down == values + header
     update: State = {"params": server["params"]}
     moved = {**client, "mask": {n: ~m for n, m in client["mask"].items()}}
     assert codecs.size(algorithm.upload(update, client, client)) == down
     assert codecs.size(algorithm.upload(update, client, moved)) == down + 2 + 1024 // 8 + 160 // 8
     static = FedSpa(density=0.5, masking="rsm", layers="uniform")
-    payload = static.download(MLP, server, client)
-    assert static.upload_bytes(MLP, payload, client) == down
-    assert algorithm.upload_bytes(MLP, payload, client) is None
+    payload = static.download(MLP, server, who)
+    assert static.upload_bytes(MLP, payload, who) == down
+    assert algorithm.upload_bytes(MLP, payload, who) is None
 
 
 def test_work_is_the_masks_share_and_one_dense_screening_batch() -> None:
     """§11.4: 3 × forward(nnz) × samples × epochs + one dense batch (the first layer has no input gradient)."""
     samples, epochs, batch = 20, 2, 5
     static, dynamic = FedSpa(density=0.5, masking="rsm", layers="uniform"), FedSpa(density=0.5, layers="uniform")
-    client = static.init_client(MLP, 0)
+    client, sent = Client(0, samples, static.init_client(MLP, 0)), Payload(state={}, size_bytes=0)
     dense = 2 * 1024 * 2 + 2 * 160 * 3  # FLOPs a sample: two passes over the first layer, three over the second
-    assert static.workload(MLP, client, samples).flops == pytest.approx(0.5 * dense * samples * epochs)
-    extra = dynamic.workload(MLP, client, samples).flops - static.workload(MLP, client, samples).flops
+    assert static.workload(MLP, sent, client).flops == pytest.approx(0.5 * dense * samples * epochs)
+    extra = dynamic.workload(MLP, sent, client).flops - static.workload(MLP, sent, client).flops
     assert extra == pytest.approx(dense * batch)
 
 
@@ -138,28 +157,25 @@ def test_halving_the_density_lowers_bytes_work_and_memory() -> None:
     seen = []
     for density in (0.8, 0.4):
         algorithm = FedSpa(density=density)
-        client = algorithm.init_client(MLP, 0)
-        work = algorithm.workload(MLP, client, 20)
-        size = algorithm.download(MLP, algorithm.init_server(MLP), client).size_bytes
+        client = Client(0, 20, algorithm.init_client(MLP, 0))
+        payload = algorithm.download(MLP, algorithm.init_server(MLP), client)
+        work, size = algorithm.workload(MLP, payload, client), payload.size_bytes
         seen.append((size, work.flops, work.memory_bytes))
     assert all(half < whole for whole, half in zip(*seen, strict=True))
-
-
-def arrival(value: list[float], held: list[bool], discount: float = 1.0) -> Arrival:
-    update = {
-        "params": {"w": torch.tensor([value]), "b": torch.tensor([value[0]])},
-        "held": {"w": torch.tensor([held])},
-    }
-    return Arrival(client=0, samples=1, staleness=0, discount=discount, update=update)
 
 
 def test_the_two_averaging_rules() -> None:
     """Two clients, one weight held by both, one by the second alone, one by none.
     sampled: Σ/2 everywhere; holders: Σ/2, Σ/1, and unmoved. The bias is nobody's mask: Σ/2 in both."""
     server = {"params": {"w": torch.zeros(1, 3), "b": torch.zeros(1)}}
-    arrivals = [arrival([2.0, 0.0, 0.0], [True, False, False]), arrival([4.0, 6.0, 0.0], [True, True, False])]
-    by_sampled = FedSpa().aggregate(MLP, server, arrivals)["params"]
-    by_holders = FedSpa(divisor="holders").aggregate(MLP, server, arrivals)["params"]
+    two = arrivals(
+        {
+            "params": {"w": [[[2.0, 0.0, 0.0]], [[4.0, 6.0, 0.0]]], "b": [[2.0], [4.0]]},
+            "held": {"w": [[[True, False, False]], [[True, True, False]]]},
+        }
+    )
+    by_sampled = FedSpa().aggregate(MLP, server, two)["params"]
+    by_holders = FedSpa(divisor="holders").aggregate(MLP, server, two)["params"]
     assert by_sampled["w"].tolist() == [[3.0, 3.0, 0.0]]
     assert by_holders["w"].tolist() == [[3.0, 6.0, 0.0]]
     assert by_sampled["b"].tolist() == by_holders["b"].tolist() == [3.0]

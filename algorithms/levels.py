@@ -1,0 +1,48 @@
+"""Levels: sub-masks of one mask for unequal clients (hetero-FLASH, arXiv:2208.13092): level b has b of its density."""
+
+from collections.abc import Sequence
+
+from edgesim import streams
+from edgesim.algorithms.contract import Client, Context, local_work
+from edgesim.learning import consensus, masks
+from edgesim.learning.training import Training
+from edgesim.learning.tree import Params, State
+
+FULL = 1.0
+
+
+def nested(server: State, levels: Sequence[float], density: float) -> State:
+    """The server's state with the sub-masks of all levels: of each tensor the largest |w|, in shares of what is not 0;
+    each lies within all larger ones."""
+    ones = consensus.ones(server["params"], server["mask"])
+    smaller = sorted(set(levels) - {FULL})
+    return {**server, **{_group(b): consensus.by_magnitude(server["params"], ones, b * density) for b in smaller}}
+
+
+def mask_of(server: State, level: float) -> Params:
+    """The mask of a level."""
+    return server["mask"] if level == FULL else server[_group(level)]
+
+
+def drawn(context: Context, levels: Sequence[float], number: int, client: int) -> float:
+    """A client's level in round `number`, each entry of `levels` as likely: in the paper's code it follows from the
+    client's place in the random sample, and so is another one in every round."""
+    return levels[streams.key(context.seed, "levels", number, client) % len(levels)]
+
+
+def fitting(
+    context: Context, server: State, levels: Sequence[float], client: Client, training: Training | None
+) -> float:
+    """The largest level whose training fits the memory of the client's device; the smallest where none does: then
+    the device runs out of memory, as a run shows."""
+    assert context.memory_bytes is not None
+    limit = int(context.memory_bytes[client.id])
+    for level in sorted(set(levels), reverse=True):
+        density = masks.densities(mask_of(server, level))
+        if local_work(context, client.samples, training=training, density=density).memory_bytes <= limit:
+            return level
+    return min(levels)
+
+
+def _group(level: float) -> str:
+    return f"mask/{level:g}"

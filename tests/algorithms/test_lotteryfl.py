@@ -1,0 +1,112 @@
+"""LotteryFL against its specification (arXiv:2008.03371; charleslipku/LotteryFL): when it prunes, rewinding, costs."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from toys import TRAINING, arrivals, context, federation, task
+
+from edgesim.algorithms.contract import Client
+from edgesim.algorithms.fedavg import FedAvg
+from edgesim.algorithms.lotteryfl import LotteryFl
+from edgesim.engine.learning import Received
+from edgesim.learning import masks
+from edgesim.learning.tree import State
+
+MLP = context()  # digits, 64-16-10: weights of 1,024 and 160, biases of 26
+STILL = context(training=replace(TRAINING, lr=0.0))
+ALWAYS = LotteryFl(start_accuracy=0.0)
+
+
+def test_survivors_start_again_from_the_common_start() -> None:
+    """With no learning, what a pruning client sends up is w_0 under its new mask, whatever the server has."""
+    world = federation(ALWAYS, STILL)
+    start = world._server["start"]
+    moved = {name: tensor + 1 for name, tensor in start.items()}
+    world._server = {"params": moved, "start": start}
+    world.dispatch(0, 0, 0)
+    _, trained = world._training.result(0)
+    mask = trained.state["mask"]
+    for name, change in trained.update["params"].items():
+        value = moved[name] + change
+        wanted = start[name] * mask[name] if name in mask else start[name]
+        torch.testing.assert_close(value, wanted, atol=1e-6, rtol=0)
+    gone = ~mask["fc1.weight"]
+    assert int(gone.sum()) == 103  # ⌈0.1 · 1023⌉, those of smallest |w| in the server's model
+    assert moved["fc1.weight"].abs()[gone].max() <= moved["fc1.weight"].abs()[~gone].min()
+
+
+@pytest.mark.parametrize("gate", [{"start_accuracy": 1.0}, {"end_density": 1.0}])
+def test_without_accuracy_or_with_few_weights_left_nothing_goes_or_is_reset(gate: dict[str, float]) -> None:
+    world = federation(replace(ALWAYS, **gate), STILL)
+    start = world._server["start"]
+    world._server = {"params": {name: tensor + 1 for name, tensor in start.items()}, "start": start}
+    world.dispatch(0, 0, 0)
+    _, trained = world._training.result(0)
+    assert trained.state["mask"]["fc1.weight"].all()
+    assert not trained.update["params"]["fc1.weight"].any()
+
+
+def test_weights_of_no_holder_keep_the_servers_value() -> None:
+    two = arrivals(
+        {
+            "params": {"w": [[[2.0, 1.0, -1.0]], [[4.0, -1.0, -1.0]]]},
+            "mask": {"w": [[[True, True, False]], [[True, False, False]]]},
+        },
+        samples=[10, 90],
+    )
+    server: State = {"params": {"w": torch.ones(1, 3)}}
+    assert LotteryFl().aggregate(MLP, server, two)["params"]["w"].tolist() == [[4.0, 2.0, 1.0]]
+
+
+def test_until_someone_prunes_it_is_fedavg_with_equal_weights() -> None:
+    worlds = [federation(LotteryFl(start_accuracy=1.0)), federation(FedAvg(weighting="uniform"))]
+    for world in worlds:
+        for client in range(4):
+            world.dispatch(client, client, 0)
+        world.aggregate([Received(client, client, 0, 1.0) for client in range(4)])
+    for name, tensor in worlds[1]._server["params"].items():
+        torch.testing.assert_close(worlds[0]._server["params"][name], tensor)
+
+
+def test_density_falls_by_a_tenth_at_a_time_down_to_the_end() -> None:
+    """0.9^7 = 0.478 is the first below one half."""
+    world = federation(ALWAYS)
+    for turn in range(9):
+        world.dispatch(turn, 0, turn)
+        world.arrive(turn, 0)
+        world.aggregate([Received(turn, 0, 0, 1.0)])
+    assert world.evaluate()["density"] < 1
+    left = float(world._clients.get(0)["mask"]["fc1.weight"].float().mean())
+    assert left == pytest.approx(0.9**7, abs=0.01)
+
+
+def test_costs_are_the_masks_share_a_forward_pass_and_the_start_in_memory() -> None:
+    shapes = masks.maskable(MLP.task.model.shapes)
+    half = masks.random_mask(shapes, dict.fromkeys(shapes, 0.5), np.random.default_rng(0))
+    algorithm = LotteryFl()
+    client = Client(0, 20, {"mask": half})
+    payload = algorithm.download(MLP, algorithm.init_server(MLP), client)
+    values = 4 * (512 + 80 + 26) + 5
+    assert payload.size_bytes == algorithm.upload_bytes(MLP, payload, client) == values
+    work = algorithm.workload(MLP, payload, client)
+    assert work.flops == pytest.approx(0.5 * ((2 * 1024 * 2 + 2 * 160 * 3) * 40 + (2 * 1024 + 2 * 160) * 20))
+    full = Client(0, 20, algorithm.init_client(MLP, 0))
+    assert algorithm.upload_bytes(MLP, payload, full) is None
+
+
+def test_a_cohort_trains_as_one_client_at_a_time() -> None:
+    where = context(task(6, alpha=0.5))
+    held = []
+    for cohort in (128, 1):
+        world = federation(LotteryFl(start_accuracy=0.08), where, cohort=cohort)
+        for client in range(6):
+            world.dispatch(client, client, 0)
+        held.append([world._training.result(client)[1] for client in range(6)])
+    counts = set()
+    for together, alone in zip(*held, strict=True):
+        assert torch.equal(together.state["mask"]["fc1.weight"], alone.state["mask"]["fc1.weight"])
+        torch.testing.assert_close(together.update["params"]["fc1.weight"], alone.update["params"]["fc1.weight"])
+        counts.add(int(together.state["mask"]["fc1.weight"].sum()))
+    assert counts == {1024, 1024 - 103}  # some prune, some do not

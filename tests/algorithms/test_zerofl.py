@@ -1,0 +1,117 @@
+"""ZeroFL: what is trained, what goes up, and what both cost."""
+
+import math
+
+import pytest
+import torch
+from toys import TRAINING, arrivals, context, federation, task
+
+from edgesim.algorithms.contract import Client
+from edgesim.algorithms.fedavg import FedAvg
+from edgesim.algorithms.zerofl import ZeroFl
+from edgesim.engine.learning import Received
+from edgesim.errors import ScenarioError
+from edgesim.learning.local import cohort_of
+from edgesim.learning.training import learner
+
+MLP = context()  # digits, 64-16-10: weights of 1,024 and 160, biases of 26
+
+
+@pytest.mark.parametrize("sends", ["top-weights", "diff-on-top-weights", "top-diff"])
+@pytest.mark.parametrize("ratio", [0.0, 0.1, 0.2])
+def test_the_upload_has_density_one_minus_s_plus_r(sends: str, ratio: float) -> None:
+    """Values: ⌈(0.1 + r) N_l⌉ of each weight tensor and all biases; a bitmap or list of places for each mask."""
+    world = federation(ZeroFl(sparsity=0.9, mask_ratio=ratio, sends=sends))  # type: ignore[arg-type]
+    world.dispatch(0, 0, 0)
+    _, trained = world._training.result(0)
+    density = 0.1 + ratio
+    counts = [math.ceil(density * 1024 - 1e-6), math.ceil(density * 160 - 1e-6)]
+    assert [int(mask.sum()) for mask in trained.update["mask"].values()] == counts
+    values = 4 * (sum(counts) + 26) + 5
+    assert values < world.upload_bytes(0) <= values + 128 + 20
+
+
+def test_where_values_are_sent_from() -> None:
+    """top-weights: unsent weights count as 0; the diffs leave them as they were."""
+    sent = {}
+    for sends in ("top-weights", "diff-on-top-weights", "top-diff"):
+        world = federation(ZeroFl(sends=sends))
+        world.dispatch(0, 0, 0)
+        order, trained = world._training.result(0)
+        off = ~trained.update["mask"]["fc1.weight"]
+        arrived = (order.payload["params"]["fc1.weight"] + trained.update["params"]["fc1.weight"])[off]
+        assert torch.equal(arrived, torch.zeros_like(arrived) if sends == "top-weights" else
+                           order.payload["params"]["fc1.weight"][off])  # fmt: skip
+        sent[sends] = trained.update["mask"]["fc1.weight"]
+    assert torch.equal(sent["top-weights"], sent["diff-on-top-weights"])
+    assert not torch.equal(sent["top-weights"], sent["top-diff"])
+
+
+def test_a_step_takes_the_dense_gradient_at_the_largest_weights() -> None:
+    world = federation(ZeroFl(sparsity=0.5))
+    world.dispatch(0, 0, 0)
+    order, _ = world._training.result(0)
+    who = learner(task(), TRAINING, world._backend.kernel, seed=0, cohort=cohort_of([order]))
+    params = {name: tensor.unsqueeze(0) for name, tensor in order.payload["params"].items()}
+    batch = who.probe()
+    moved = ZeroFl(sparsity=0.5).local_step({"params": params}, batch, who)["params"]["fc1.weight"]
+    weight = params["fc1.weight"]
+    limit = weight.abs().flatten().sort().values[512]
+    sparse = {**params, "fc1.weight": weight * (weight.abs() >= limit)}
+    limit = params["fc2.weight"].abs().flatten().sort().values[80]
+    sparse["fc2.weight"] = params["fc2.weight"] * (params["fc2.weight"].abs() >= limit)
+    torch.testing.assert_close(moved, weight - 0.1 * who.gradient(sparse, batch)["fc1.weight"])
+    assert ((moved != weight) & (weight.abs() < limit)).any()  # weights that are left out still learn
+
+
+def test_nothing_left_out_is_fedavg() -> None:
+    worlds = [federation(ZeroFl(sparsity=0.0, mask_ratio=0.0)), federation(FedAvg())]
+    for world in worlds:
+        for client in range(4):
+            world.dispatch(client, client, 0)
+        world.aggregate([Received(client, client, 0, 1.0) for client in range(4)])
+    for name, tensor in worlds[1]._server["params"].items():
+        assert torch.equal(worlds[0]._server["params"][name], tensor)
+
+
+def test_two_of_three_products_are_sparse() -> None:
+    """fc1: forward at 0.1 and dense weight gradient; fc2: two at 0.1 and one dense; 2 FLOPs a weight and sample."""
+    algorithm = ZeroFl(sparsity=0.9)
+    client = Client(0, 20, {})
+    payload = algorithm.download(MLP, algorithm.init_server(MLP), client)
+    assert algorithm.workload(MLP, payload, client).flops == pytest.approx(
+        (2 * 1024 * 1.1 + 2 * 160 * 1.2) * 20 * 2, rel=1e-6
+    )
+
+
+def test_the_download_is_dense_until_the_model_has_zeros() -> None:
+    algorithm = ZeroFl()
+    server = algorithm.init_server(MLP)
+    assert algorithm.download(MLP, server, Client(0, 20, {})).size_bytes == MLP.dense_bytes
+    weight = server["params"]["fc1.weight"].clone()
+    weight[:8] = 0.0
+    thin = {"params": {**server["params"], "fc1.weight": weight}}
+    assert algorithm.download(MLP, thin, Client(0, 20, {})).size_bytes == MLP.dense_bytes - 4 * 512 + 128
+
+
+def test_uploads_are_averaged_by_samples() -> None:
+    two = arrivals({"params": {"w": [[4.0, 0.0], [0.0, 8.0]]}}, samples=[10, 30])
+    assert ZeroFl().aggregate(MLP, {"params": {"w": torch.zeros(2)}}, two)["params"]["w"].tolist() == [1.0, 6.0]
+
+
+def test_more_than_everything_cannot_be_sent() -> None:
+    with pytest.raises(ScenarioError, match="exceeds the sparsity"):
+        ZeroFl(sparsity=0.1, mask_ratio=0.2).check(MLP)
+
+
+def test_a_cohort_trains_as_one_client_at_a_time() -> None:
+    where = context(task(6, alpha=0.5))
+    updates = []
+    for cohort in (128, 1):
+        world = federation(ZeroFl(), where, cohort=cohort)
+        for client in range(6):
+            world.dispatch(client, client, 0)
+        updates.append([world._training.result(client)[1].update for client in range(6)])
+    for together, alone in zip(*updates, strict=True):
+        assert torch.equal(together["mask"]["fc1.weight"], alone["mask"]["fc1.weight"])
+        torch.testing.assert_close(together["params"]["fc1.weight"], alone["params"]["fc1.weight"])
