@@ -112,7 +112,7 @@ class Algorithm:
 
     def local_step(self, local: State, batch: Batch, learner: Learner) -> State:
         """One mini-batch."""
-        return learner.descend(local, learner.gradient(local["params"], batch))
+        return learner.descend(local, learner.gradient(local["params"], batch), spend=True)
 
     def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:
         """What `local_train` returns, once all mini-batches are done."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edgesim.devices.availability import AlwaysOn, FleetAvailability
 from edgesim.devices.fleet import Fleet
 from edgesim.devices.workload import Workload
-from edgesim.engine.learning import Assignment, Received
+from edgesim.engine.learning import USUAL, Assignment, Merging, Received, Terms
 from edgesim.engine.limits import Evaluate, Stop
 from edgesim.engine.rules import Rules
 from edgesim.engine.schedules import Sync
@@ -44,8 +44,15 @@ class Counting:
         )  # fmt: skip
         self._assignment = Assignment(download_bytes=1_000_000, workload=work, upload_bytes=1_000_000)
 
-    def dispatch_all(self, first_job: int, clients: Sequence[int], version: int) -> list[Assignment]:
+    layers = 1
+
+    def dispatch_all(
+        self, first_job: int, clients: Sequence[int], version: int, terms: Sequence[Terms] = ()
+    ) -> list[Assignment]:
         return [self._assignment] * len(clients)
+
+    def cost(self, client: int, terms: Terms = USUAL) -> Assignment:
+        return self._assignment
 
     def upload_bytes(self, job: int) -> int:
         raise AssertionError("the assignment says it")
@@ -54,7 +61,7 @@ class Counting:
 
     def drop(self, job: int) -> None: ...
 
-    def aggregate(self, received: Sequence[Received]) -> None: ...
+    def aggregate(self, received: Sequence[Received], merging: Merging | None = None) -> None: ...
 
     def evaluate(self) -> dict[str, float]:
         names = ("accuracy", "accuracy_std", "accuracy_worst10", "accuracy_pooled", "loss", "density")

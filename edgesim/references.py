@@ -12,6 +12,7 @@ from edgesim.errors import ScenarioError
 from edgesim.spelling import advice
 
 _PREFIX = "edgesim_user_"
+_run: list[tuple[Path, bytes]] = []
 
 
 def is_reference(text: str) -> bool:
@@ -35,16 +36,19 @@ def resolve(text: str, folder: Path) -> object:
     return getattr(module, name)
 
 
-def files() -> list[Path]:
-    """The users' own files that this process has run, for another process that is sent what they define."""
-    own = (module for name, module in sys.modules.items() if name.startswith(_PREFIX))
-    return [Path(str(module.__file__)) for module in own]
+def files() -> list[tuple[Path, bytes]]:
+    """The users' own files that this process has run, each with its text, for another process that is sent what
+    they define."""
+    return list(_run)
 
 
-def run_files(paths: Sequence[Path]) -> None:
-    """Run users' own files, so that what they define can be unpickled here. Raises ScenarioError as `resolve`."""
-    for path in paths:
-        _from_file(path.name, path.parent, str(path))
+def run_files(found: Sequence[tuple[Path, bytes]]) -> None:
+    """Run users' own files from their texts, so that what they define can be unpickled here, on whatever machine.
+
+    Raises ScenarioError as `resolve`.
+    """
+    for path, source in found:
+        _from_source(path, source, str(path))
 
 
 def _from_package(where: str, text: str) -> ModuleType:
@@ -66,6 +70,10 @@ def _from_file(where: str, folder: Path, text: str) -> ModuleType:
         source = path.read_bytes()
     except OSError as error:
         raise ScenarioError(f"'{text}': cannot read {path}: {error.strerror}") from error
+    return _from_source(path, source, text)
+
+
+def _from_source(path: Path, source: bytes, text: str) -> ModuleType:
     # The name follows from place and content: the same file is found again, a changed one is run anew.
     digest = hashlib.blake2b(bytes(path) + b"\0" + source, digest_size=6).hexdigest()
     module_name = f"{_PREFIX}{path.stem}_{digest}"
@@ -80,6 +88,7 @@ def _from_file(where: str, folder: Path, text: str) -> ModuleType:
     except Exception as error:
         del sys.modules[module_name]
         raise ScenarioError(f"'{text}': running {path} failed: {_told(error)}") from error
+    _run.append((path, source))
     return module
 
 

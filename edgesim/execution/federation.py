@@ -7,14 +7,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, overrides
+from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, overrides
 from edgesim.devices.workload import NO_WORK, Workload
-from edgesim.engine.learning import Assignment, Received
+from edgesim.engine.learning import USUAL, Assignment, Merging, Received, Terms
+from edgesim.execution import terms as on
 from edgesim.execution.attackers import Attackers
 from edgesim.execution.backend import Backend
+from edgesim.execution.groups import Groups
 from edgesim.execution.lazy import LazyTraining
 from edgesim.execution.store import ClientStore
-from edgesim.learning import codecs, tree
+from edgesim.learning import codecs, split, tree
 from edgesim.learning.evaluation import Scores, evaluate
 from edgesim.learning.local import Order, personalised, updates_of
 from edgesim.learning.tree import Params, State
@@ -37,6 +39,7 @@ class Federation:
         self._algorithm, self._context, self._backend = algorithm, context, backend
         self._training = LazyTraining(backend)
         self._server = algorithm.init_server(context)
+        self._groups = Groups(self._server)
         self._clients = ClientStore() if clients is None else clients
         self._arrived: dict[int, int] = {}  # client → its job that arrived and whose state is not read yet
         self._scored: Scores | None = None
@@ -47,38 +50,60 @@ class Federation:
         self._alike = attackers is None and not overrides(
             algorithm, "init_client", "download", "workload", "upload_bytes"
         )
-        self._assignments: dict[int, Assignment] = {}  # where clients are alike but for their samples
+        self._assignments: dict[tuple[int, Terms], Assignment] = {}  # where clients are alike but for their samples
 
     @property
     def backend(self) -> str:
         """How training is computed."""
         return self._backend.name
 
-    def dispatch(self, job: int, client: int, version: int) -> Assignment:
+    def dispatch(self, job: int, client: int, version: int, terms: Terms = USUAL) -> Assignment:
         """Fix what a job starts from; what it costs follows from that alone."""
-        state = self._state(client)
+        state, where = self._state(client), on.under(self._context, terms)
         if self._stateful and client not in self._clients:
             self._clients.put(client, state)
+        server = self._server if terms.group is None else self._groups.send(terms.group, self._server)
         who = Client(client, int(self._context.task.train.count[client]), state)
-        payload = self._algorithm.download(self._context, self._server, who)
-        self._training.place(Order(job, client, version, payload.state, state, payload.training))
-        if self._alike and who.samples in self._assignments:
-            return self._assignments[who.samples]
-        workload = self._algorithm.workload(self._context, payload, who)
-        if self._attackers is not None and self._attackers.hostile[client] and not self._attackers.attack.works:
+        payload = self._algorithm.download(where, server, who)
+        training = payload.training or (None if where is self._context else where.training)
+        self._training.place(Order(job, client, version, payload.state, state, training))
+        return self._assigned(where, payload, who, terms)
+
+    def cost(self, client: int, terms: Terms = USUAL) -> Assignment:
+        """What a job would cost now."""
+        where = on.under(self._context, terms)
+        who = Client(client, int(self._context.task.train.count[client]), self._state(client))
+        return self._assigned(where, self._algorithm.download(where, self._server, who), who, terms)
+
+    def _assigned(self, where: Context, payload: Payload, who: Client, terms: Terms) -> Assignment:
+        kind = (who.samples, on.costs_alike(terms))
+        if self._alike and kind in self._assignments:
+            return self._assignments[kind]
+        workload = self._algorithm.workload(where, payload, who)
+        if self._attackers is not None and self._attackers.hostile[who.id] and not self._attackers.attack.works:
             workload = NO_WORK
         assigned = Assignment(
             download_bytes=payload.size_bytes,
             workload=workload,
-            upload_bytes=self._algorithm.upload_bytes(self._context, payload, who),
+            upload_bytes=on.upload_bytes(where) or self._algorithm.upload_bytes(where, payload, who),
         )
         if self._alike:
-            self._assignments[who.samples] = assigned
+            self._assignments[kind] = assigned
         return assigned
 
-    def dispatch_all(self, first_job: int, clients: Sequence[int], version: int) -> list[Assignment]:
+    def dispatch_all(
+        self, first_job: int, clients: Sequence[int], version: int, terms: Sequence[Terms] = ()
+    ) -> list[Assignment]:
         """The same for jobs numbered from `first_job`, one a client."""
-        return [self.dispatch(job, client, version) for job, client in enumerate(clients, first_job)]
+        return [
+            self.dispatch(first_job + place, client, version, on.at(terms, place))
+            for place, client in enumerate(clients)
+        ]
+
+    @property
+    def layers(self) -> int:
+        """How many layers the model has."""
+        return len(split.layers(self._context.task.model))
 
     def upload_bytes(self, job: int) -> int:
         """The length of a job's update on the wire; trains, since it depends on trained values."""
@@ -95,7 +120,7 @@ class Federation:
         """The job was lost, or its update is not wanted."""
         self._training.drop(job)
 
-    def aggregate(self, received: Sequence[Received]) -> Workload | None:
+    def aggregate(self, received: Sequence[Received], merging: Merging | None = None) -> Workload | None:
         """Merge updates into the server's state, in the order of their arrival; what that costs the server."""
         trained = [self._training.result(update.job) for update in received]
         clients = [update.client for update in received]
@@ -107,14 +132,18 @@ class Federation:
             update=updates_of([result for _, result in trained]),
             sent=tree.stack([order.payload for order, _ in trained]),
             population=self._context.task.clients,
+            spare=merging.spare if merging else 0,
+            outdated=merging.outdated if merging else (),
         )
         for client in clients:
             self._settle(client)
         if self._attackers is not None:
             spared = self._context.task.model.statistics
             arrivals, self._seen = self._attackers.strike(arrivals, self._seen, self._version, spared)
-        cost = self._algorithm.server_work(self._context, self._server, arrivals)
-        self._server = self._algorithm.aggregate(self._context, self._server, arrivals)
+        server = self._groups.stepped(merging, self._server)
+        cost = self._algorithm.server_work(self._context, server, arrivals)
+        merged = self._algorithm.aggregate(self._context, server, arrivals)
+        self._server = self._groups.blended(merging, merged, self._server)
         self._version += 1
         self._scored, self._adapted = None, (-1, [])
         for update in received:
@@ -124,10 +153,7 @@ class Federation:
     def evaluate(self) -> dict[str, float]:
         """Every client's own model on its own test part, and the mean share of weights in use; attackers apart."""
         scores = self.scores()
-        if self._attackers is None:
-            return scores.summary()
-        honest = ~self._attackers.hostile
-        return Scores(*(figures[honest] for figures in vars(scores).values())).summary()
+        return scores.summary() if self._attackers is None else scores.of(~self._attackers.hostile).summary()
 
     def scores(self) -> Scores:
         """The same client by client; kept until a model changes."""
@@ -148,6 +174,7 @@ class Federation:
         """Everything that a restored run needs, as plain data."""
         return {
             "server": self._server,
+            "groups": self._groups.state(),
             "version": self._version,
             "seen": self._seen,
             "clients": self._clients.state(),
@@ -159,6 +186,7 @@ class Federation:
         """Take up a `state`."""
         self._server, self._arrived, self._version = state["server"], state["arrived"], state["version"]
         self._seen = state["seen"]
+        self._groups.restore(state["groups"])
         self._clients.restore(state["clients"])
         self._training.restore(state["training"])
         self._scored, self._adapted = None, (-1, [])

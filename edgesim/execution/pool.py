@@ -1,38 +1,34 @@
-"""A pool of worker processes that train side by side: where cohorts do not pay (convolutions on a CPU).
+"""A pool of worker processes that train side by side with this one: where cohorts do not pay (convolutions on a CPU).
 
-Data and model are sent to each worker once. Orders travel in pieces that are cut by their place in the list,
-and results come back in its order, so the number of workers changes nothing but the time.
+Data and model are in memory that all share; so are the orders of a batch, and the results on their way back. Each
+worker, and this process too, claims the next piece when it is done with the last. What a worker had claimed when
+it was killed is trained again by another.
 """
 
-import pickle
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, TypeAlias
-
-import torch
-from numpy.typing import NDArray
+from multiprocessing import connection
 
 from edgesim import references
-from edgesim.errors import RunError
-from edgesim.execution import workers
 from edgesim.execution.backend import BackendName, InProcess
+from edgesim.execution.claims import MOST, Claim, Claims, take
+from edgesim.execution.pieces import ATTEMPTS, Piece, cut, given_up
+from edgesim.execution.poolworker import Worker
+from edgesim.execution.shared import Parcel
 from edgesim.learning.kernels import Kernel
-from edgesim.learning.local import Order, Trained
-from edgesim.learning.tree import State
+from edgesim.learning.local import Order, Result
 
-Packed: TypeAlias = tuple[Any, ...]
-_PIECES_A_WORKER = 3  # small enough that nobody waits long for the last piece
+Results = dict[int, list[Result]]
 
 
 class Pool:
-    """The same work as `InProcess`, spread over worker processes; they start with the first order."""
+    """The same work as `InProcess`, on so many processes, of which this is one; the others start with the first
+    orders."""
 
     def __init__(self, inner: InProcess, count: int) -> None:
-        self._inner, self._count = inner, count
-        self._executor: ProcessPoolExecutor | None = None
+        self._inner, self._count, self._round_number = inner, count, 0
+        self._claims: Claims | None = None
+        self._setup: Parcel | None = None
+        self._workers: list[Worker] = []
 
     @property
     def name(self) -> BackendName:
@@ -42,86 +38,85 @@ class Pool:
     def kernel(self) -> Kernel:
         return self._inner.kernel
 
-    def train(self, orders: Sequence[Order]) -> list[Trained]:
+    def train(self, orders: Sequence[Order]) -> list[Result]:
         """The results, in the order of the orders.
 
         Raises:
-            RunError: a worker died.
+            RunError: workers died over the same pieces again and again.
         """
         if len(orders) <= self._inner.cohort:
             return self._inner.train(orders)
         try:
-            with workers.starting():
-                trained = self._start().map(_train, map(_packed, self._pieces(orders)))
-            return [Trained(*_unpacked(result)) for piece in trained for result in piece]
-        except BrokenProcessPool:
-            raise RunError("a worker process died while it trained (killed, or out of memory?)") from None
+            return self._train(cut(orders, self._inner.cohort, MOST))
+        except BaseException:  # workers may still be at it
+            self.close()
+            raise
 
     def close(self) -> None:
-        """End the workers."""
-        if self._executor is not None:
-            self._executor.shutdown()
-            self._executor = None
+        """End the workers: they hold nothing that is not here."""
+        for worker in self._workers:
+            worker.end()
+        self._workers.clear()
+        for held in (self._claims, self._setup):
+            if held is not None:
+                held.close()
+        self._claims = self._setup = None
 
-    def _pieces(self, orders: Sequence[Order]) -> list[list[Order]]:
-        """Whole cohorts, so that each is the same as in one process."""
-        cohort = self._inner.cohort
-        cohorts = -(-len(orders) // cohort)
-        size = max(1, cohorts // (self._count * _PIECES_A_WORKER)) * cohort
-        return [list(orders[start : start + size]) for start in range(0, len(orders), size)]
+    def _train(self, pieces: list[Piece]) -> list[Result]:
+        batch, results = Parcel(pieces), Results()
+        try:
+            for attempt in range(ATTEMPTS):
+                # What killed a worker may kill this process too, so here it is not tried again.
+                self._round(batch, pieces, results, here=attempt == 0)
+        finally:
+            batch.close()
+        if len(results) < len(pieces):
+            raise given_up("worker processes")
+        return [result for number in range(len(pieces)) for result in results[number]]
 
-    def _start(self) -> ProcessPoolExecutor:
-        if self._executor is None:
-            task = self._inner.task
-            for tensor in (task.x, task.y):
-                tensor.share_memory_()  # type: ignore[no-untyped-call]
-            bare = replace(self._inner, task=replace(task, x=torch.empty(0), y=torch.empty(0)))
-            # A user's algorithm or model cannot be unpickled before its file has run there, so this comes as bytes.
-            arguments = (references.files(), pickle.dumps(bare), task.x, task.y)
-            self._executor = ProcessPoolExecutor(
-                self._count, mp_context=workers.context, initializer=_begin, initargs=arguments
-            )
-        return self._executor
+    def _round(self, batch: Parcel, pieces: list[Piece], results: Results, *, here: bool) -> None:
+        """Train the pieces that have no results yet; they stay without where all workers that claimed them die."""
+        missing = [number for number in range(len(pieces)) if number not in results]
+        if not missing:
+            return
+        self._round_number += 1
+        claims = self._start()
+        claims.put([Claim(self._round_number, number) for number in missing])
+        self._gather(results, wait=False)
+        while len(results) < len(pieces):
+            self._feed(batch)
+            mine = take(claims.reader) if here else None
+            if mine is not None:
+                results[mine.piece] = self._inner.train(pieces[mine.piece])
+            elif not any(worker.busy or not (worker.asks or here) for worker in self._workers):
+                break
+            self._gather(results, wait=mine is None)
+        claims.clear()
 
+    def _start(self) -> Claims:
+        """As many workers as there should be."""
+        if self._claims is None or self._setup is None:
+            self._claims, self._setup = Claims(), Parcel([references.files(), self._inner])
+            shared, task = self._setup.values()[1].task, self._inner.task
+            for mine, theirs in ((task.x, shared.x), (task.y, shared.y)):
+                mine.set_(theirs)  # the same numbers, in memory once
+        while len(self._workers) < self._count - 1:
+            self._workers.append(Worker(self._claims, self._setup))
+        return self._claims
 
-# ── in the worker ───────────────────────────────────────────────────────────────────────────────────────
-_backend: list[InProcess] = []
+    def _feed(self, batch: Parcel) -> None:
+        for worker in self._workers:
+            if worker.asks and worker.round != self._round_number:
+                worker.begin(self._round_number, batch)
 
-
-def _begin(files: list[Path], bare: bytes, x: torch.Tensor, y: torch.Tensor) -> None:
-    workers.begin()
-    references.run_files(files)
-    inner: InProcess = pickle.loads(bare)
-    _backend.append(replace(inner, task=replace(inner.task, x=x, y=y)))
-
-
-def _train(packed: list[Packed]) -> list[Packed]:
-    return _packed(_backend[0].train([Order(*_unpacked(fields)) for fields in packed]))
-
-
-# ── on the way ──────────────────────────────────────────────────────────────────────────────────────────
-def _packed(pieces: Sequence[Order] | Sequence[Trained]) -> list[Packed]:
-    """Orders or results with arrays for tensors: torch would send each tensor as an open file, of which a
-    process has few. A tensor that several share (the model they are sent) stays one object, and travels once."""
-    seen: dict[int, NDArray[Any]] = {}
-
-    def array(tensor: torch.Tensor) -> NDArray[Any]:
-        return seen.setdefault(id(tensor), tensor.numpy())
-
-    def fields(piece: Order | Trained) -> Packed:
-        values = tuple(piece) if isinstance(piece, Trained) else tuple(vars(piece).values())
-        return tuple(
-            {group: {name: array(t) for name, t in params.items()} for group, params in value.items()}
-            if isinstance(value, dict)
-            else value
-            for value in values
-        )
-
-    return [fields(piece) for piece in pieces]
-
-
-def _unpacked(packed: Packed) -> list[Any]:
-    def state(value: dict[str, dict[str, NDArray[Any]]]) -> State:
-        return {g: {name: torch.from_numpy(a) for name, a in arrays.items()} for g, arrays in value.items()}
-
-    return [state(value) if isinstance(value, dict) else value for value in packed]
+    def _gather(self, results: Results, *, wait: bool) -> None:
+        """Take what has come; forget who has died."""
+        ready = connection.wait([worker.wire for worker in self._workers], None if wait else 0)
+        for worker in [worker for worker in self._workers if worker.wire in ready]:
+            try:
+                answer = worker.answer()
+            except (EOFError, OSError):
+                self._workers.remove(worker)
+                worker.end()
+            else:
+                results.update([answer] if answer else [])

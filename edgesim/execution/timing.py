@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from edgesim.algorithms.contract import Algorithm, Client, Context, Payload, overrides
 from edgesim.devices.workload import Workload
-from edgesim.engine.learning import Assignment, Received
-from edgesim.learning import codecs
+from edgesim.engine.learning import USUAL, Assignment, Merging, Received, Terms
+from edgesim.execution import terms as on
+from edgesim.learning import codecs, split
 from edgesim.learning.kernels import kernel
 from edgesim.learning.local import Order, Result, local_update
 from edgesim.learning.shards import Shards
@@ -55,8 +56,10 @@ class TimingOnly:
             numbers = np.full(len(samples), _UNKNOWN)
         self._kind_of = numbers.astype(np.int32).data  # single numbers are read faster from the plain buffer
 
-    def dispatch(self, job: int, client: int, version: int) -> Assignment:
-        """What the job costs."""
+    def cost(self, client: int, terms: Terms = USUAL) -> Assignment:
+        """What a job costs."""
+        if on.costs_alike(terms) != USUAL:
+            return self._assign(client, terms)
         number = self._kind_of[client]
         if number != _UNKNOWN:
             return self._kinds[number]
@@ -64,9 +67,16 @@ class TimingOnly:
         self._kind_of[client] = self._number(assigned)
         return assigned
 
-    def dispatch_all(self, first_job: int, clients: Sequence[int], version: int) -> list[Assignment]:
-        """What each job costs, numbered from `first_job`, one a client."""
-        return [self.dispatch(job, client, version) for job, client in enumerate(clients, first_job)]
+    def dispatch_all(
+        self, first_job: int, clients: Sequence[int], version: int, terms: Sequence[Terms] = ()
+    ) -> list[Assignment]:
+        """What each job costs, one a client."""
+        return [self.cost(client, on.at(terms, place)) for place, client in enumerate(clients)]
+
+    @property
+    def layers(self) -> int:
+        """How many layers the model has."""
+        return len(split.layers(self._context.task.model))
 
     @property
     def notes(self) -> list[str]:
@@ -95,7 +105,7 @@ class TimingOnly:
     def drop(self, job: int) -> None:
         """Nothing was kept."""
 
-    def aggregate(self, received: Sequence[Received]) -> Workload | None:
+    def aggregate(self, received: Sequence[Received], merging: Merging | None = None) -> Workload | None:
         """Nothing to merge."""
 
     def close(self) -> None:
@@ -120,17 +130,18 @@ class TimingOnly:
         self._bounded = self._bounded or state["bounded"]
 
     # ── costs ───────────────────────────────────────────────────────────────────────────────────────────
-    def _assign(self, client: int) -> Assignment:
-        state = self._algorithm.init_client(self._context, client)
+    def _assign(self, client: int, terms: Terms = USUAL) -> Assignment:
+        where = on.under(self._context, terms)
+        state = self._algorithm.init_client(where, client)
         who = Client(client, int(self.samples[client]), state)
-        payload = self._algorithm.download(self._context, self._server, who)
-        upload_bytes = self._algorithm.upload_bytes(self._context, payload, who)
+        payload = self._algorithm.download(where, self._server, who)
+        upload_bytes = on.upload_bytes(where) or self._algorithm.upload_bytes(where, payload, who)
         if upload_bytes is None:
             self._bounded = True
             upload_bytes = self._longest_upload(payload, state)
         return Assignment(
             download_bytes=payload.size_bytes,
-            workload=self._algorithm.workload(self._context, payload, who),
+            workload=self._algorithm.workload(where, payload, who),
             upload_bytes=upload_bytes,
         )
 

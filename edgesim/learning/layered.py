@@ -1,14 +1,18 @@
 """Gradients of a cohort of dense models: one batched product a layer, and a backward by hand."""
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgesim.learning.batches import Batch, mean_loss
 from edgesim.learning.sequence import parts_of
 from edgesim.learning.tree import Params
+
+Array: TypeAlias = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -36,54 +40,50 @@ def dense_layers(module: nn.Module) -> tuple[DenseLayer, ...] | None:
 
 @dataclass(frozen=True)
 class Layered:
-    """Dense layers over stacked parameters: one batched product a layer, forward and backward."""
+    """Dense layers over stacked parameters: one batched product a layer, forward and backward.
+
+    In numpy: on a CPU it does many small products in two thirds of torch's time, and calls cost half.
+    """
 
     layers: tuple[DenseLayer, ...]
 
     def gradient(self, params: Params, batch: Batch) -> Params:
-        inputs, logits = self._forward(params, batch.x)
-        delta = _softmax(logits)  # ∂loss/∂logits = (softmax − one-hot) · weight
-        delta.scatter_add_(2, batch.y.unsqueeze(2), delta.new_full((1, 1, 1), -1.0).expand(*batch.y.shape, 1))
-        delta *= batch.weight.unsqueeze(2)
-        gradients: Params = {}
+        inputs, delta = self._forward(params, batch.x)
+        # ∂loss/∂logits = (softmax − one-hot) · weight
+        delta -= torch.from_numpy(delta).amax(2, keepdim=True).numpy()
+        np.exp(delta, out=delta)
+        delta /= delta @ np.ones(
+            (delta.shape[2], 1), np.float32
+        )  # sums by products: numpy's own take three times as long
+        clients, samples = batch.y.shape
+        delta[np.arange(clients)[:, None], np.arange(samples), batch.y.numpy()] -= 1
+        delta *= batch.weight.numpy()[:, :, None]
+        gradients: dict[str, Array] = {}
         for i in range(len(self.layers) - 1, -1, -1):
             layer = self.layers[i]
-            gradients[layer.weight] = _product(delta.transpose(1, 2), inputs[i])
+            gradients[layer.weight] = delta.transpose(0, 2, 1) @ inputs[i]
             if layer.bias is not None:
-                gradients[layer.bias] = delta.sum(1)
+                gradients[layer.bias] = np.ones(samples, np.float32) @ delta
             if i:
-                delta = _product(delta, params[layer.weight])
+                delta = delta @ params[layer.weight].numpy()
                 if self.layers[i - 1].relu:
                     delta *= inputs[i] > 0
-        return {name: gradients[name] for name in params}
+        return {name: torch.from_numpy(gradients[name]) for name in params}
 
     def logits(self, params: Params, x: Tensor) -> Tensor:
-        return self._forward(params, x)[1]
+        return torch.from_numpy(self._forward(params, x)[1])
 
     def loss(self, params: Params, batch: Batch) -> Tensor:
         return mean_loss(self.logits(params, batch.x), batch)
 
-    def _forward(self, params: Params, x: Tensor) -> tuple[list[Tensor], Tensor]:
+    def _forward(self, params: Params, x: Tensor) -> tuple[list[Array], Array]:
         """The input of each layer [client, B, in], and the logits [client, B, class]."""
-        inputs, h = [], x.flatten(2)
+        inputs, h = [], x.flatten(2).numpy()
         for layer in self.layers:
             inputs.append(h)
-            h = _product(h, params[layer.weight].transpose(1, 2))
+            h = h @ params[layer.weight].numpy().transpose(0, 2, 1)
             if layer.bias is not None:
-                h += params[layer.bias].unsqueeze(1)
+                h += params[layer.bias].numpy()[:, None]
             if layer.relu:
-                h = h.relu_()
+                np.maximum(h, 0, out=h)
         return inputs, h
-
-
-def _product(a: Tensor, b: Tensor) -> Tensor:
-    """a @ b, one matrix a client: on a CPU numpy does many small ones in two thirds of torch's time."""
-    if a.device.type == "cpu":
-        return torch.from_numpy(np.matmul(a.numpy(), b.numpy()))
-    return a @ b
-
-
-def _softmax(logits: Tensor) -> Tensor:
-    """Softmax over the last axis; over a short axis a fifth of the time of torch's own."""
-    powers = (logits - logits.amax(-1, keepdim=True)).exp_()
-    return powers.div_(powers.sum(-1, keepdim=True))

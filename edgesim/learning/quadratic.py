@@ -138,7 +138,8 @@ class QuadraticKernel:
 
     def gradient(self, params: Params, batch: Batch) -> Params:
         found = (_mean_matrix(batch) @ _point(params))[:, :-1]
-        return dict(zip(("theta", "w"), found.split([params["theta"].shape[1], params["w"].shape[1]], 1), strict=True))
+        theta, w = torch.split(found, [params["theta"].shape[1], params["w"].shape[1]], 1)
+        return {"theta": theta, "w": w}
 
     def loss(self, params: Params, batch: Batch) -> Tensor:
         z = _point(params)

@@ -53,6 +53,12 @@ def layers(model: Model) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_layer(name) for name in model.shapes))
 
 
+def last(model: Model, count: int) -> tuple[str, ...]:
+    """The names of the tensors of so many of the last layers."""
+    kept = layers(model)[-count:]
+    return tuple(name for name in model.shapes if _layer(name) in kept)
+
+
 def features(model: Model, names: Iterable[str]) -> int | None:
     """Values a sample that the last layer starts from, if it is what these names are; else None."""
     head = part(model, "head")
@@ -68,7 +74,7 @@ def fresh(tensors: Params, start: Literal["zero", "normal"], uniform: Tensor) ->
     radius, angle = (1 - uniform).chunk(2, 1)  # Box and Muller 1958
     normal = (-2 * radius.log()).sqrt() * torch.cos(2 * torch.pi * angle)
     sizes = [tensor[0].numel() for tensor in tensors.values()]
-    pieces = normal.split(sizes, 1)
+    pieces = torch.split(normal, sizes, 1)
     return {name: piece.view(tensor.shape) for (name, tensor), piece in zip(tensors.items(), pieces, strict=True)}
 
 

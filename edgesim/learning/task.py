@@ -85,9 +85,7 @@ def make_task(
     )
 
 
-def _quadratic(
-    dataset: str, params: Mapping[str, object], partition: str, model: str, clients: int, seed: int
-) -> Task:
+def _quadratic(dataset: str, params: Mapping[str, object], partition: str, model: str, clients: int, seed: int) -> Task:
     """A problem for each client, which is all that it holds: it is tested on what it trains on."""
     if dataset != model:
         key, found = ("model", model) if dataset == quadratic.NAME else ("dataset", dataset)

@@ -26,7 +26,7 @@ class Training:
     """The local solver, the same for every algorithm: mini-batch SGD.
 
     Attributes: lr and its decay per server version (lr · lr_decay^version); momentum; weight_decay;
-    batch_size; epochs; clip, the largest norm of a gradient, or None.
+    batch_size; epochs; clip, the largest norm of a gradient, or None; trained, the tensors that learn, or None: all.
     """
 
     lr: float
@@ -36,6 +36,7 @@ class Training:
     batch_size: int
     epochs: int = 1
     clip: float | None = None
+    trained: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -106,8 +107,9 @@ class Learner:
         return tree.join([local, *reversed(finished)])
 
     def gradient(self, params: Params, batch: Batch) -> Params:
-        """Gradient of each client's mean loss over its batch: [client, *shape]."""
-        return self.kernel.gradient(params, batch)
+        """Gradient of each client's mean loss over its batch: [client, *shape]; of the tensors that learn."""
+        gradient, trained = self.kernel.gradient(params, batch), self.training.trained
+        return gradient if trained is None else {name: gradient[name] for name in trained}
 
     def loss(self, params: Params, batch: Batch) -> Tensor:
         """Mean loss of each client over its batch: [client]."""
@@ -141,12 +143,14 @@ class Learner:
         # the largest double below 1 would round up to 1
         return torch.from_numpy(streams.uniforms(keys, count).astype(np.float32)).clamp_max_(1 - 2**-24)
 
-    def descend(self, local: State, gradient: Params, *, group: str = "params", lr: float | None = None) -> State:
+    def descend(
+        self, local: State, gradient: Params, *, group: str = "params", lr: float | None = None, spend: bool = False
+    ) -> State:
         """One SGD step of `local[group]` by the training's rule, with its own `lr` where given.
 
         v ← μ v + (clip(g) + λ w);  w ← w − lr v.  Only tensors that have a gradient move; the momentum v lives
         in `local["momentum"]` (`group/momentum` of other groups). Statistics of norm layers take their
-        whole step: see Model.statistics.
+        whole step: see Model.statistics. `spend`: nobody needs the gradient any more, so its memory may be used.
         """
         hyper, whole = self.training, local[group]
         statistics = {name: gradient[name] for name in self.task.model.statistics if name in gradient}
@@ -164,7 +168,7 @@ class Learner:
             if memory in local:
                 gradient = tree.apply(lambda g, v: hyper.momentum * v + g, gradient, local[memory])
             state[memory] = {**local.get(memory, {}), **gradient}
-        moved = self._step(params, gradient, self.lr if lr is None else lr)
+        moved = self._step(params, gradient, self.lr if lr is None else lr, spend and not hyper.momentum)
         if statistics or len(moved) < len(whole):
             rest = {name: whole[name] - tensor for name, tensor in statistics.items()}
             moved = {name: moved[name] if name in moved else rest.get(name, tensor) for name, tensor in whole.items()}
@@ -203,10 +207,12 @@ class Learner:
         """The same at another step of a run."""
         return replace(self, step=step)
 
-    def _step(self, params: Params, gradient: Params, lr: float | Tensor) -> Params:
-        if isinstance(lr, float):
-            return tree.apply(lambda w, g: torch.sub(w, g, alpha=lr), params, gradient)
-        return tree.subtract(params, tree.scale(lr, gradient))
+    def _step(self, params: Params, gradient: Params, lr: float | Tensor, spend: bool) -> Params:
+        if isinstance(lr, Tensor):
+            return tree.subtract(params, tree.scale(lr, gradient))
+        if spend:
+            return {name: torch.sub(params[name], g, alpha=lr, out=g) for name, g in gradient.items()}
+        return tree.apply(lambda g, w: torch.sub(w, g, alpha=lr), gradient, params)
 
     def _draw(self, purpose: str, epochs: int | None, steps: int | None, batch_size: int) -> Batches:
         if epochs is None:

@@ -17,7 +17,7 @@ def test_a_move_prunes_by_magnitude_and_hands_weights_to_the_larger_tensor() -> 
     g = ⌈3⌉ and ⌈1⌉, of 7 that are off. Draws below 3/7 (1/7) come: here places 0 and 9 of each tensor."""
     mask = {"a": on(5, 10), "b": on(5, 10)}
     row = torch.tensor([[1.0, 2.0, 3.0, 4.0, 5.0, 0, 0, 0, 0, 0]])
-    weight = {"a": row, "b": row / 3}
+    weight = {"a": row, "b": torch.tensor([[0.5, 0.75, 1.0, 1.25, 1.5, 0, 0, 0, 0, 0]])}
     draws = torch.full((1, 20), 0.9)
     draws[0, [0, 9, 10, 19]] = 0.2  # between 1/7 and 3/7
     moved = redistribute(mask, weight, torch.tensor([0.4], dtype=torch.float64), torch.zeros(1).double(), draws)

@@ -1,0 +1,67 @@
+"""Fleet view: counts and quantiles are those of the fleet, and every class is in the picture."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
+
+from edgesim import fleetview, hardware
+from edgesim.devices.fleet import FleetGroup, sample_fleet
+from edgesim.devices.profiles import devices, links
+from edgesim.errors import ScenarioError
+from edgesim.plots import fleet as picture
+
+SCENARIO = """\
+name: two-kinds
+task: {dataset: digits, clients: 10, model: mlp}
+training: {lr: 0.1}
+fleet:
+  - {device: raspberry-pi-4, share: 0.7, link: wifi-home}
+  - {device: esp32-s3, share: 0.3, link: lte}
+schedule: {kind: sync, cohort: 2}
+algorithm: fedavg
+evaluate: {every: 1 min}
+stop: {time: 1 min}
+"""
+
+
+def drawn(count: int) -> Figure:
+    groups = [
+        FleetGroup(device=devices()["raspberry-pi-4"], share=0.7, link=links()["wifi-home"]),
+        FleetGroup(device=devices()["esp32-s3"], share=0.3, link=links()["lte"]),
+    ]
+    return picture.draw(sample_fleet(groups, count, 0), "a fleet")
+
+
+def test_every_device_is_a_mark_where_it_belongs() -> None:
+    boards, chips = (marks for marks in drawn(10).axes[0].collections if isinstance(marks, PathCollection))
+    assert np.asarray(boards.get_offsets()).tolist() == [[9.0, 86.0]] * 7
+    assert np.asarray(chips.get_offsets()).tolist() == [[0.15, 36.0]] * 3
+    assert float(boards.get_sizes()[0]) == pytest.approx(60.0)  # the most memory
+    assert float(chips.get_sizes()[0]) == pytest.approx(6.0)
+
+
+def test_of_a_large_fleet_only_some_are_shown() -> None:
+    """20,000 devices, one of 4: the title says so."""
+    axes = drawn(20_000).axes[0]
+    assert sum(len(np.asarray(marks.get_offsets())) for marks in axes.collections) == 5_000
+    assert axes.get_title(loc="left") == "a fleet; one of 4 devices shown"
+
+
+def test_the_table_says_what_the_fleet_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "s.yaml").write_text(SCENARIO)
+    fleetview.show(tmp_path / "s.yaml", tmp_path / "fleet.png")
+    text = capsys.readouterr().out
+    rows = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
+    assert rows["raspberry-pi-4"][1:] == ["7", "9", "GFLOP/s", "86", "Mbit/s", "46", "Mbit/s", "2.4", "GB"]
+    assert rows["esp32-s3"][1:] == ["3", "150", "MFLOP/s", "36", "Mbit/s", "11", "Mbit/s", "6.8", "MB"]
+    assert (tmp_path / "fleet.png").stat().st_size > 1_000
+
+
+def test_options_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match="--out: only --fleet draws a picture"):
+        hardware.devices(None, None, None, tmp_path / "a.png")
+    with pytest.raises(ScenarioError, match="leave out the name and --folder"):
+        hardware.devices("lte", None, tmp_path / "s.yaml", None)
