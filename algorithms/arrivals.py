@@ -22,6 +22,8 @@ class Arrivals:
         update: what was sent up, [arrival, *shape].
         sent: what had been sent down, [arrival, *shape].
         population: how many clients there are.
+        spare: how many, the last ones, count from the next aggregation on, where the rule keeps a cache.
+        outdated: clients, none of these, whose entry in such a cache is to become the server's model.
     """
 
     clients: tuple[int, ...]
@@ -31,6 +33,8 @@ class Arrivals:
     update: State
     sent: State
     population: int
+    spare: int = 0
+    outdated: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.clients)

@@ -132,8 +132,9 @@ class Algorithm:
 
 
 def overrides(algorithm: Algorithm, *hooks: str) -> bool:
-    """Whether an algorithm has its own form of any of these hooks."""
-    return any(getattr(type(algorithm), hook) is not getattr(Algorithm, hook) for hook in hooks)
+    """Whether an algorithm has its own form of any of these hooks; of one that stands for another, that one."""
+    kind = type(getattr(algorithm, "stands_for", algorithm))
+    return any(getattr(kind, hook) is not getattr(Algorithm, hook) for hook in hooks)
 
 
 def merge(

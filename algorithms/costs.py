@@ -26,9 +26,15 @@ def local_work(
 
     density: active share of each masked tensor; dense_gradients: batches that need all gradients besides;
     copies: trees as large as the model that the device keeps besides its weights and gradients.
+    Where the training leaves tensors alone, only `copies` may be given besides.
     """
+    training = training or context.training
+    if training.trained is not None:
+        assert density is None, "a part of a masked model"
+        work = phase_work(replace(context, training=training), samples, training.trained)
+        return replace(work, memory_bytes=work.memory_bytes + 4 * copies * context.profile.parameters)
     shares = None if density is None else tuple(density.items())
-    return _work(context.profile, training or context.training, samples, shares, dense_gradients, copies)
+    return _work(context.profile, training, samples, shares, dense_gradients, copies)
 
 
 @lru_cache(maxsize=4096)  # clients of like size and density cost alike: most jobs find their workload made

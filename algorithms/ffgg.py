@@ -62,7 +62,8 @@ class FFGG(Partial):
         Annotated[float, Gt(0)] | None, Doc("step of gd; by default training.lr, on quadratic problems 1/L_w")
     ] = None
     lr_out: Annotated[
-        Annotated[float, Gt(0)] | None, Doc("step of θ; by default training.lr, on quadratic problems 1/L, n times less with a buffer of 1")
+        Annotated[float, Gt(0)] | None,
+        Doc("step of θ; by default training.lr, on quadratic problems 1/L, n times less with a buffer of 1"),
     ] = None
     step: Annotated[
         Literal["constant", "delay-adaptive"], Doc("of stale gradients: alike, or times n / max(n, staleness)")
@@ -96,8 +97,8 @@ class FFGG(Partial):
         features = split.features(context.task.model, own)  # a frozen body is run once a sample
         if self.fine_tune == "gd":
             inner = [phase_work(context, n, own, steps=self.tau, features=features)]
-        elif self.fine_tune == "cg":  # a gradient to start from, one a step, and the losses before and after
-            inner = [phase_work(context, n, own, epochs=self.tau + 2, features=features)]
+        elif self.fine_tune == "cg":  # a gradient to start from, one a step, and five losses
+            inner = [phase_work(context, n, own, epochs=self.tau + 6, features=features)]
         else:
             inner = []  # a system of the size of w, once: less than the gradient
         return together(*inner, self._outer_work(context, shared, n))

@@ -26,7 +26,7 @@ from typing_extensions import Doc
 from edgesim import streams
 from edgesim.algorithms.contract import Arrivals, Client, Context, Payload
 from edgesim.algorithms.costs import phase_work
-from edgesim.algorithms.partial import Partial
+from edgesim.algorithms.partial import Partial, kept
 from edgesim.devices.workload import Workload
 from edgesim.learning import split, tree
 from edgesim.learning.training import Learner
@@ -119,7 +119,7 @@ class PFedHN(Partial):
 
     # ── user ────────────────────────────────────────────────────────────────────────────────────────
     def client_model(self, server: State, client: Client) -> Params:
-        return {**_one(server["hyper"], client.id), **client.state.get("personal", {})}
+        return {**_one(server["hyper"], client.id), **kept(client.state)}
 
 
 def start(

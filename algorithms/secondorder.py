@@ -13,8 +13,8 @@ _REACH = 0.1  # how far gradients are compared, as a share of 1 + ‖w‖: far e
 def conjugate_gradients(params: Params, own: tuple[str, ...], learner: Learner, steps: int) -> Params:
     """`own` after so many steps on H d = −∇f(w), from d = 0, where H is the Hessian of the whole local loss at w.
 
-    Hestenes and Stiefel 1952; H p by a difference of gradients. A direction without curvature ends a client's search,
-    and a client whose loss would rise (H tells little of it far away) stays where it was.
+    Hestenes and Stiefel 1952; H p by a difference of gradients. A direction without curvature ends a client's search.
+    Far away H tells little of the loss: where it would rise, a quarter of d is taken, or a quarter of that, or nothing.
     """
     batch, start = learner.samples(), split.pick(params, own)
 
@@ -39,14 +39,20 @@ def conjugate_gradients(params: Params, own: tuple[str, ...], learner: Learner, 
         residual = tree.subtract(residual, tree.scale(rate, image))
         last, size = size, tree.squared_norm(residual)
         p = tree.add(residual, tree.scale(size / last.clamp_min(_TINY), p))
-    found = tree.add(start, step)
-    before, after = learner.loss(params, batch), learner.loss({**params, **found}, batch)
-    better = after <= before + _SLACK * before.abs()  # false for what is not a number
-    return {name: torch.where(better.view(-1, *[1] * (w.dim() - 1)), w, start[name]) for name, w in found.items()}
+    share, limit = torch.zeros_like(size), (1 + _SLACK) * learner.loss(params, batch)
+    for length in _LENGTHS:  # rising, so that the longest that will do stays
+        loss = learner.loss({**params, **tree.add(start, tree.scale(length, step))}, batch)
+        share = torch.where(loss <= limit, length, share)
+    return {name: torch.where(_like(share, w) > 0, w + _like(share, w) * step[name], w) for name, w in start.items()}
 
 
 _TINY = 1e-30
 _SLACK = 1e-3  # near the minimum a loss in single precision cannot tell
+_LENGTHS = (1 / 64, 1 / 16, 1 / 4, 1.0)
+
+
+def _like(share: Tensor, tensor: Tensor) -> Tensor:
+    return share.view(-1, *[1] * (tensor.dim() - 1))
 
 
 def _inner(a: Params, b: Params) -> Tensor:

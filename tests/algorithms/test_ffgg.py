@@ -1,134 +1,24 @@
-"""FFGG (arXiv:2305.18285): it reaches a stationary point where others stall; one gradient up; what that costs."""
+"""FFGG (arXiv:2305.18285): what a client does, what the server does, and what both cost."""
 
 from dataclasses import replace
-from functools import cache
-from pathlib import Path
 
 import pytest
 import torch
+from quadratics import module, problem, where
 from test_partial import bn_task
 from toys import arrivals, context, federation, task
 
-import edgesim
-from edgesim.algorithms.aggregators import Bucketing, Median
-from edgesim.algorithms.contract import Algorithm, Cadence, Client, Context
-from edgesim.algorithms.fedavg import FedAvg
+from edgesim.algorithms.contract import Cadence, Client, Context
 from edgesim.algorithms.ffgg import FFGG
-from edgesim.algorithms.l2gd import L2GD
-from edgesim.algorithms.rules import Average
-from edgesim.algorithms.scaffold import Scaffold
 from edgesim.engine.learning import Received
 from edgesim.errors import ScenarioError
-from edgesim.execution.attackers import Attackers
-from edgesim.execution.backend import BackendName, in_process
-from edgesim.execution.federation import Federation
-from edgesim.execution.store import ClientStore
+from edgesim.execution.backend import BackendName
 from edgesim.learning import quadratic
-from edgesim.learning.attacks import SignFlip
 from edgesim.learning.batches import Batch
 from edgesim.learning.quadratic import QuadraticKernel
-from edgesim.learning.task import Task, make_task
-from edgesim.learning.training import Training
 from edgesim.learning.tree import Params
 
-HOSTILE = 5  # of 21: 24 %, as ⌊32/3⌋ added to 32
-STALLED = 1e-3
 EXACT = FFGG(fine_tune="exact")
-
-
-@cache
-def problem(clients: int = 8, setting: str = "byzantine", zeta: float = 0.0) -> Task:
-    params = {"setting": setting, "d_theta": 6, "d_w": 3, "rows": 60, "zeta": zeta}
-    return make_task(dataset="quadratic", dataset_params=params, model="quadratic", clients=clients, seed=0)
-
-
-def where(world: Task, epochs: int = 10) -> Context:
-    """Ten local steps, so short that joint training of θ and w descends."""
-    module = world.model.module
-    lr = 1 / (module.smoothness + module.smoothness_w)  # type: ignore[operator]
-    return context(world, Training(lr=lr, batch_size=1, epochs=epochs))
-
-
-def stationarity(algorithm: Algorithm, setting: Context, rounds: int, cohort: int, hostile: int = 0) -> float:
-    """‖∇F(θ)‖ after so many synchronous rounds of `cohort` clients; the last `hostile` flip what they send."""
-    clients = setting.task.clients
-    work = in_process("stacked", algorithm, setting.task, setting.training, seed=0, cohort=128)
-    attackers = Attackers(SignFlip(), torch.arange(clients).ge(clients - hostile).numpy(), 0) if hostile else None
-    world = Federation(algorithm, setting, work, ClientStore(), attackers)
-    for number in range(rounds):
-        jobs = [(number * cohort + i, (number * cohort + i) % clients) for i in range(cohort)]
-        for job, client in jobs:
-            world.dispatch(job, client, number)
-        for job, client in jobs:
-            world._training.result(job)
-            world.arrive(job, client)
-        world.aggregate([Received(job, client, 0, 1.0) for job, client in jobs])
-    return world.evaluate()["gradient_norm"]
-
-
-# ── where others stall ───────────────────────────────────────────────────────────────────────────────────────
-@pytest.mark.parametrize("fine_tune", ["exact", "gd", "cg"])
-def test_some_clients_a_round_are_enough_where_one_theta_fits_all(fine_tune: str) -> None:
-    algorithm = FFGG(fine_tune=fine_tune)  # type: ignore[arg-type]
-    assert stationarity(algorithm, where(problem()), rounds=150, cohort=2) < STALLED / 10
-
-
-@pytest.mark.parametrize("algorithm", [FedAvg(), Scaffold(), L2GD()], ids=lambda algorithm: type(algorithm).__name__)
-def test_others_stall_there_since_they_share_w_or_wander(algorithm: Algorithm) -> None:
-    assert stationarity(algorithm, where(problem()), rounds=150, cohort=2) > 3 * STALLED
-
-
-def test_with_all_clients_it_descends_whatever_their_differences_and_local_steps_do_not() -> None:
-    """Nothing fits all here: F has a minimum above 0, which one gradient a round finds and client drift misses."""
-    setting = where(problem(setting="comparison", zeta=1.0))
-    assert stationarity(EXACT, setting, rounds=400, cohort=8) < STALLED / 3
-    assert stationarity(FedAvg(), setting, rounds=400, cohort=8) > 10 * STALLED
-    assert stationarity(FFGG(local_steps=10), setting, rounds=400, cohort=8) > 10 * STALLED
-
-
-def test_local_steps_reach_it_sooner_where_one_theta_fits_all() -> None:
-    setting = where(problem())
-    single, local = (stationarity(FFGG(local_steps=n), setting, rounds=25, cohort=8) for n in (0, 10))
-    assert local < single / 10
-
-
-def test_flipped_gradients_do_not_keep_it_away_under_buckets_and_their_median() -> None:
-    setting = where(problem(clients=21))
-    robust = replace(setting, rule=Average(aggregator=Median(), before=Bucketing(size=2)))
-    assert stationarity(EXACT, robust, rounds=200, cohort=21, hostile=HOSTILE) < STALLED
-    for other in (FedAvg(), Scaffold()):
-        assert stationarity(other, robust, rounds=200, cohort=21, hostile=HOSTILE) > 10 * STALLED
-
-
-SCENARIO = """\
-name: stale
-task:
-  dataset: {name: quadratic, setting: byzantine, d_theta: 6, d_w: 3, rows: 60}
-  clients: 8
-  model: quadratic
-training: {lr: 0.1, batch_size: 1, epochs: 10}
-fleet: [{device: raspberry-pi-4, share: 1.0, link: wifi-home, variation: {compute: 0.3, link: 0.3}}]
-schedule: {kind: buffered, concurrency: 8, buffer: 1}
-algorithm: ffgg
-evaluate: {every: 800 aggregations}
-stop: {aggregations: 800}
-"""
-
-
-def test_stale_gradients_do_not_keep_it_away(tmp_path: Path) -> None:
-    """The real engine: eight clients at work, each gradient merged as it comes, about seven versions old. Others'
-    steps are divided by eight, or they would diverge."""
-    path = tmp_path / "stale.yaml"
-    path.write_text(SCENARIO, encoding="utf-8")
-
-    def reached(algorithm: str, *overrides: str) -> float:
-        run = edgesim.run(path, out=tmp_path / algorithm, overrides=[f"algorithm={algorithm}", *overrides]).runs[0]
-        return float(run.metrics()["gradient_norm"][-1])
-
-    assert reached("ffgg") < STALLED
-    assert reached("{name: ffgg, step: delay-adaptive}") < STALLED
-    slowly = "server={optimizer: {name: sgd, lr: 0.125}}"
-    assert min(reached(other, slowly) for other in ("fedavg", "scaffold")) > 3 * STALLED
 
 
 # ── what a client does ───────────────────────────────────────────────────────────────────────────────────────
@@ -171,29 +61,29 @@ def test_the_gradient_of_a_network_is_of_all_samples_at_the_tuned_head() -> None
     body, update, head = sent(FFGG(tau=4), setting)
     params = {name: tensor.clone().requires_grad_() for name, tensor in (body | head).items()}
     samples = torch.from_numpy(setting.task.train.of(1))
-    module = setting.task.model.build()
-    logits = torch.func.functional_call(module, params, (setting.task.x[samples],))
+    built = setting.task.model.build()
+    logits = torch.func.functional_call(built, params, (setting.task.x[samples],))
     torch.nn.functional.cross_entropy(logits, setting.task.y[samples]).backward()  # type: ignore[no-untyped-call]
     for name, tensor in update.items():
-        torch.testing.assert_close(tensor, -params[name].grad, rtol=1e-4, atol=1e-6)  # type: ignore[arg-type,operator]
+        torch.testing.assert_close(tensor, -params[name].grad, rtol=1e-4, atol=1e-6)  # type: ignore[operator]
     assert not torch.equal(head["fc2.weight"], setting.task.model.init(0)["fc2.weight"])
 
 
-def test_conjugate_gradients_on_a_network_never_raise_the_loss() -> None:
+def test_conjugate_gradients_fit_the_heads_of_a_network() -> None:
     setting = context(task(8, alpha=0.3))
-    world = federation(FFGG(fine_tune="cg"), setting)
+    world = federation(FFGG(fine_tune="cg", tau=3), setting)
     for number in range(6):
         for client in range(8):
             world.dispatch(8 * number + client, client, number)
             world._training.result(8 * number + client)
             world.arrive(8 * number + client, client)
         world.aggregate([Received(8 * number + client, client, 0, 1.0) for client in range(8)])
-    assert world.evaluate()["accuracy"] > 0.6
+    assert world.evaluate()["accuracy"] > 0.8
 
 
 @pytest.mark.parametrize(
     "algorithm",
-    [FFGG(), FFGG(start="normal", gradient_batch=7), FFGG(local_steps=3), FFGG(fine_tune="cg", start="zero", tau=3)],
+    [FFGG(), FFGG(start="normal", gradient_batch=7), FFGG(local_steps=3), FFGG(fine_tune="cg", start="zero", tau=2)],
     ids=["gd", "normal", "local", "cg"],
 )
 def test_a_cohort_trains_as_one_client_at_a_time(algorithm: FFGG) -> None:
@@ -206,11 +96,12 @@ def test_a_cohort_trains_as_one_client_at_a_time(algorithm: FFGG) -> None:
             world.dispatch(client, client, 0)
         results.append([world._training.result(client)[1] for client in range(8)])
     for one, other in zip(*results, strict=True):
-        for group in ("params",):
-            for name, tensor in one.update[group].items():
-                torch.testing.assert_close(tensor, other.update[group][name], rtol=2e-3, atol=1e-4)
-        for name, tensor in one.state["personal"].items():
-            torch.testing.assert_close(tensor, other.state["personal"][name], rtol=2e-3, atol=1e-3)
+        for mine, theirs in (
+            (one.update["params"], other.update["params"]),
+            (one.state["personal"], other.state["personal"]),
+        ):
+            for name, tensor in mine.items():  # differences of gradients magnify rounding
+                assert float((tensor - theirs[name]).norm()) < 1e-2 * float(tensor.norm())
 
 
 # ── the server, and what it costs ────────────────────────────────────────────────────────────────────────────
@@ -227,12 +118,12 @@ def test_stale_gradients_are_shortened_when_the_step_adapts() -> None:
 
 def test_by_default_quadratic_steps_are_one_over_the_smoothness_and_the_delay() -> None:
     setting = where(problem())
-    smooth = setting.task.model.module.smoothness
+    smooth = module(setting.task).smoothness
     one = arrivals({"params": {"theta": [[1.0]]}}, samples=[1])
     server = {"params": {"theta": torch.zeros(1), "w": torch.zeros(1)}}
     for cadence, delay in ((Cadence(), 1), (Cadence(kind="buffered", concurrency=6, updates=2), 3)):
         moved = FFGG().aggregate(replace(setting, cadence=cadence), server, one)["params"]["theta"]
-        assert moved.item() == pytest.approx(1 / (smooth * delay))  # type: ignore[operator]
+        assert moved.item() == pytest.approx(1 / (smooth * delay))
 
 
 def test_one_gradient_of_the_shared_part_is_all_that_travels() -> None:
@@ -258,7 +149,7 @@ def test_work_is_head_steps_on_kept_features_and_one_gradient_of_the_body() -> N
     assert flops(FFGG()) == tuned + 20 * gradient
     assert flops(FFGG(gradient_batch=8)) == tuned + 8 * gradient
     assert flops(FFGG(local_steps=6)) == tuned + 30 * gradient
-    assert flops(FFGG(fine_tune="cg", tau=3)) == 20 * body + 5 * 20 * 2 * head + 20 * gradient
+    assert flops(FFGG(fine_tune="cg", tau=3)) == 20 * body + 9 * 20 * 2 * head + 20 * gradient
     assert flops(FFGG(personal="input")) == 50 * (2 * body + 2 * head) + 20 * (body + 2 * head)
 
 
