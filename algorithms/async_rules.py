@@ -98,4 +98,46 @@ class Port:
         return tree.add(params, step), {**memory, "drift": step}
 
 
-RULES: dict[str, type[ServerRule]] = {"fedasync": FedAsync, "ca2fl": CacheAided, "port": Port}
+@dataclass(frozen=True, kw_only=True)
+class Refl:
+    """REFL's weights of stale updates (Abdelmoniem et al. 2023, arXiv:2111.01108): by staleness and by what they add.
+
+    w_c = 1 for fresh updates, and (1 − β)/(τ_c + 1) + β (1 − exp(−Λ_c / Λ_max)/s) for stale ones, τ_c > 0, with
+    Λ_c = ‖ū_c − ū‖² / ‖ū‖²; ū is the mean of the fresh updates and ū_c that of them and c, Λ_max the largest Λ.
+    Each update counts by its share p_c times w_c, normalised; means are by shares, too. Without fresh updates, or
+    where they add to nothing, Λ_c is 0. The schedule's staleness weight plays no part.
+    """
+
+    beta: Annotated[float, Ge(0), Le(1), Doc("β, weight of what an update adds")] = 0.35
+    scale: Annotated[float, Ge(1), Doc("s: 1 in the paper's formula, 10 in its authors' code")] = 1.0
+
+    def check(self, updates: int) -> None:
+        """Any number will do."""
+
+    def step(
+        self, params: Params, memory: State, arrivals: Arrivals, weights: Tensor, update: Params, held: Params | None
+    ) -> tuple[Params, State]:
+        stale = arrivals.staleness > 0
+        boost = 1 - torch.exp(-_relative(_deviation(flat(update).double(), weights, stale))) / self.scale
+        by_kind = torch.where(stale, (1 - self.beta) / (arrivals.staleness + 1) + self.beta * boost, 1.0)
+        score = weights * by_kind
+        return tree.add(params, weighted_sum(update, score / score.sum(), weights, held)), memory
+
+
+def _deviation(vectors: Tensor, weights: Tensor, stale: Tensor) -> Tensor:
+    """Λ of each update, 0 of fresh ones: float64 [arrival]."""
+    fresh = weights[~stale].sum()
+    mean = (weights[~stale, None] * vectors[~stale]).sum(0) / fresh.clamp_min(1e-300)
+    size = mean.square().sum()
+    if stale.all() or size == 0:
+        return torch.zeros_like(weights)
+    moved = weights / (fresh + weights)  # ū_c − ū = moved · (u_c − ū)
+    return moved.square() * (vectors - mean).square().sum(1) / size * stale
+
+
+def _relative(deviation: Tensor) -> Tensor:
+    """Λ / Λ_max; 0 where all are 0."""
+    return deviation / deviation.max().clamp_min(1e-300)
+
+
+RULES: dict[str, type[ServerRule]] = {"fedasync": FedAsync, "ca2fl": CacheAided, "port": Port, "refl": Refl}

@@ -30,7 +30,8 @@ class Context:
     """What every server-side hook may read.
 
     Attributes: horizon, the aggregations the run stops at, if it says; memory_bytes, what each client's device can
-    spare for training, int64 [client], or None where there are no devices; rule, how updates become a step.
+    spare for training, int64 [client], or None where there are no devices; shrink_batch, whether a job that takes
+    more trains with a smaller batch; rule, how updates become a step.
     """
 
     task: Task
@@ -40,6 +41,7 @@ class Context:
     horizon: int | None = None
     cadence: Cadence = Cadence()
     memory_bytes: NDArray[np.int64] | None = None
+    shrink_batch: bool = False
     rule: ServerRule = field(default_factory=Average)
 
     @cached_property
@@ -54,6 +56,16 @@ class Client(NamedTuple):
     id: int
     samples: int
     state: State
+
+
+class Peer(NamedTuple):
+    """A client with a model of its own, where there is no server.
+
+    Attributes: model, what the server's state would be if the client were alone with it.
+    """
+
+    model: State
+    client: Client
 
 
 @dataclass(frozen=True, kw_only=True)

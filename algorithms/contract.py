@@ -28,14 +28,14 @@ A complete algorithm, FedProx, to be read with the base class `Algorithm`, which
             return learner.descend(local, gradient)
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
 from edgesim.algorithms.arrivals import Arrivals
-from edgesim.algorithms.context import Cadence, Client, Context, Payload
+from edgesim.algorithms.context import Cadence, Client, Context, Payload, Peer
 from edgesim.algorithms.costs import local_work
 from edgesim.algorithms.messages import dense, masked
 from edgesim.algorithms.rules import weighted_sum
@@ -47,8 +47,8 @@ from edgesim.learning.training import Learner
 from edgesim.learning.tree import Params, State
 
 __all__ = [
-    "Algorithm", "Arrivals", "Cadence", "Client", "Context", "Payload", "dense", "local_work", "masked", "merge",
-    "overrides",
+    "Algorithm", "Arrivals", "Cadence", "Client", "Context", "Payload", "Peer", "dense", "local_work", "masked",
+    "merge", "overrides",
 ]  # fmt: skip
 
 
@@ -98,6 +98,12 @@ class Algorithm:
     def server_work(self, context: Context, server: State, arrivals: Arrivals) -> Workload | None:
         """What `aggregate` costs the server; None where that is no more than adding up."""
         return None
+
+    def mix(self, context: Context, own: Peer, peers: Sequence[Peer], weights: Tensor) -> State:
+        """A client's next model, of those of its neighbours and its own, which is one of the `peers`, in order of
+        number; each as `aggregate` made it of what its client trained. weights: by the schedule, float64 [peer],
+        adding to 1. Algorithms that have none need a server."""
+        raise NotImplementedError(f"{type(self).__name__} needs a server")
 
     # ── device: every tensor carries a leading client axis ──────────────────────────────────────────
     def local_train(self, payload: State, client: State, learner: Learner) -> tuple[State, State]:

@@ -15,6 +15,7 @@ a client's own: such ties are broken at random, anew in each aggregation. Nothin
 staleness play no part.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
@@ -42,6 +43,7 @@ class FedFomo(Algorithm):
 
     summary: ClassVar[str] = "personal models; each client mixes in those of others that do well on its own data"
     paper: ClassVar[str] = "Zhang et al. 2021, arXiv:2012.08565"
+    refuses: ClassVar[Mapping[str, str]] = {"gossip": "a server keeps all clients' models; take apfl or ditto"}
 
     others: Annotated[int, Gt(0), Doc("M, how many models a client is sent at most")] = 5
     held_out: Annotated[float, Gt(0), Lt(1), Doc("share of its data that a client weighs them on")] = 0.2

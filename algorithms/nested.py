@@ -6,8 +6,9 @@
 A slice is dense work: it costs what a small dense model costs.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import torch
 from annotated_types import Gt, Le, MinLen
@@ -29,6 +30,11 @@ Rate: TypeAlias = Annotated[float, Gt(0), Le(1)]
 @dataclass(frozen=True, kw_only=True)
 class Nested(FedAvg):
     """Base of the algorithms whose clients train sub-models of different widths."""
+
+    refuses: ClassVar[Mapping[str, str]] = {
+        "gossip": "the widths of a model meet at a server, and a narrow client holds no whole one to pass on; take "
+        "fedavg or dispfl, or kind: sync"
+    }
 
     rates: Annotated[tuple[Rate, ...], MinLen(1), Doc("shares of the units of each hidden layer")] = (1.0,)
     assigned: Annotated[

@@ -14,6 +14,7 @@ Norm layers are each client's own, statistics included (the paper's network has 
 near 0, and would switch their channels off. With `classifier: personal` (pFedHN-PC) so is the last layer.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -41,6 +42,7 @@ class PFedHN(Partial):
 
     summary: ClassVar[str] = "a hypernetwork at the server generates every client's own model"
     paper: ClassVar[str] = "Shamsian et al. 2021, arXiv:2103.04628"
+    refuses: ClassVar[Mapping[str, str]] = {"gossip": "a server keeps the hypernetwork; take fedper"}
 
     inner_steps: Annotated[int, Gt(0), Doc("mini-batches of a job")] = 50
     classifier: Annotated[

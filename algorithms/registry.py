@@ -27,6 +27,7 @@ _BUILT_IN = {
     "apfl": "edgesim.algorithms.apfl:Apfl",
     "pfedla": "edgesim.algorithms.pfedla:PFedLA",
     "fedspa": "edgesim.algorithms.fedspa:FedSpa",
+    "dispfl": "edgesim.algorithms.dispfl:DisPfl",
     "flash": "edgesim.algorithms.flash:Flash",
     "feddst": "edgesim.algorithms.feddst:FedDst",
     "subfedavg": "edgesim.algorithms.subfedavg:SubFedAvg",

@@ -39,8 +39,10 @@ class LossReports(Algorithm):
         return self.inner
 
     def check(self, context: Context) -> None:
-        """Raise ScenarioError for an algorithm that trains no model of its own."""
         self.inner.check(context)
+
+    def check_reports(self, context: Context) -> None:
+        """Raise ScenarioError for an algorithm that trains no model of which a loss could be told."""
         who = Client(0, int(context.task.train.count[0]), self.inner.init_client(context, 0))
         payload = self.inner.download(context, self.inner.init_server(context), who)
         self._model(tree.stack([payload.state]), tree.stack([who.state]))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edgesim.devices.availability import AlwaysOn, FleetAvailability
 from edgesim.devices.fleet import Fleet
 from edgesim.devices.workload import Workload
-from edgesim.engine.learning import USUAL, Assignment, Merging, Received, Terms
+from edgesim.engine.learning import USUAL, Assignment, Loss, Merging, Received, Terms
 from edgesim.engine.limits import Evaluate, Stop
 from edgesim.engine.rules import Rules
 from edgesim.engine.schedules import Sync
@@ -45,6 +45,7 @@ class Counting:
         self._assignment = Assignment(download_bytes=1_000_000, workload=work, upload_bytes=1_000_000)
 
     layers = 1
+    model_bytes = 1_000_000
 
     def dispatch_all(
         self, first_job: int, clients: Sequence[int], version: int, terms: Sequence[Terms] = ()
@@ -56,6 +57,9 @@ class Counting:
 
     def upload_bytes(self, job: int) -> int:
         raise AssertionError("the assignment says it")
+
+    def loss(self, job: int) -> Loss | None:
+        return None
 
     def arrive(self, job: int, client: int) -> None: ...
 

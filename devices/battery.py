@@ -82,6 +82,11 @@ class Batteries:
             return self._after(device, now, t_ns, extra_w)
         return self._after(device, now, t_ns, 0.0)
 
+    @property
+    def capacity_j(self) -> FloatArray:
+        """What each holds when it is full [device]."""
+        return self._figures.capacity_j
+
     def levels_j(self, t_ns: int) -> FloatArray:
         """Level of every device at t [device], none of which has a later debit."""
         return np.array([self.at(device, t_ns).level_j for device in range(len(self._level_j))])
@@ -98,6 +103,16 @@ class Batteries:
                 return after.at_ns
             charge = after
         return None
+
+    def draw(self, device: int, extra_w: float, start_ns: int, end_ns: int) -> Charge:
+        """Take a power beyond the drain from start to end: a job's, which ends where `next_crossing_ns` said if that
+        is what ends it. The battery at the end.
+
+        Raises ValueError for a start before the end of the last debit.
+        """
+        charge = self._after(device, self.at(device, start_ns), end_ns, extra_w)
+        self._at_ns[device], self._level_j[device], self._stopped[device] = charge
+        return charge
 
     def debit(self, device: int, joules: float, start_ns: int, end_ns: int) -> Charge:
         """Take what a job drew beyond the drain, at even power from start to end; the battery at the end.

@@ -19,7 +19,7 @@ def processor_columns(groups: Sequence[FleetGroup], group: IndexArray, seed: int
         return np.array(list(figures), np.float64)[group]
 
     speed = _factors(column(g.compute_variation for g in groups), seed, "fleet-compute")
-    speed = _also(speed, column(d.compute_sigma for d in devices), seed, "fleet-device")
+    speed = _also(speed, column(_own_sigma(g) for g in groups), seed, "fleet-device")
     left = np.array([1 - g.background for g in groups])
     clock = np.array([level.frequency for level in levels]) * left  # memory has a clock of its own
     return {
@@ -31,6 +31,10 @@ def processor_columns(groups: Sequence[FleetGroup], group: IndexArray, seed: int
         "training_w": column(power_w(d.idle_w, d.training_w, at) for d, at in zip(devices, levels, strict=True)),
         "battery_j": column(d.battery_j or 0.0 for d in devices),
     }
+
+
+def _own_sigma(group: FleetGroup) -> float:
+    return group.device.compute_sigma if group.device_trace is None else 0.0  # a trace brings its own spread
 
 
 def link_columns(links: Sequence[Link], variation: FloatArray, group: IndexArray, seed: int) -> dict[str, FloatArray]:

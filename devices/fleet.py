@@ -10,6 +10,7 @@ from edgesim.devices.arrays import FloatArray, IndexArray, IntArray
 from edgesim.devices.availability import FleetAvailability
 from edgesim.devices.columns import link_columns, processor_columns
 from edgesim.devices.device import Device
+from edgesim.devices.fitted import fit_links, fit_memory, fit_processors, typical
 from edgesim.devices.group import FleetGroup
 from edgesim.devices.traits import Traits
 from edgesim.streams import fold, key, uniforms
@@ -66,22 +67,32 @@ def sample_fleet(groups: Sequence[FleetGroup], count: int, seed: int) -> Fleet:
     Raises:
         ValueError: no group, no device, shares that do not add to 1, two profiles under one name.
     """
-    group = _shuffle(group_sizes([g.share for g in groups], count), seed)
+    group = group_of_each(groups, count, seed)
     class_names, class_of_group = _classes(groups)
     traits = {g.device.name: g.device.traits for g in groups}
+    processors, variation = processor_columns(groups, group, seed), np.array([g.link_variation for g in groups])
+    links = link_columns([typical(g) for g in groups], variation, group, seed)
+    fit_processors(processors, groups, group, seed)
+    fit_links(links, groups, group, seed)
+    memory_bytes = np.array([g.device.memory_bytes for g in groups], np.int64)[group]
     fleet = Fleet(
         class_names=class_names,
         device_class=class_of_group[group],
         availability=FleetAvailability([g.availability for g in groups], group, seed),
         class_traits=tuple(traits[name] for name in class_names),
-        memory_bytes=np.array([g.device.memory_bytes for g in groups], np.int64)[group],
-        **processor_columns(groups, group, seed),
-        **link_columns([g.link for g in groups], np.array([g.link_variation for g in groups]), group, seed),
+        memory_bytes=fit_memory(memory_bytes, groups, group, seed),
+        **processors,
+        **links,
     )
     for value in vars(fleet).values():
         if isinstance(value, np.ndarray):
             value.flags.writeable = False
     return fleet
+
+
+def group_of_each(groups: Sequence[FleetGroup], count: int, seed: int) -> IndexArray:
+    """Which of the groups each device of `sample_fleet` belongs to [device]."""
+    return _shuffle(group_sizes([g.share for g in groups], count), seed)
 
 
 def group_sizes(shares: Sequence[float], count: int) -> list[int]:

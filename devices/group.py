@@ -6,6 +6,7 @@ from edgesim.devices.availability import AlwaysOn, Process
 from edgesim.devices.device import Device
 from edgesim.devices.levels import choose
 from edgesim.devices.link import Link
+from edgesim.devices.traceset import TraceSet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +20,8 @@ class FleetGroup:
         link_variation: the same for the rates of a unit's link, one factor for both directions.
         dvfs: the clock: low, mid or max of the device's levels, or a share of the highest frequency.
         background: share of the processor that other work takes, always.
+        device_trace, link_trace: trace sets that speeds and memory, or rates and latencies, are drawn from, in place
+            of the figures of `device` and `link` and their spread; None: those count.
 
     Raises:
         ValueError: a share or a sigma out of its range, or a level that the device has not.
@@ -32,6 +35,8 @@ class FleetGroup:
     link_variation: float = 0.0
     dvfs: str | float = "max"
     background: float = 0.0
+    device_trace: TraceSet | None = None
+    link_trace: TraceSet | None = None
 
     def __post_init__(self) -> None:
         choose(self.device.levels, self.dvfs)

@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from edgesim.errors import EdgesimError
+from edgesim.plots.registry import PLOTS
 
 app = typer.Typer(
     add_completion=False,
@@ -82,17 +83,26 @@ def validate(scenario: ScenarioFile, overrides: Overrides = []) -> None:  # noqa
 
 @app.command()
 def plot(
-    figure: Annotated[str, typer.Argument(help="frontier, curves, timeline, staleness or participation.")],
+    figure: Annotated[str, typer.Argument(help=f"{', '.join(PLOTS)}.")],
     results: ResultsFolder,
-    cost: Annotated[
-        str | None, typer.Option(help="time, energy, bytes or flops (frontier and curves); by default time.")
-    ] = None,
+    cost: Annotated[str | None, typer.Option(help="time, energy, bytes or flops, for the figures of a cost.")] = None,
     out: Annotated[Path | None, typer.Option(help="The picture; by default <results>/<figure>-….png.")] = None,
 ) -> None:
     """Draw a figure from results on disk."""
     from edgesim import console
 
     console.plot(figure, results, cost, out)
+
+
+@app.command()
+def analyze(
+    results: ResultsFolder,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines: each run's analysis.json.")] = False,
+) -> None:
+    """Say who took part, how stale updates were, what set the time of rounds, and what was wasted on what."""
+    from edgesim import analyses
+
+    analyses.show(results, as_json=as_json)
 
 
 @app.command()

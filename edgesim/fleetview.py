@@ -1,14 +1,16 @@
-"""Fleet view: what the fleet of a scenario is made of, as a table and a picture."""
+"""Fleet view: what the fleet of a scenario is made of, and when it is on line, as a table and two pictures."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from edgesim import printing, shipped, units
 from edgesim.devices.fleet import Fleet
 from edgesim.errors import ScenarioError
+from edgesim.plots import availability
 from edgesim.plots import fleet as picture
 from edgesim.plots.style import save
 from edgesim.scenario.assembly import make_fleet
@@ -18,10 +20,12 @@ _QUANTILES = (0.05, 0.5, 0.95)
 
 
 def show(scenario: Path, out: Path | None) -> None:
-    """Print counts and quantiles of a scenario's fleet, of its first run if it is a sweep; save the picture.
+    """Print counts and quantiles of a scenario's fleet, of its first run if it is a sweep; save the pictures.
+
+    `out` is the picture of the fleet; that of when it is on line lies beside it: a-fleet.png, a-availability.png.
 
     Raises:
-        ScenarioError: no such scenario, one with mistakes, or the picture cannot be written.
+        ScenarioError: no such scenario, one with mistakes, or a picture cannot be written.
     """
     plan = load(shipped.find(scenario))
     planned = plan.scenarios[0]
@@ -30,8 +34,14 @@ def show(scenario: Path, out: Path | None) -> None:
     title = f"{plan.name}: {len(fleet):,} devices, seed {planned.scenario.seed}; 5 %, median, 95 % of each"
     printing.table(title, header, list(_rows(fleet)), header[1:])
     path = out or Path(f"{plan.name}-fleet.png")
+    beside = path.with_name(f"{path.stem.removesuffix('-fleet')}-availability{path.suffix}")
+    _save(picture.draw(fleet, f"{plan.name}: {len(fleet):,} devices"), path)
+    _save(availability.draw(fleet, f"{plan.name}: devices on line, hour by hour"), beside)
+
+
+def _save(figure: Figure, path: Path) -> None:
     try:
-        save(picture.draw(fleet, f"{plan.name}: {len(fleet):,} devices"), path)
+        save(figure, path)
     except (OSError, ValueError) as error:
         raise ScenarioError(f"--out {path}: cannot be written: {error}") from error
     printing.lines(str(path))

@@ -64,12 +64,16 @@ def _costs(kind: "type[Algorithm]") -> Iterator[str]:
 
 def _schedules(kind: "type[Algorithm]") -> Iterator[str]:
     """Under which it runs, and why not under others."""
-    from edgesim.scenario.schedule import Schedule
+    from edgesim.algorithms.contract import Algorithm
+    from edgesim.scenario.schedules import Schedule
 
     union = get_args(Schedule)[0]
     kinds = [str(get_args(section.model_fields["kind"].annotation)[0]) for section in get_args(union)]
-    yield f"schedules: {', '.join(name for name in kinds if name not in kind.refuses)}"
-    yield from (f"  not {name}: {kind.refuses[name]}" for name in kinds if name in kind.refuses)
+    refuses = dict(kind.refuses)
+    if kind.mix is Algorithm.mix:
+        refuses["gossip"] = "it needs a server"
+    yield f"schedules: {', '.join(name for name in kinds if name not in refuses)}"
+    yield from (f"  not {name}: {refuses[name]}" for name in kinds if name in refuses)
 
 
 def scenarios() -> None:

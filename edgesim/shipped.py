@@ -8,9 +8,14 @@ from edgesim.spelling import advice
 
 
 def scenarios() -> dict[str, Path]:
-    """Shipped scenario files by name."""
-    found = (Path(str(entry)) for entry in files("edgesim.scenarios").iterdir())
-    return {path.stem: path for path in sorted(found) if path.suffix == ".yaml"}
+    """Shipped scenario files by name, those in a folder as folder/name; the ones outside folders first."""
+    top, inner = _yaml("edgesim.scenarios"), _yaml("edgesim.scenarios.papers")
+    return {**{path.stem: path for path in top}, **{f"papers/{path.stem}": path for path in inner}}
+
+
+def _yaml(package: str) -> list[Path]:
+    found = (Path(str(entry)) for entry in files(package).iterdir())
+    return sorted(path for path in found if path.suffix == ".yaml")
 
 
 def find(scenario: Path) -> Path:

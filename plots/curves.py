@@ -17,6 +17,7 @@ METRICS = {
     "accuracy_pooled": "accuracy (over all test samples)",
     "accuracy_std": "standard deviation of accuracy over clients",
     "loss": "loss",
+    "gradient_norm": "norm of the shared gradient",
 }
 
 

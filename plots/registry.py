@@ -38,6 +38,26 @@ PLOTS: dict[str, Plot] = {
         module="edgesim.plots.participation",
         help="how many updates each client gave, by device class, with Jain's index",
     ),
+    "lorenz": Plot(
+        module="edgesim.plots.lorenz",
+        help="how evenly clients take part: Lorenz curves, with Gini and Jain's index",
+    ),
+    "concurrency": Plot(
+        module="edgesim.plots.concurrency",
+        help="how many jobs are in flight as time goes on, by device class",
+    ),
+    "time-use": Plot(
+        module="edgesim.plots.timeuse",
+        help="what each device class spends its time or energy on",
+    ),
+    "critical-path": Plot(
+        module="edgesim.plots.criticalpath",
+        help="which device classes, phases and rules set the time of the rounds",
+    ),
+    "waste": Plot(
+        module="edgesim.plots.waste",
+        help="time, energy, bytes or FLOPs of work that was in vain, by cause",
+    ),
 }
 
 

@@ -19,6 +19,15 @@ from edgesim.spelling import advice
 P = ParamSpec("P")
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+PHASES = {
+    "download": "#56B4E9",
+    "train": "#E69F00",
+    "upload": "#009E73",
+    "waiting": "#CC79A7",
+    "idle": "#ECECEC",
+    "off": "#9A9A9A",
+}
+"""Colours of what a device does."""
 MARKS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", ":")
 SHEET = Path(__file__).with_name("edgesim.mplstyle")
@@ -122,6 +131,15 @@ def chosen_variants(results: Results, variant: str | None) -> dict[str, list[Run
     if variant not in groups:
         raise ScenarioError(f"{results.path}: no variant {variant!r}; {advice(variant, groups)}")
     return {variant: groups[variant]}
+
+
+def finished(results: Results, groups: dict[str, list[Run]]) -> dict[str, list[Run]]:
+    """The finished runs of each variant; ScenarioError for a variant without any."""
+    found = {name: [run for run in runs if run.finished] for name, runs in groups.items()}
+    for name, runs in groups.items():
+        if not found[name]:
+            raise ScenarioError(f"{results.path}: no run of {name!r} is finished; edgesim resume {runs[0].path}")
+    return found
 
 
 def heading(results: Results, text: str) -> str:

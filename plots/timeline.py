@@ -24,7 +24,7 @@ COLOURS = {
     "waiting": "#ECECEC",
     "off": "#9A9A9A",
 }
-FAILED = ("interrupted", "lost", "out-of-memory", "stale")
+FAILED = ("interrupted", "lost", "out-of-memory", "stale", "failed", "corrupt")
 _LEGIBLE = 300  # stretches of median length that still show side by side
 
 

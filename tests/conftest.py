@@ -5,6 +5,11 @@ from collections.abc import Iterator
 import pytest
 from processes import Server
 
+from edgesim.execution.threads import one_thread
+
+# As in a run: two threads of one process wait for each other where anything else runs, as other tests do.
+one_thread()
+
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:

@@ -31,7 +31,7 @@ task:
 training: {lr: 0, batchsize: 5}
 fleet:
   - {device: rasberry-pi-4, share: 1, link: wifi-home, availability: {kind: markov, on: 30, off: 10 Mbit/s}}
-failures: {transfer: retry}
+failures: {transfer: retrie}
 schedule: {kind: sync, cohort: 20}
 algorithm: {name: fedspa, density: 2, mask: rsm}
 evaluate: {every: 5 mins}
@@ -49,7 +49,7 @@ TOLD = (  # one a mistake: where it stands, what it is about, what would do
     ("12:14", "fleet.0.device", "did you mean raspberry-pi-4?"),
     ("12:89", "fleet.0.availability.on", "missing unit in 30; write e.g. 5 min"),
     ("12:98", "fleet.0.availability.off", "is a rate; a time is wanted"),
-    ("13:22", "failures.transfer", "choose one of abort, resume"),
+    ("13:22", "failures.transfer", "did you mean retry? (abort, resume, retry)"),
     ("15:36", "algorithm.density", "less than or equal to 1"),
     ("15:39", "algorithm.mask", "did you mean masking?"),
     ("16:19", "evaluate.every", "did you mean min?"),
@@ -71,7 +71,7 @@ def test_help_imports_nothing_heavy() -> None:
     imported = {line.rpartition("|")[2].strip().split(".")[0] for line in ended.stderr.splitlines()}
     assert "typer" in imported
     assert not imported & {"torch", "numpy", "pydantic", "pyarrow", "matplotlib", "sklearn", "scipy", "simpy"}
-    for verb in ("run", "resume", "validate", "plot", "devices", "algorithms", "scenarios", "schema"):
+    for verb in ("run", "resume", "validate", "plot", "analyze", "devices", "algorithms", "scenarios", "schema"):
         assert re.search(rf"\b{verb}\b", ended.stdout)
 
 

@@ -43,7 +43,8 @@ def test_neither_hash_seed_nor_load_nor_workers_change_a_file(
     finally:
         other.close()
     assert ended.code == 0, ended.err
-    assert len(files(one)) == 2 * 6  # runs × (scenario, metrics, events, clients, availability, summary)
+    # runs × (scenario, metrics, events, aggregations, clients, availability, analysis, summary)
+    assert len(files(one)) == 2 * 8
     assert unlike(files(one), files(two)) == []
 
 

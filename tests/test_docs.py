@@ -17,7 +17,7 @@ from edgesim.algorithms.contract import Algorithm
 from edgesim.devices import cost
 from edgesim.devices.profiles import find_device, find_link
 from edgesim.devices.workload import Workload
-from edgesim.results.columns import AVAILABILITY, CLIENTS, EVENTS, METRICS
+from edgesim.results.columns import AGGREGATIONS, AVAILABILITY, CLIENTS, EVENTS, METRICS
 from edgesim.scenario.editor import json_schema
 from edgesim.scenario.loading import load
 
@@ -91,7 +91,10 @@ def test_scenarios_tell_editors_where_the_schema_is(path: Path) -> None:
 
 def test_every_column_is_explained_in_its_order() -> None:
     page = (DOCS / "results.md").read_text(encoding="utf-8")
-    tables = ("metrics", METRICS), ("events", EVENTS), ("clients", CLIENTS), ("availability", AVAILABILITY)
+    tables = (
+        ("metrics", METRICS), ("events", EVENTS), ("aggregations", AGGREGATIONS), ("clients", CLIENTS),
+        ("availability", AVAILABILITY),
+    )  # fmt: skip
     for name, schema in tables:
         section = page.split(f"\n## {name}.parquet\n")[1].split("\n## ")[0]
         cells = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)

@@ -1,7 +1,8 @@
 """Clock: simulated time (SimPy), and the order of what happens at one instant.
 
-First the run's own timers, then jobs by their number, then the schedule's timers (and last the schedule acts).
-So ties do not depend on when something was planned, nor on whether the run was ever interrupted.
+First the run's own timers, then transfers that end on a shared network, then jobs by their number, then the
+schedule's timers (and last the schedule acts). So ties do not depend on when something was planned, nor on whether
+the run was ever interrupted.
 """
 
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any
 import simpy
 from simpy.events import EventPriority
 
-STOP, EVALUATE, CLIENT, SERVER, FIRST_JOB = 0, 1, 2, 3, 4
+STOP, EVALUATE, CLIENT, SERVER, NETWORK, FIRST_JOB = 0, 1, 2, 3, 4, 5
 SCHEDULE = 2**62
 """Ranks; job n has FIRST_JOB + n."""
 

@@ -1,29 +1,37 @@
 """The coordinator: the server at work. It does what its schedule asks, and hears of every job's end."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from edgesim.devices.availability import NEVER
 from edgesim.devices.device import Device
 from edgesim.devices.fleet import Fleet
+from edgesim.devices.network import Network
+from edgesim.engine.backhaul import Backhaul
 from edgesim.engine.clock import Clock
+from edgesim.engine.emissions import Emissions
 from edgesim.engine.flight import Flight
+from edgesim.engine.forecast import Forecast, Forecaster
 from edgesim.engine.history import History
 from edgesim.engine.job import Job, Spent
-from edgesim.engine.learning import Learning, Received
+from edgesim.engine.learning import Learning, Merging, Received, Terms
 from edgesim.engine.ledger import Ledger
 from edgesim.engine.limits import Stopping
+from edgesim.engine.power import Power
 from edgesim.engine.recording import Recorder
+from edgesim.engine.room import Room
 from edgesim.engine.rules import Rules
 from edgesim.engine.schedules.schedule import Schedule
+from edgesim.engine.selection.candidates import Candidates
+from edgesim.engine.selection.expected import expect
 from edgesim.engine.selection.idle import IdleClients
-from edgesim.engine.selection.selector import Selector
+from edgesim.engine.selection.selector import Facts, Selector
 from edgesim.engine.server_work import ServerWork
 from edgesim.engine.timers import Timers
 from edgesim.errors import RunError
 
 _COUNTERS = ("version", "updates", "dispatches", "draws", "fruitless")
-_PARTS = ("schedule", "selector", "idle", "history", "work", "flight")
+_PARTS = ("schedule", "selector", "idle", "history", "work", "flight", "backhaul", "room")
 
 
 class Coordinator:
@@ -46,19 +54,36 @@ class Coordinator:
         stopping: Stopping,
         machine: Device | None,
         aggregated: Callable[[], None],
+        network: Network | None = None,
+        power: Power | None = None,
+        emissions: Emissions | None = None,
     ) -> None:
         self.schedule, self.selector = schedule, selector
         self.version = self.updates = self.dispatches = self.draws = self.fruitless = 0
         self.received: dict[int, Spent] = {}
         self.to_proceed = False
-        self.idle, self.history = IdleClients(len(fleet)), History(ledger)
+        self._cause: tuple[str, int | None] = ("timer", None)
+        self.idle = IdleClients(len(fleet))
+        self.history = History(ledger, learning.loss if selector.wants_loss else None)
+        self.backhaul = Backhaul()
+        self.room = Room(fleet, learning, rules)
         self.work = ServerWork(machine, rules.sparse_speedup)
         self.flight = Flight(
             fleet=fleet, rules=rules, ledger=ledger, recorder=recorder, clock=clock, home=self,
-            by_phase=stopping.stop.by_phase,
+            by_phase=stopping.stop.by_phase, network=network, power=power, emissions=emissions,
         )  # fmt: skip
+        self._forecaster = Forecaster(fleet, rules)
         self._fleet, self._learning, self._ledger, self._clock = fleet, learning, ledger, clock
         self._timers, self._stopping, self._aggregated = timers, stopping, aggregated
+        self._recorder = recorder
+        selector.meet(
+            Facts(
+                fleet=fleet,
+                samples=learning.samples,
+                expected=lambda: expect(fleet, learning.samples, learning.cost, rules.sparse_speedup),
+                charge=None if power is None else power.charge,
+            )
+        )
 
     def proceed(self) -> None:
         """Let the schedule act, unless the server still computes; it will be asked again after that."""
@@ -82,6 +107,22 @@ class Coordinator:
             getattr(self, name).restore(state[name])
         self.received = {job: Spent(*spent) for job, spent in state["received"].items()}
 
+    @property
+    def unfinished(self) -> int:
+        """Jobs in flight, and those whose updates wait to be aggregated."""
+        return self.in_flight + len(self.received)
+
+    def spent(self) -> Spent:
+        """What all jobs have taken up to now."""
+        return self.flight.spent()
+
+    def close(self) -> list[Spent]:
+        """The run ends: book what is in flight; what each unfinished job has spent.
+
+        Updates that arrived, but too late to be aggregated, count as in flight.
+        """
+        return [*self.flight.close(), *self.received.values()]
+
     # ── what a schedule may do ──────────────────────────────────────────────────────────────────────
     @property
     def now_ns(self) -> int:
@@ -95,58 +136,104 @@ class Coordinator:
     def in_flight(self) -> int:
         return len(self.flight.jobs)
 
-    def dispatch(self, count: int) -> int:
-        now_ns, is_on = self.now_ns, self._fleet.availability.is_on
-        if self._stopping.reached or self.work.is_busy(now_ns):
-            return 0
-        clients = self.selector.select(count, self.draws, self.idle, lambda c: is_on(c, now_ns), self.history)
-        self.draws += 1
-        if clients:
-            self._start_jobs(clients)
-        return len(clients)
+    @property
+    def newest(self) -> int:
+        return next(reversed(self.flight.jobs), -1)
 
-    def _start_jobs(self, clients: list[int]) -> None:
-        first, version = self.dispatches, self.version
+    @property
+    def clients(self) -> int:
+        return len(self._fleet)
+
+    @property
+    def layers(self) -> int:
+        return self._learning.layers
+
+    @property
+    def model_bytes(self) -> int:
+        return self._learning.model_bytes
+
+    @property
+    def is_busy(self) -> bool:
+        return self.work.is_busy(self.now_ns)
+
+    @property
+    def is_over(self) -> bool:
+        return bool(self._stopping.reached)
+
+    def dispatch(self, count: int) -> int:
+        return len(self.start(self.select(count)))
+
+    def select(self, count: int, among: Callable[[int], bool] | None = None) -> list[int]:
+        now_ns, presence = self.now_ns, self.flight.presence
+        if self._stopping.reached or self.work.is_busy(now_ns) or not presence.is_reached(now_ns):
+            return []
+        self.draws += 1
+        candidates = Candidates(self.idle, now_ns, presence.is_on, presence.is_on_many, self.room.among(among))
+        return self.selector.select(count, self.draws - 1, candidates, self.history)
+
+    def forecast(self, clients: Sequence[int], terms: Sequence[Terms] = ()) -> list[Forecast]:
+        cost = self._learning.cost
+        assigned = [cost(client, *terms[place : place + 1]) for place, client in enumerate(clients)]
+        return self._forecaster.of(clients, assigned)
+
+    def start(self, clients: Sequence[int], terms: Sequence[Terms] = ()) -> range:
+        first = self.dispatches
+        if not clients:
+            return range(first, first)
+        version = self.schedule.version_of(self, clients[0])
         self.dispatches += len(clients)
         for client in clients:
             self.idle.leave(client)
         self._ledger.count_all("dispatched", clients)
-        self.history.dispatch(clients, version)
-        self.flight.start(first, clients, version, self._learning.dispatch_all(first, clients, version))
+        self.history.dispatch(clients, version, self.now_ns)
+        self.flight.start(first, clients, version, self._learning.dispatch_all(first, clients, version, terms))
+        return range(first, self.dispatches)
 
-    def aggregate(self, received: list[Received]) -> None:
-        work = self._learning.aggregate(received)
+    def aggregate(self, received: list[Received], merging: Merging | None = None) -> None:
+        self.history.aggregate(received, self.version + 1)
+        work = self._learning.aggregate(received, merging)
         if work is not None:
             self.work.ask(work, self.now_ns)
             if self.work.is_busy(self.now_ns):
                 self._timers.set("server", self.work.until_ns)
-        self.version += 1
         self.updates += len(received)
+        is_local = merging is not None and merging.is_local
+        if not is_local:
+            self.version += 1
+            count = len(received) + sum(join.updates for join in merging.joins) if merging else len(received)
+            done_ns = max(self.now_ns, self.work.until_ns)
+            self._recorder.aggregation(self.version, self.now_ns, done_ns, count, *self._cause)
         self._ledger.count_all("aggregated", [update.client for update in received])
         for update in received:
             self._ledger.useful.add(self.received.pop(update.job))
         self._stopping.compare(aggregations=self.version, updates=self.updates)
-        self._aggregated()
+        if not is_local:
+            self._aggregated()
 
     def cancel(self, job: int) -> None:
         cancelled = self.flight.jobs[job]
         self.flight.cut(cancelled)
         self._give_up(cancelled, "discarded")
+        self.fruitless += 1
+        self._check_progress("cancelled")
 
-    def wait_for_client(self) -> None:
-        now_ns, availability = self.now_ns, self._fleet.availability
+    def wait_for_client(self, *, patient: bool = False) -> None:
+        now_ns = self.now_ns
         if self.work.is_busy(now_ns):
             return  # the schedule proceeds as soon as the server is done
-        idle = self.idle.array()
-        away = idle[~availability.is_on_many(idle, now_ns)]
-        due_ns = int(availability.next_change_many(away, now_ns).min(initial=NEVER))
+        due_ns = self.flight.presence.next_change_ns(self.idle.array(), now_ns)
         if due_ns != NEVER:
             self._timers.set("client", due_ns)
-        elif not self.jobs and not self._stopping.reached:
+        elif not (self.jobs or patient or self._stopping.reached):
             raise RunError(
                 f"at {now_ns / 1e9:g} s: no client is available, none will ever come on line again, and no job is in "
-                "flight, so the run cannot go on; give the fleet another availability"
+                f"flight, so the run cannot go on; {self._advice()}"
             )
+
+    def _advice(self) -> str:
+        if self.room.skipped:
+            return "the jobs of some do not fit into their memory: write failures.out_of_memory: shrink-batch"
+        return "give the fleet another availability, or charge its batteries"
 
     def set_timer(self, name: str, due_ns: int) -> None:
         self._timers.set(_OF_SCHEDULE + name, due_ns)
@@ -157,6 +244,7 @@ class Coordinator:
     # ── what it is told ─────────────────────────────────────────────────────────────────────────────
     def rang(self, name: str) -> None:
         """A timer that is not the run's own."""
+        self._cause = (name if name in ("client", "server") else "timer", None)
         if name.startswith(_OF_SCHEDULE):
             self.schedule.on_timer(self, name.removeprefix(_OF_SCHEDULE))
         self.to_proceed = True
@@ -169,7 +257,8 @@ class Coordinator:
         self._stopping.compare(energy_j=so_far.energy_j, bytes=so_far.bytes_down + so_far.bytes_up)
 
     def arrived(self, job: Job) -> None:
-        staleness = self.version - job.version
+        self._cause = ("arrival", job.id)
+        staleness = self.schedule.version_of(self, job.client) - job.version
         discount = self.schedule.discount(staleness)
         if discount is None:
             job.stretches[-1] = job.stretches[-1]._replace(outcome="stale")
@@ -184,6 +273,7 @@ class Coordinator:
         self.to_proceed = True
 
     def lost(self, job: Job) -> None:
+        self._cause = ("loss", job.id)
         self._give_up(job, "lost")
         self.fruitless += 1
         self._check_progress(job.stretches[-1].outcome)

@@ -9,15 +9,22 @@ from typing import Any, Protocol
 import simpy
 
 from edgesim.devices.fleet import Fleet
+from edgesim.devices.network import Network
 from edgesim.engine import clock
 from edgesim.engine.clock import Clock
-from edgesim.engine.job import Job, Phase, Spent
+from edgesim.engine.emissions import Emissions
+from edgesim.engine.job import Job, Phase, Spent, Stretch
 from edgesim.engine.learning import Assignment
 from edgesim.engine.ledger import Ledger
+from edgesim.engine.mishaps import Mishaps
 from edgesim.engine.planning import Planner
+from edgesim.engine.power import Power
+from edgesim.engine.presence import Presence
+from edgesim.engine.radio import Radio
 from edgesim.engine.recording import Recorder
 from edgesim.engine.rules import Rules
 from edgesim.engine.scalars import scalars
+from edgesim.engine.transfers import Transfers
 
 
 class Home(Protocol):
@@ -41,8 +48,10 @@ class Home(Protocol):
 
 
 class Flight:
-    """Attributes: jobs, by number, in the order of dispatch; so_far, what phases that are over have taken, kept
-    only where the jobs are planned `by_phase`, which is slower."""
+    """Attributes: jobs, by number, in the order of dispatch; left, those that have, and whose account is still
+    open; so_far, what phases that are over have taken, kept only where the jobs are planned `by_phase`, which is
+    slower; presence, of devices; transfers, on a shared network; power, their batteries; emissions, of their
+    energy; None where there are none of them."""
 
     def __init__(
         self,
@@ -54,12 +63,22 @@ class Flight:
         clock: Clock,
         home: Home,
         by_phase: bool,
+        network: Network | None = None,
+        power: Power | None = None,
+        emissions: Emissions | None = None,
     ) -> None:
         self.jobs: dict[int, Job] = {}
+        self.left: dict[int, Job] = {}
         self.so_far = Spent()
         self._ledger, self._recorder, self._clock, self._home = ledger, recorder, clock, home
-        self._by_phase = by_phase
-        self._planner = Planner(fleet, rules, ledger, by_phase=by_phase)
+        self._by_phase, self._follows, self.power = by_phase, by_phase or power is not None, power
+        self.emissions = emissions
+        self._radio, self.presence = Radio(fleet, ledger), Presence(fleet, rules.outages, power)
+        mishaps = Mishaps(rules, self.presence)
+        self.transfers = None if network is None else Transfers(network, clock, mishaps, self._flowed)
+        self._planner = Planner(
+            fleet, rules, self._radio, self.presence, mishaps, by_phase=by_phase, transfers=self.transfers
+        )
         self._device_class = scalars(fleet.device_class)
         self._on_wake: list[Callable[[simpy.Event], None]] = [self._wake]
 
@@ -74,11 +93,31 @@ class Flight:
         del self.jobs[job.id]
         return self._book(job, staleness)
 
+    def leave(self, job: Job) -> None:
+        """Let go of a job that has ended, without closing its account: more may be done in it (`add`, `book`)."""
+        self.left[job.id] = self.jobs.pop(job.id)
+
+    def add(self, job: Job, stretch: Stretch) -> None:
+        """A stretch is over, of a job that has left."""
+        job.stretches.append(stretch)
+        if self._follows:
+            self._follow(job)
+
+    def book(self, job: Job, staleness: int | None = None) -> Spent:
+        """Close the account of a job that has left; what it has spent."""
+        del self.left[job.id]
+        return self._book(job, staleness)
+
     def cut(self, job: Job) -> None:
         """Let a job end here and now: cancelled."""
         now_ns = self._clock.now_ns
-        job.stretches = self._planner.until(job, now_ns, "cancelled")
-        if self._by_phase:
+        job.stretches = done = self._planner.until(job, now_ns, "cancelled")
+        if not done or done[-1].outcome != "cancelled":  # it waits, or is about to begin
+            phase = done[-1].phase + (done[-1].outcome == "done") if done else Phase.DOWNLOAD
+            done.append(Stretch(phase, now_ns, now_ns, 0, 0.0, 0.0, "cancelled"))
+        if self.transfers is not None and job.is_flowing:
+            self.transfers.stop(job)
+        if self._follows:
             self._follow(job)
 
     def spent(self) -> Spent:
@@ -89,37 +128,100 @@ class Flight:
                 total.enter(stretch)
         return total
 
+    def levels(self) -> dict[str, float]:
+        """Only of what there is: battery_level and batteries_empty (power.py); carbon_g, of all that has ended and
+        all that is in flight."""
+        found: dict[str, float] = {}
+        if self.power is not None:
+            found |= self.power.summary(self._clock.now_ns, self.jobs.values())
+        if self.emissions is not None:
+            now_ns, grams = self._clock.now_ns, float(self.emissions.grams.sum())
+            for job in self.jobs.values():
+                grams += self.emissions.of(job.client, self._planner.until(job, now_ns, "in-flight"))
+            for job in self.left.values():
+                grams += self.emissions.of(job.client, job.stretches)
+            found["carbon_g"] = grams
+        return found
+
     def close(self) -> list[Spent]:
         """The run ends: record and book what is in flight; what each job has spent."""
         for job in self.jobs.values():
             job.stretches = self._planner.until(job, self._clock.now_ns, "in-flight")
+            if self.power is not None:
+                self._debit(job)
         return [self._book(job, None) for job in self.jobs.values()]
 
     def state(self) -> dict[str, Any]:
         """As plain data."""
-        return {"jobs": [job.state() for job in self.jobs.values()], "so_far": self.so_far.state()}
+        return {
+            "jobs": [job.state() for job in self.jobs.values()],
+            "so_far": self.so_far.state(),
+            "transfers": None if self.transfers is None else self.transfers.state(),
+            "power": None if self.power is None else self.power.batteries.state(),
+            "emissions": None if self.emissions is None else self.emissions.state(),
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up a `state`."""
         self.so_far = Spent(*state["so_far"])
+        if self.transfers is not None:
+            self.transfers.restore(state["transfers"])
+        if self.power is not None:
+            self.power.batteries.restore(state["power"])
+        if self.emissions is not None:
+            self.emissions.restore(state["emissions"])
         for fields in state["jobs"]:
             job = Job.restored(fields)
             self.jobs[job.id] = job
-            self._sleep(job)
+            self._wake_at(job, job.wake_ns)
 
+    # ── waking ──────────────────────────────────────────────────────────────────────────────────────
     def _sleep(self, job: Job) -> None:
-        self._clock.at(job.stretches[-1].end_ns, clock.FIRST_JOB + job.id, self._on_wake, job)
+        """Until its plan ends, or its open transfer begins."""
+        if job.open_ns < 0:
+            self._wake_at(job, job.stretches[-1].end_ns)
+        elif job.open_ns > self._clock.now_ns:
+            self._wake_at(job, job.open_ns)
+        else:
+            self._flow(job)
+
+    def _flow(self, job: Job) -> None:
+        """Its open transfer begins."""
+        assert self.transfers is not None
+        self.transfers.begin(job)
+        self._wake_at(job, job.wake_ns)
+
+    def _wake_at(self, job: Job, due_ns: int) -> None:
+        job.wake_ns = due_ns
+        if due_ns >= 0:
+            self._clock.at(due_ns, clock.FIRST_JOB + job.id, self._on_wake, job)
 
     def _wake(self, event: simpy.Event) -> None:
         job = event.value
         assert isinstance(job, Job)
-        if job.id not in self.jobs:
-            return  # cancelled meanwhile
-        if self._by_phase:
+        if job.id not in self.jobs or job.wake_ns != event.env.now:
+            return  # cancelled meanwhile, or there is another instant to wake at
+        if job.open_ns < 0:
+            self._go_on(job)
+        elif job.is_flowing:
+            self._planner.break_off(job, job.wake_ns)
+            self._go_on(job)
+        else:
+            self._flow(job)
+
+    def _flowed(self, number: int) -> None:
+        """The open transfer of a job is complete."""
+        job = self.jobs[number]
+        self._planner.complete(job, self._clock.now_ns)
+        self._go_on(job)
+
+    def _go_on(self, job: Job) -> None:
+        """All stretches of a job are over."""
+        if self._follows:
             self._follow(job)
         last = job.stretches[-1]
         if not job.planned_to_the_end:
-            if last.phase == Phase.TRAIN and job.upload_bytes < 0:
+            if last.phase == Phase.TRAIN and job.upload_bytes < 0 and last.outcome == "done":
                 job.upload_bytes = self._home.size_upload(job)
             self._planner.extend(job)
             self._sleep(job)
@@ -129,16 +231,27 @@ class Flight:
             self._home.lost(job)
 
     def _follow(self, job: Job) -> None:
-        """A phase is over."""
-        for stretch in job.stretches:
-            if stretch.phase == job.stretches[-1].phase:
+        """Some stretches are over."""
+        if self.power is not None:
+            self._debit(job)
+        if self._by_phase:
+            for stretch in job.stretches[job.followed :]:
                 self.so_far.enter(stretch)
-        self._home.phase_ended()
+        job.followed = len(job.stretches)
+        if self._by_phase:
+            self._home.phase_ended()
+
+    def _debit(self, job: Job) -> None:
+        assert self.power is not None
+        for stretch in job.stretches[job.followed :]:
+            self.power.book(job.client, stretch)
 
     def _book(self, job: Job, staleness: int | None) -> Spent:
         if not job.stretches:
             return Spent()
         device_class = self._device_class[job.client]
-        self._recorder.job(job.id, job.client, device_class, job.version, job.stretches, staleness)
-        self._planner.radio.book(job)
+        self._recorder.job(job.id, job.client, device_class, job.version, job.stretches, staleness, job.batch_size)
+        self._radio.book(job)
+        if self.emissions is not None:
+            self.emissions.book(job.client, job.stretches)
         return self._ledger.book(job)

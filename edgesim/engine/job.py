@@ -15,13 +15,20 @@ class Phase(IntEnum):
 
 PHASE_NAMES = ("download", "train", "upload")
 
+FAILED = ("failed", "corrupt")
+"""Outcomes after which a phase begins anew."""
+
+WAITING = (*FAILED, "interrupted")
+"""Outcomes after which a phase goes on."""
+
 
 class Stretch(NamedTuple):
     """An uninterrupted piece of a phase: a row of events.parquet.
 
-    Attributes: outcome, done: the phase is complete; interrupted: the device goes off line and the job waits
-    for it; lost, out-of-memory, cancelled: the job ends here; stale: it arrived too late; in-flight: the run
-    ended meanwhile. energy_j, a radio tail included.
+    Attributes: outcome, done: the phase is complete; interrupted: it is broken off and goes on from there, as
+    soon as it can; failed: it is broken off and begins anew; corrupt: what came through was damaged and is sent
+    anew; lost, out-of-memory, cancelled: the job ends here; stale: it arrived too late; in-flight: the run ended
+    meanwhile. energy_j, a radio tail included.
     """
 
     phase: int
@@ -74,8 +81,12 @@ class Job:
         version: of the server's model at dispatch; dispatched_ns, that instant.
         upload_bytes: -1 until it is known.
         train_ns, flops, memory_bytes: of the whole local training.
+        batch_size: with which it trains, where it had to be made smaller to fit; else 0.
+        wake_ns: when to look at it next; -1: whenever its transfer ends.
+        open_ns: when a transfer begins, or began, whose end cannot be foreseen; -1: none is open.
+        followed: how many of the stretches count in `Flight.so_far`.
         stretches: the plan, in order of time: what is over, what goes on now, and what is to come as far as
-            it can be foreseen. Between two of them the device is off line and the job waits.
+            it can be foreseen. Between two of them the job waits.
     """
 
     id: int
@@ -87,13 +98,24 @@ class Job:
     train_ns: int
     flops: float
     memory_bytes: int
+    batch_size: int = 0
+    wake_ns: int = -1
+    open_ns: int = -1
+    followed: int = 0
     stretches: list[Stretch] = field(default_factory=list)
 
     @property
     def planned_to_the_end(self) -> bool:
         """Whether the last stretch ends the job; else the plan has to be extended there."""
-        last = self.stretches[-1]
-        return last.phase == Phase.UPLOAD or last.outcome != "done"
+        if not self.stretches:
+            return False
+        outcome = self.stretches[-1].outcome
+        return self.stretches[-1].phase == Phase.UPLOAD if outcome == "done" else outcome not in WAITING
+
+    @property
+    def is_flowing(self) -> bool:
+        """Whether its open transfer has begun; until then it is to be woken at the beginning."""
+        return self.open_ns >= 0 and self.wake_ns != self.open_ns
 
     def state(self) -> tuple[Any, ...]:
         """The job as plain data."""

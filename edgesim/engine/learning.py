@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,13 @@ from edgesim.devices.workload import Workload
 
 @dataclass(frozen=True, kw_only=True)
 class Assignment:
-    """What a job asks of its device. Attributes: upload_bytes, None where training must tell."""
+    """What a job asks of its device. Attributes: upload_bytes, None where training must tell; batch_size, where it
+    had to be made smaller than the training's to fit, else 0."""
 
     download_bytes: int
     workload: Workload
     upload_bytes: int | None
+    batch_size: int = 0
 
 
 class Received(NamedTuple):
@@ -26,6 +28,76 @@ class Received(NamedTuple):
     client: int
     staleness: int
     discount: float
+
+
+class Loss(NamedTuple):
+    """Of the model that a job's training began from, over the client's training samples: mean, and mean of squares."""
+
+    mean: float
+    mean_square: float
+
+
+class Terms(NamedTuple):
+    """What a schedule asks of a job beyond its algorithm's own way.
+
+    Attributes: epochs, passes over the client's data; None: the training's. layers, how many of the model's layers
+    are trained, the last ones; None: all. group, whose cohort the job belongs to, see `Merging`.
+    """
+
+    epochs: int | None = None
+    layers: int | None = None
+    group: int | None = None
+
+
+USUAL: Final = Terms()
+
+
+class Join(NamedTuple):
+    """A group's model that is to be joined into the server's.
+
+    Attributes: discount, for its staleness; updates, of clients in it since it became the server's last.
+    """
+
+    group: int
+    discount: float
+    updates: int
+
+
+class Mix(NamedTuple):
+    """What a client's own model becomes: a mean of `peers`' models as trained, itself among them in order of number.
+
+    Attributes: weights, of the peers; they add to 1.
+    """
+
+    client: int
+    peers: tuple[int, ...]
+    weights: tuple[float, ...]
+
+
+class Merging(NamedTuple):
+    """What a schedule asks of an aggregation beyond a step of the server's model.
+
+    Attributes:
+        group: the updates step this group's own model, from what its cohort was sent; then the server's model is
+            Σ weights[g] · (model of group g).
+        weights: of the groups; they add to 1. Without them the group's model steps and the server's stays.
+        spare: how many updates, the last ones, wait in the server's cache for the next aggregation.
+        outdated: clients whose cached model becomes the server's as it is before this aggregation.
+        joins: groups whose models, by the samples behind them, step the server's and become it.
+        mixes: without a server: what becomes of the model of each client that has trained.
+    """
+
+    group: int | None = None
+    weights: tuple[float, ...] = ()
+    spare: int = 0
+    outdated: tuple[int, ...] = ()
+    joins: tuple[Join, ...] = ()
+    mixes: tuple[Mix, ...] = ()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the server's model stays as it is."""
+        return self.group is not None and not self.weights
 
 
 class ClientScores(Protocol):
@@ -43,15 +115,38 @@ class Learning(Protocol):
         """How training is computed; recorded, since last digits depend on it."""
         ...
 
-    def dispatch_all(self, first_job: int, clients: Sequence[int], version: int) -> Sequence[Assignment]:
+    def dispatch_all(
+        self, first_job: int, clients: Sequence[int], version: int, terms: Sequence[Terms] = ()
+    ) -> Sequence[Assignment]:
         """Fix what jobs start from that are numbered from `first_job`, one a client, and say what each costs.
 
-        Jobs of equal cost may share one assignment.
+        Jobs of equal cost may share one assignment. `terms`, one a client, where a schedule sets any.
         """
+        ...
+
+    def cost(self, client: int, terms: Terms = USUAL) -> Assignment:
+        """What a job of this client would cost now, `upload_bytes` at its most; nothing is fixed or kept."""
+        ...
+
+    @property
+    def layers(self) -> int:
+        """How many layers the model has, as `Terms.layers` counts them."""
+        ...
+
+    @property
+    def model_bytes(self) -> int:
+        """Of a message with every value of the model."""
         ...
 
     def upload_bytes(self, job: int) -> int:
         """The size of a trained job's update; asked only where the assignment left it open."""
+        ...
+
+    def loss(self, job: int) -> Loss | None:
+        """What the client of a job reports with its update, where the scenario makes it do so; trains if need be.
+
+        None for a job that is over, or whose result nobody wanted.
+        """
         ...
 
     def arrive(self, job: int, client: int) -> None:
@@ -62,7 +157,7 @@ class Learning(Protocol):
         """The job's result will never be asked for."""
         ...
 
-    def aggregate(self, received: Sequence[Received]) -> Workload | None:
+    def aggregate(self, received: Sequence[Received], merging: Merging | None = None) -> Workload | None:
         """Merge updates; the server's version advances by one. What that costs the server; None: nothing."""
         ...
 

@@ -6,17 +6,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesim.engine.job import Job, Phase, Spent
+from edgesim.engine.job import FAILED, Job, Phase, Spent, Stretch
 from edgesim.engine.scalars import scalars
 from edgesim.errors import RunError
 
 _COUNTS = ("dispatched", "aggregated", "lost", "discarded")
-_ACCOUNTS = ("total", "useful", "wasted")
+_ACCOUNTS = ("total", "useful", "wasted", "repeated")
 _WHOLE = ("radio_until_ns", "bytes_down", "bytes_up", *_COUNTS)
 _COLUMNS = (*_WHOLE, "phase_ns", "phase_j", "flops")
 _TRANSFERS = ("delivered", "broken", "moving")
-_DOWNLOAD, _TRAIN, _UPLOAD = (phase.value for phase in Phase)
-_COMPLETE, _WAITING = ("done", "stale"), ("in-flight", "interrupted")  # outcomes
+_, _TRAIN, _UPLOAD = (phase.value for phase in Phase)
+_COMPLETE = ("done", "stale")  # outcomes
+_AGAIN = frozenset(FAILED)
 
 
 class Ledger:
@@ -25,14 +26,15 @@ class Ledger:
     Attributes:
         phase_ns: time in each phase, int64 [phase, device]; phase_j: energy in each, float64 [phase, device].
         bytes_down, bytes_up int64, flops float64, dispatched, aggregated, lost, discarded int64: [device].
-        total: of all jobs that ended; useful, of aggregated updates; wasted, of lost and discarded ones.
+        total: of all jobs that ended; useful, of aggregated updates; wasted, of lost and discarded ones, and of
+            attempts at a phase that had to begin anew, whatever became of the job; repeated, of these attempts alone.
         radio_until_ns: when the radio tail ends that was booked last, int64 [device].
-        delivered: bytes of transfers that completed; broken, bytes moved by those that were given up; moving,
-            by those that the end of the run cut short.
+        delivered: bytes of transfers that completed; broken, bytes moved by those that were given up or began
+            anew; moving, by those that the end of the run cut short.
     """
 
     def __init__(self, devices: int) -> None:
-        self.total, self.useful, self.wasted = Spent(), Spent(), Spent()
+        self.total, self.useful, self.wasted, self.repeated = Spent(), Spent(), Spent(), Spent()
         self.delivered = self.broken = self.moving = 0
         self._fates = dict.fromkeys(_COUNTS, 0)
         # A device's figures lie side by side: entering a stretch touches a few cache lines, not a dozen pages.
@@ -47,10 +49,11 @@ class Ledger:
         self._counts = {name: scalars(getattr(self, name)) for name in _COUNTS}
 
     def book(self, job: Job) -> Spent:
-        """Enter all that a job, or what the end of the run cut it down to, has done; what it comes to."""
-        device, spent = job.client, Spent()
+        """Enter all that a job, or what the end of the run cut it down to, has done; what that comes to without
+        failed attempts, which are waste already."""
+        device, spent, again = job.client, Spent(), False
         phase_ns, phase_j = self._phase_ns, self._phase_j
-        for phase, start_ns, end_ns, size, flops, energy_j, _ in job.stretches:
+        for phase, start_ns, end_ns, size, flops, energy_j, outcome in job.stretches:
             ns = end_ns - start_ns
             phase_ns[phase][device] += ns
             phase_j[phase][device] += energy_j
@@ -62,24 +65,46 @@ class Ledger:
                 spent.bytes_up += size
             else:
                 spent.bytes_down += size
+            again = again or outcome in _AGAIN
         self._down[device] += spent.bytes_down
         self._up[device] += spent.bytes_up
         self._flops[device] += spent.flops
         self.total.add(spent)
-        self._follow_transfers(job)
-        return spent
+        self._follow_transfers(job.stretches)
+        return self._without_repetition(job.stretches) if again else spent
 
-    def _follow_transfers(self, job: Job) -> None:
-        """Whole messages count as delivered, the part of one that the job ended in as broken or moving."""
-        last = job.stretches[-1]
-        whole = last.phase + (last.outcome in _COMPLETE)  # phases that are behind the job
-        self.delivered += job.download_bytes * (whole > _DOWNLOAD) + job.upload_bytes * (whole > _UPLOAD)
-        if whole == last.phase != _TRAIN:
-            moved = sum(stretch.bytes for stretch in job.stretches if stretch.phase == whole)
-            if last.outcome in _WAITING:
+    def _without_repetition(self, stretches: Sequence[Stretch]) -> Spent:
+        """Enter failed attempts as waste; what the others come to."""
+        kept, attempt = Spent(), Spent()
+        for stretch in stretches:
+            attempt.enter(stretch)
+            if stretch.outcome in _AGAIN:
+                self.wasted.add(attempt)
+                self.repeated.add(attempt)
+                attempt = Spent()
+            elif stretch.outcome != "interrupted":
+                kept.add(attempt)
+                attempt = Spent()
+        kept.add(attempt)
+        return kept
+
+    def _follow_transfers(self, stretches: Sequence[Stretch]) -> None:
+        """What an attempt at a transfer moved has been delivered if that completed, else it is broken or moving."""
+        moved = 0
+        for phase, _, _, size, _, _, outcome in stretches:
+            if phase == _TRAIN:
+                continue
+            moved += size
+            if outcome in _COMPLETE:
+                self.delivered += moved
+            elif outcome == "interrupted":
+                continue
+            elif outcome == "in-flight":
                 self.moving += moved
             else:
                 self.broken += moved
+            moved = 0
+        self.moving += moved
 
     def count(self, fate: str, device: int) -> None:
         """One more job of a device was dispatched, aggregated, lost or discarded."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from edgesim.devices import cost
 from edgesim.engine.boards import POWER, Board
-from edgesim.engine.job import Job, Phase, Stretch
+from edgesim.engine.job import FAILED, Job, Phase, Stretch
 
 
 def length_ns(job: Job, board: Board, phase: int) -> int:
@@ -16,6 +16,26 @@ def length_ns(job: Job, board: Board, phase: int) -> int:
     return cost.transfer_ns(job.upload_bytes, board.up_bps, board.latency_s)
 
 
+def size_bytes(job: Job, phase: int) -> int:
+    """Of a transfer's message."""
+    return job.download_bytes if phase == Phase.DOWNLOAD else job.upload_bytes
+
+
+def attempt(stretches: Sequence[Stretch], phase: int) -> list[Stretch]:
+    """The stretches, last first, of the phase's attempt under way after these; none if it begins anew."""
+    found: list[Stretch] = []
+    for stretch in reversed(stretches):
+        if stretch.phase != phase or stretch.outcome in FAILED:
+            break
+        found.append(stretch)
+    return found
+
+
+def worked_ns(stretches: Sequence[Stretch]) -> int:
+    """How long they lasted together."""
+    return sum(stretch.end_ns - stretch.start_ns for stretch in stretches)
+
+
 def part(
     job: Job, board: Board, before: Sequence[Stretch], phase: int, start_ns: int, end_ns: int, outcome: str
 ) -> Stretch:
@@ -24,14 +44,14 @@ def part(
     energy_j = cost.energy_j(board[POWER + phase], ns)
     if phase == Phase.TRAIN:  # a whole phase gives exactly job.flops
         return Stretch(phase, start_ns, end_ns, 0, job.flops * (ns / job.train_ns) if ns else 0.0, energy_j, outcome)
-    done_ns = sum(stretch.end_ns - stretch.start_ns for stretch in before if stretch.phase == phase)
+    done_ns = worked_ns(attempt(before, phase))
     moved = _moved(job, board, phase, done_ns + ns) - _moved(job, board, phase, done_ns)
     return Stretch(phase, start_ns, end_ns, moved, 0.0, energy_j, outcome)
 
 
 def _moved(job: Job, board: Board, phase: int, done_ns: int) -> int:
     """Bytes that a transfer has moved after so much of its phase: none while the latency lasts."""
-    total = job.download_bytes if phase == Phase.DOWNLOAD else job.upload_bytes
+    total = size_bytes(job, phase)
     whole_ns = length_ns(job, board, phase)
     if done_ns >= whole_ns:
         return total

@@ -15,8 +15,20 @@ class Recorder(Protocol):
         version: int,
         stretches: Sequence[tuple[int, int, int, int, float, float, str]],
         staleness: int | None,
+        batch_size: int = 0,
     ) -> None:
-        """A job has ended, or the run has: record its stretches (engine/job.py)."""
+        """A job has ended, or the run has: record its stretches (engine/job.py); `batch_size` where that had to be
+        made smaller."""
+        ...
+
+    def aggregation(
+        self, version: int, time_ns: int, done_ns: int, updates: int, cause: str, job: int | None
+    ) -> None:
+        """The server's model has become this version, of so many updates, and is computed by `done_ns`.
+
+        `cause`, what happened last before: the arrival or loss of `job`, a timer of the schedule, or that the
+        server had done its computing or a client came on line.
+        """
         ...
 
     def metric(self, row: Mapping[str, float | int]) -> None:

@@ -10,14 +10,19 @@ from typing import Any
 
 from edgesim.devices.device import Device
 from edgesim.devices.fleet import Fleet
+from edgesim.devices.network import Network
 from edgesim.engine.clock import Clock
 from edgesim.engine.coordinator import Coordinator
+from edgesim.engine.emissions import Emissions
 from edgesim.engine.learning import Learning
 from edgesim.engine.ledger import Ledger
 from edgesim.engine.limits import Evaluate, Stop, Stopping
 from edgesim.engine.metrics import costs
+from edgesim.engine.peers import Peers
+from edgesim.engine.power import Power
 from edgesim.engine.recording import Recorder
 from edgesim.engine.rules import Rules
+from edgesim.engine.schedules.gossip import Gossip
 from edgesim.engine.schedules.schedule import Schedule
 from edgesim.engine.selection.selector import Selector
 from edgesim.engine.timers import Timers
@@ -41,18 +46,24 @@ class Simulation:
         evaluate: Evaluate,
         stop: Stop,
         server: Device | None = None,
+        network: Network | None = None,
+        power: Power | None = None,
+        emissions: Emissions | None = None,
     ) -> None:
-        """`server`: the machine that aggregates; None: it takes no time."""
+        """`server`: the machine that aggregates; None: it takes no time. `network`: the one that transfers share;
+        None: they share none. `power`: batteries; `emissions`: what energy emits; None: neither counts."""
         self.fleet, self.learning, self.recorder = fleet, learning, recorder
         self.last: dict[str, float] = {}
         self.clock, self.ledger = Clock(), Ledger(len(fleet))
         self._evaluate_rule, self._stopping = evaluate, Stopping(stop)
         self._timers = Timers(self.clock, self._rang)
-        self.server = Coordinator(
+        kind = Peers if isinstance(schedule, Gossip) else Coordinator
+        self.server = kind(
             fleet=fleet, learning=learning, schedule=schedule, selector=selector, rules=rules, recorder=recorder,
             ledger=self.ledger, clock=self.clock, timers=self._timers, stopping=self._stopping, machine=server,
-            aggregated=self._aggregated,
+            aggregated=self._aggregated, network=network, power=power, emissions=emissions,
         )  # fmt: skip
+        self._transfers = self.server.flight.transfers
 
     @property
     def now_ns(self) -> int:
@@ -100,8 +111,11 @@ class Simulation:
 
     def step(self) -> None:
         """Let the next thing happen; the schedule acts once all that happens at an instant has happened."""
+        transfers = self._transfers
         if self.server.to_proceed and self.clock.is_instant_over():
             self.server.proceed()
+        elif transfers is not None and transfers.unsettled and self.clock.is_instant_over():
+            transfers.arm()
         else:
             self.clock.env.step()
 
@@ -117,8 +131,7 @@ class Simulation:
         """Close the books: record what is in flight, evaluate a last time, check the laws of conservation."""
         if self.last.get("time_s") != self.now_ns / 1e9 or self.last.get("version") != self.version:
             self._evaluate()
-        # updates that arrived, but too late to be aggregated, count as in flight
-        in_flight = [*self.server.flight.close(), *self.server.received.values()]
+        in_flight = self.server.close()
         return self.ledger.check(on_ns=self.fleet.availability.on_ns_all(self.now_ns), in_flight=in_flight)
 
     # ── checkpoints ─────────────────────────────────────────────────────────────────────────────────
@@ -167,8 +180,10 @@ class Simulation:
             "version": self.version,
             "updates": self.updates,
             **self.learning.evaluate(),
-            **costs(server.flight.spent(), self.ledger, server.work),
-            "jobs_in_flight": server.in_flight + len(server.received),
+            **costs(server.spent(), self.ledger, server.work),
+            **server.backhaul.totals(self.now_ns),
+            **server.flight.levels(),
+            "jobs_in_flight": server.unfinished,
         }
         self.recorder.metric(self.last)
         self._stopping.compare(accuracy=self.last["accuracy"])

@@ -1,18 +1,20 @@
 """The learning side of a run, as the engine sees it: sizes, workloads and opaque results by job number."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, overrides
+from edgesim.algorithms.reporting import REPORT, without_report
 from edgesim.devices.workload import NO_WORK, Workload
-from edgesim.engine.learning import USUAL, Assignment, Merging, Received, Terms
+from edgesim.engine.learning import USUAL, Assignment, Loss, Merging, Received, Terms
 from edgesim.execution import terms as on
 from edgesim.execution.attackers import Attackers
 from edgesim.execution.backend import Backend
+from edgesim.execution.fitting import fitted
 from edgesim.execution.groups import Groups
 from edgesim.execution.lazy import LazyTraining
 from edgesim.execution.store import ClientStore
@@ -26,7 +28,11 @@ class Federation:
     """An algorithm at work: the server's state, the clients' states and the training in between.
 
     A client's new state counts once its update has arrived, so that a job happens wholly or not at all.
+
+    Class attributes: groups, what models there are beside the server's.
     """
+
+    groups: ClassVar[type[Groups]] = Groups
 
     def __init__(
         self,
@@ -39,7 +45,7 @@ class Federation:
         self._algorithm, self._context, self._backend = algorithm, context, backend
         self._training = LazyTraining(backend)
         self._server = algorithm.init_server(context)
-        self._groups = Groups(self._server)
+        self._groups = self.groups(self._server)
         self._clients = ClientStore() if clients is None else clients
         self._arrived: dict[int, int] = {}  # client → its job that arrived and whose state is not read yet
         self._scored: Scores | None = None
@@ -50,7 +56,7 @@ class Federation:
         self._alike = attackers is None and not overrides(
             algorithm, "init_client", "download", "workload", "upload_bytes"
         )
-        self._assignments: dict[tuple[int, Terms], Assignment] = {}  # where clients are alike but for their samples
+        self._assignments: dict[tuple[int, Terms, int], Assignment] = {}  # where clients differ in samples only
 
     @property
     def backend(self) -> str:
@@ -65,18 +71,22 @@ class Federation:
         server = self._server if terms.group is None else self._groups.send(terms.group, self._server)
         who = Client(client, int(self._context.task.train.count[client]), state)
         payload = self._algorithm.download(where, server, who)
+        where, payload, batch = fitted(self._algorithm, where, payload, who)
         training = payload.training or (None if where is self._context else where.training)
         self._training.place(Order(job, client, version, payload.state, state, training))
-        return self._assigned(where, payload, who, terms)
+        return self._assigned(where, payload, who, terms, batch)
 
     def cost(self, client: int, terms: Terms = USUAL) -> Assignment:
-        """What a job would cost now."""
+        """What a job would cost now; an upload whose size training must tell is taken at its most."""
         where = on.under(self._context, terms)
         who = Client(client, int(self._context.task.train.count[client]), self._state(client))
-        return self._assigned(where, self._algorithm.download(where, self._server, who), who, terms)
+        payload = self._algorithm.download(where, self._server, who)
+        where, payload, batch = fitted(self._algorithm, where, payload, who)
+        assigned = self._assigned(where, payload, who, terms, batch)
+        return on.at_most(assigned, self._context)
 
-    def _assigned(self, where: Context, payload: Payload, who: Client, terms: Terms) -> Assignment:
-        kind = (who.samples, on.costs_alike(terms))
+    def _assigned(self, where: Context, payload: Payload, who: Client, terms: Terms, batch: int) -> Assignment:
+        kind = (who.samples, on.costs_alike(terms), batch)
         if self._alike and kind in self._assignments:
             return self._assignments[kind]
         workload = self._algorithm.workload(where, payload, who)
@@ -86,6 +96,7 @@ class Federation:
             download_bytes=payload.size_bytes,
             workload=workload,
             upload_bytes=on.upload_bytes(where) or self._algorithm.upload_bytes(where, payload, who),
+            batch_size=batch,
         )
         if self._alike:
             self._assignments[kind] = assigned
@@ -105,10 +116,22 @@ class Federation:
         """How many layers the model has."""
         return len(split.layers(self._context.task.model))
 
+    @property
+    def model_bytes(self) -> int:
+        """Of a message with every value of the model."""
+        return self._context.dense_bytes
+
     def upload_bytes(self, job: int) -> int:
         """The length of a job's update on the wire; trains, since it depends on trained values."""
         order, trained = self._training.result(job)
         return codecs.size(self._algorithm.upload(trained.update, order.state, trained.state))
+
+    def loss(self, job: int) -> Loss | None:
+        """What the job's client reports with its update; trains if need be. None for a job that is over."""
+        if job not in self._training:
+            return None
+        _, trained = self._training.result(job)
+        return Loss(*trained.update[REPORT]["loss"].tolist())
 
     def arrive(self, job: int, client: int) -> None:
         """The update has reached the server: from now on the client's new state counts."""
@@ -129,7 +152,7 @@ class Federation:
             samples=torch.from_numpy(self._context.task.train.count[np.array(clients)]).double(),
             staleness=torch.tensor([update.staleness for update in received]),
             discount=torch.tensor([update.discount for update in received], dtype=torch.float64),
-            update=updates_of([result for _, result in trained]),
+            update=without_report(updates_of([result for _, result in trained])),
             sent=tree.stack([order.payload for order, _ in trained]),
             population=self._context.task.clients,
             spare=merging.spare if merging else 0,

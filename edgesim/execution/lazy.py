@@ -18,6 +18,9 @@ class LazyTraining:
         self._waiting: dict[int, Order] = {}
         self._trained: dict[int, tuple[Order, Result]] = {}
 
+    def __contains__(self, job: int) -> bool:
+        return job in self._waiting or job in self._trained
+
     def place(self, order: Order) -> None:
         """Take an order; nothing is computed yet."""
         self._waiting[order.job] = order

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from edgesim.algorithms.contract import Algorithm, Client, Context, Payload, overrides
 from edgesim.devices.workload import Workload
-from edgesim.engine.learning import USUAL, Assignment, Merging, Received, Terms
+from edgesim.engine.learning import USUAL, Assignment, Loss, Merging, Received, Terms
 from edgesim.execution import terms as on
+from edgesim.execution.fitting import fitted
 from edgesim.learning import codecs, split
 from edgesim.learning.kernels import kernel
 from edgesim.learning.local import Order, Result, local_update
@@ -49,7 +50,8 @@ class TimingOnly:
         self._number_of: dict[_Figures, int] = {}  # a kind's, by its figures
         self._bounded = False
         samples = context.task.train.count
-        if not overrides(algorithm, "init_client", "download", "workload", "upload_bytes"):  # alike but for samples
+        hooks = ("init_client", "download", "workload", "upload_bytes")
+        if not (context.shrink_batch or overrides(algorithm, *hooks)):  # alike but for samples
             _, first, kind = np.unique(samples, return_index=True, return_inverse=True)
             numbers = np.array([self._number(self._assign(int(client))) for client in first])[kind]
         else:
@@ -57,7 +59,7 @@ class TimingOnly:
         self._kind_of = numbers.astype(np.int32).data  # single numbers are read faster from the plain buffer
 
     def cost(self, client: int, terms: Terms = USUAL) -> Assignment:
-        """What a job costs."""
+        """What a job of this client costs."""
         if on.costs_alike(terms) != USUAL:
             return self._assign(client, terms)
         number = self._kind_of[client]
@@ -67,16 +69,28 @@ class TimingOnly:
         self._kind_of[client] = self._number(assigned)
         return assigned
 
+    def dispatch(self, job: int, client: int, version: int, terms: Terms = USUAL) -> Assignment:
+        """What the job costs."""
+        return self.cost(client, terms)
+
     def dispatch_all(
         self, first_job: int, clients: Sequence[int], version: int, terms: Sequence[Terms] = ()
     ) -> list[Assignment]:
-        """What each job costs, one a client."""
-        return [self.cost(client, on.at(terms, place)) for place, client in enumerate(clients)]
+        """What each job costs, numbered from `first_job`, one a client."""
+        return [
+            self.dispatch(first_job + place, client, version, on.at(terms, place))
+            for place, client in enumerate(clients)
+        ]
 
     @property
     def layers(self) -> int:
         """How many layers the model has."""
         return len(split.layers(self._context.task.model))
+
+    @property
+    def model_bytes(self) -> int:
+        """Of a message with every value of the model."""
+        return self._context.dense_bytes
 
     @property
     def notes(self) -> list[str]:
@@ -98,6 +112,10 @@ class TimingOnly:
     def upload_bytes(self, job: int) -> int:
         """Never asked: each assignment says it."""
         raise AssertionError(f"job {job}: its upload was sized at dispatch")
+
+    def loss(self, job: int) -> Loss | None:
+        """None: nothing is trained."""
+        return None
 
     def arrive(self, job: int, client: int) -> None:
         """Nothing to keep."""
@@ -135,6 +153,7 @@ class TimingOnly:
         state = self._algorithm.init_client(where, client)
         who = Client(client, int(self.samples[client]), state)
         payload = self._algorithm.download(where, self._server, who)
+        where, payload, batch = fitted(self._algorithm, where, payload, who)
         upload_bytes = on.upload_bytes(where) or self._algorithm.upload_bytes(where, payload, who)
         if upload_bytes is None:
             self._bounded = True
@@ -143,11 +162,12 @@ class TimingOnly:
             download_bytes=payload.size_bytes,
             workload=self._algorithm.workload(where, payload, who),
             upload_bytes=upload_bytes,
+            batch_size=batch,
         )
 
     def _number(self, assigned: Assignment) -> int:
         """Of the kind of this cost; unknown when there are too many kinds to remember."""
-        figures = (assigned.download_bytes, assigned.upload_bytes, *_figures(assigned.workload))
+        figures = (assigned.download_bytes, assigned.upload_bytes, assigned.batch_size, *_figures(assigned.workload))
         if figures not in self._number_of:
             if len(self._kinds) == _MOST_KINDS:
                 return _UNKNOWN

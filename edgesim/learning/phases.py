@@ -61,6 +61,7 @@ def _after(first: Workload, then: Workload) -> Workload:
         other_flops=first.other_flops + then.other_flops,
         traffic_bytes=first.traffic_bytes + then.traffic_bytes,
         activation_bytes=first.activation_bytes + then.activation_bytes,
+        convolution_bytes=first.convolution_bytes + then.convolution_bytes,
         steps=first.steps + then.steps,
         layer_calls=first.layer_calls + then.layer_calls,
         memory_bytes=max(first.memory_bytes, then.memory_bytes),
@@ -87,12 +88,14 @@ def _passes_work(
     work = training_workload(
         frozen, samples=samples, batch_size=batch_size, epochs=epochs, density=None, optimizer_words=words
     )
-    still = sum(int(n) for name, n in zip(frozen.names, frozen.elements, strict=True) if name not in trained)
+    rests = np.array([name not in trained for name in frozen.names])
+    still, convolutions = (float(frozen.elements[rests & kind].sum()) for kind in (rests, frozen.convolution))
     idle = 4 + 2 * words  # of a tensor that stands still: no gradient written, no update read and written
     return replace(
         work,
-        memory_bytes=work.memory_bytes - 4 * still * (1 + words),
+        memory_bytes=work.memory_bytes - 4 * round(still) * (1 + words),
         traffic_bytes=work.traffic_bytes - 4 * still * idle * work.steps,
+        convolution_bytes=work.convolution_bytes - 4 * convolutions * idle * work.steps,
     )
 
 

@@ -30,7 +30,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Replace `path` by the document; NaN and infinities, which JSON does not have, are written as null."""
-    write_text(path, json.dumps(_finite(document), indent=2, allow_nan=False) + "\n")
+    write_text(path, json.dumps(finite(document), indent=2, allow_nan=False) + "\n")
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -39,11 +39,12 @@ def remove_leftovers(folder: Path) -> None:
         leftover.unlink()
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Plain data with null for NaN and infinities, which JSON does not have."""
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

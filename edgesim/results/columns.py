@@ -11,7 +11,13 @@ from edgesim.errors import RunError
 Column = Sequence[Any] | NDArray[Any]
 
 PHASES = ("download", "train", "upload")
-OUTCOMES = ("done", "interrupted", "lost", "out-of-memory", "stale", "in-flight", "cancelled")
+OUTCOMES = (
+    "done", "interrupted", "lost", "out-of-memory", "stale", "in-flight", "cancelled", "failed", "corrupt",
+)  # fmt: skip
+
+CAUSES = ("arrival", "loss", "timer", "server", "client")
+"""What an aggregation was made upon: an update arrived; a job was given up, so that nothing was left to wait for; a
+timer of the schedule rang; the server was done with what it had to compute; a client came on line."""
 
 _NAME = pa.dictionary(pa.int32(), pa.string())
 
@@ -29,9 +35,22 @@ EVENTS = pa.schema(
         ("energy_j", pa.float64()),
         ("outcome", _NAME),
         ("staleness", pa.int32()),  # null but on the upload row of an update that arrived
+        ("batch_size", pa.int32()),  # null but where it had to be smaller than asked for, to fit into memory
     ]
 )
 """One row for each uninterrupted stretch of a phase of a job."""
+
+AGGREGATIONS = pa.schema(
+    [
+        ("version", pa.int64()),  # that it makes: 1, 2, …
+        ("time_ns", pa.int64()),
+        ("done_ns", pa.int64()),  # when the server has computed it
+        ("updates", pa.int64()),
+        ("cause", _NAME),
+        ("job", pa.int64()),  # that arrived or was lost; null for other causes
+    ]
+)
+"""One row for each aggregation."""
 
 METRICS = pa.schema(
     [
@@ -54,6 +73,10 @@ METRICS = pa.schema(
         ("server_s", pa.float64()),  # the server's own computing, which is in no figure above
         ("server_j", pa.float64()),
         ("server_flops", pa.float64()),
+        ("backhaul_s", pa.float64()),  # between edges and cloud, which is in no figure above either
+        ("backhaul_bytes_down", pa.int64()),
+        ("backhaul_bytes_up", pa.int64()),
+        ("backhaul_j", pa.float64()),
         ("jobs_dispatched", pa.int64()),
         ("jobs_aggregated", pa.int64()),
         ("jobs_lost", pa.int64()),
@@ -61,12 +84,15 @@ METRICS = pa.schema(
         ("jobs_in_flight", pa.int64()),
         ("density", pa.float64()),
         ("gradient_norm", pa.float64()),  # of the objective that all share; NaN but for quadratic problems
+        ("battery_level", pa.float64()),  # mean charge as a share of the capacity; NaN without batteries
+        ("batteries_empty", pa.float64()),  # devices that theirs keeps from work; NaN without batteries
+        ("carbon_g", pa.float64()),  # CO2 equivalent of energy_j; NaN unless costs.carbon is given
     ]
 )
 """One row for each evaluation; costs are totals since the start."""
 
-OF_SOME_TASKS = ("gradient_norm",)
-"""Columns of METRICS that most tasks have no figure for: NaN there."""
+OF_SOME_TASKS = ("gradient_norm", "battery_level", "batteries_empty", "carbon_g")
+"""Columns of METRICS that most runs have no figure for: NaN there."""
 
 CLIENTS = pa.schema(
     [
@@ -87,6 +113,8 @@ CLIENTS = pa.schema(
         ("flops", pa.float64()),
         ("energy_j", pa.float64()),
         ("idle_j", pa.float64()),
+        ("battery_j", pa.float64()),  # what its battery holds; NaN without one
+        ("carbon_g", pa.float64()),  # CO2 equivalent of energy_j; NaN unless costs.carbon is given
     ]
 )
 """One row for each client, at the end."""

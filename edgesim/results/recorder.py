@@ -1,23 +1,26 @@
 """The recorder: what a run writes, while it goes on and when it ends.
 
-    checkpoint/events-00000.parquet …   full chunks of events, written as they fill (flat memory)
-    events.parquet metrics.parquet clients.parquet [availability.parquet]   written by `finish`
+    checkpoint/events-00000.parquet …   full chunks of rows, written as they fill (flat memory)
+    events.parquet aggregations.parquet metrics.parquet clients.parquet [availability.parquet]   by `finish`
+    analysis.json                       what these tables say
     summary.json                        written last: a directory without it is an unfinished run
 
 Every file is a function of the rows alone (no clock, no host name), and each appears whole or not at all.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from edgesim.errors import RunError
 from edgesim.results import atomic
+from edgesim.results.analysis import report
+from edgesim.results.chunks import CHUNK_ROWS, Chunks, write
 from edgesim.results.columns import (
+    AGGREGATIONS,
     AVAILABILITY,
+    CAUSES,
     CLIENTS,
     EVENTS,
     METRICS,
@@ -28,39 +31,41 @@ from edgesim.results.columns import (
     table,
 )
 
-CHUNK_ROWS = 65_536
 SUMMARY = "summary.json"
+_TRAIN = PHASES.index("train")
 
-EventRow = tuple[int, int, int | str, int | str, int, int, int, int, float, float, int | str, int | None]
+EventRow = tuple[int, int, int | str, int | str, int, int, int, int, float, float, int | str, int | None, int | None]
 """(job, client, device_class, phase, start_ns, end_ns, version, bytes, flops, energy_j, outcome, staleness or
-None); see columns.EVENTS. Words (of `classes`, columns.PHASES and OUTCOMES) may stand as their index."""
+None, batch_size or None); see columns.EVENTS. Words (of `classes`, columns.PHASES and OUTCOMES) may stand as their
+index."""
 
 
 class Recorder:
     """Collects one run's rows and writes its result directory.
 
     Attributes: directory, of the run; classes, the names of the device classes in the order of their index.
-    A new recorder starts a run from nothing, so event chunks left there by an earlier attempt are removed;
+    A new recorder starts a run from nothing, so chunks left there by an earlier attempt are removed;
     a directory that holds a finished run is refused (RunError). `restore` goes on from a checkpoint.
     """
 
     def __init__(self, directory: Path, classes: Sequence[str], *, chunk_rows: int = CHUNK_ROWS) -> None:
-        self.directory = directory
-        self.classes = tuple(classes)
-        self._chunk_rows = chunk_rows
-        self._rows: list[EventRow] = []
-        self._metrics: list[tuple[Any, ...]] = []
-        self._parts = 0
+        self._begin(directory, classes, chunk_rows)
         if (directory / SUMMARY).exists():
             raise RunError(f"{directory}: holds a finished run (it has a {SUMMARY}); choose another folder")
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._drop_parts(after=0)
+        self._drop_parts()
+
+    def _begin(self, directory: Path, classes: Sequence[str], chunk_rows: int) -> None:
+        self.directory = directory
+        self.classes = tuple(classes)
+        self._names = {"device_class": self.classes, "phase": PHASES, "outcome": OUTCOMES, "cause": CAUSES}
+        self._events = Chunks(self._folder, "events", EVENTS, self._names, chunk_rows)
+        self._aggregations = Chunks(self._folder, "aggregations", AGGREGATIONS, self._names, chunk_rows)
+        self._metrics: list[tuple[Any, ...]] = []
 
     def event(self, row: EventRow) -> None:
         """Record one stretch of a job's phase. Values are checked when the chunk is written."""
-        self._rows.append(row)
-        if len(self._rows) >= self._chunk_rows:
-            self._write_part()
+        self._events.add(row)
 
     def job(
         self,
@@ -70,18 +75,26 @@ class Recorder:
         version: int,
         stretches: Sequence[tuple[int, int, int, int, float, float, str]],
         staleness: int | None,
+        batch_size: int = 0,
     ) -> None:
         """Record a job by its stretches (phase, start_ns, end_ns, bytes, flops, energy_j, outcome); `staleness`
-        stands at the last of them."""
-        rows = self._rows
+        stands at the last of them, `batch_size` at its training, if it is not 0."""
+        rows = self._events.rows
         for phase, start_ns, end_ns, size, flops, energy_j, outcome in stretches:
             rows.append(
-                (number, client, device_class, phase, start_ns, end_ns, version, size, flops, energy_j, outcome, None)
-            )
+                (
+                    number, client, device_class, phase, start_ns, end_ns, version, size, flops, energy_j, outcome,
+                    None, batch_size if batch_size and phase == _TRAIN else None,
+                )
+            )  # fmt: skip
         if staleness is not None:
-            rows[-1] = (*rows[-1][:-1], staleness)
-        while len(rows) >= self._chunk_rows:
-            self._write_part()
+            rows[-1] = (*rows[-1][:-2], staleness, rows[-1][-1])
+        if len(rows) >= self._events.size:
+            self._events.spill()
+
+    def aggregation(self, version: int, time_ns: int, done_ns: int, updates: int, cause: str, job: int | None) -> None:
+        """Record an aggregation; see columns.AGGREGATIONS."""
+        self._aggregations.add((version, time_ns, done_ns, updates, cause, job))
 
     def metric(self, row: Mapping[str, float | int]) -> None:
         """Record one evaluation: exactly the columns of columns.METRICS, in any order (RunError if not); those of
@@ -95,9 +108,9 @@ class Recorder:
         """What `restore` needs, as plain data: the chunks already on disk are counted, not copied."""
         return {
             "classes": list(self.classes),
-            "chunk_rows": self._chunk_rows,
-            "parts": self._parts,
-            "events": list(self._rows),
+            "chunk_rows": self._events.size,
+            "parts": {chunks.name: chunks.parts for chunks in self._chunked},
+            **{chunks.name: list(chunks.rows) for chunks in self._chunked},
             "metrics": list(self._metrics),
         }
 
@@ -108,16 +121,11 @@ class Recorder:
         Raises RunError when a chunk that the state counts on is gone.
         """
         recorder = cls.__new__(cls)
-        recorder.directory = directory
-        recorder.classes = tuple(state["classes"])
-        recorder._chunk_rows = state["chunk_rows"]
-        recorder._parts = state["parts"]
-        recorder._rows = [_event_row(row) for row in state["events"]]
+        recorder._begin(directory, state["classes"], state["chunk_rows"])
+        for chunks in recorder._chunked:
+            chunks.restore(state["parts"][chunks.name], state[chunks.name])
         recorder._metrics = [tuple(row) for row in state["metrics"]]
-        gone = [recorder._part(i).name for i in range(recorder._parts) if not recorder._part(i).exists()]
-        if gone:
-            raise RunError(f"{recorder._folder}: {', '.join(gone)} missing; the run must be started again")
-        recorder._drop_parts(after=recorder._parts)
+        atomic.remove_leftovers(recorder._folder)
         atomic.remove_leftovers(directory)
         return recorder
 
@@ -129,15 +137,16 @@ class Recorder:
         availability: Mapping[str, Column] | None = None,
         keep_parts: bool = False,
     ) -> None:
-        """Write the final files, summary.json last; then remove the event chunks, unless they are kept.
+        """Write the final files, summary.json last; then remove the chunks, unless they are kept.
 
         `clients` and `availability` are columns (see columns.py); `summary` is plain data.
         """
         self._write_tables(availability)
-        _write(self.directory / "clients.parquet", self._table(clients, CLIENTS, "clients"))
+        write(self.directory / "clients.parquet", self._table(clients, CLIENTS, "clients"))
+        atomic.write_json(self.directory / report.FILE, report.analyse(self.directory))
         atomic.write_json(self.directory / SUMMARY, summary)
         if not keep_parts:
-            self._drop_parts(after=0)
+            self._drop_parts()
             if not any(self._folder.iterdir()):
                 self._folder.rmdir()
 
@@ -152,59 +161,24 @@ class Recorder:
     def _folder(self) -> Path:
         return self.directory / "checkpoint"
 
-    def _part(self, index: int) -> Path:
-        return self._folder / f"events-{index:05d}.parquet"
+    @property
+    def _chunked(self) -> tuple[Chunks, Chunks]:
+        return self._events, self._aggregations
 
-    def _drop_parts(self, after: int) -> None:
-        keep = {self._part(index) for index in range(after)}
-        for part in self._folder.glob("events-*.parquet"):
-            if part not in keep:
-                part.unlink()
+    def _drop_parts(self) -> None:
+        for chunks in self._chunked:
+            chunks.drop()
         atomic.remove_leftovers(self._folder)
 
-    def _write_part(self) -> None:
-        _write(self._part(self._parts), self._chunk(self._rows[: self._chunk_rows]))
-        self._parts += 1
-        del self._rows[: self._chunk_rows]
-
-    def _chunk(self, rows: Sequence[EventRow]) -> Any:
-        """Rows as a table."""
-        try:
-            columns = list(zip(*rows, strict=True)) or [()] * len(EVENTS)
-            named = dict(zip(EVENTS.names, columns, strict=True))
-        except ValueError as error:
-            raise RunError(f"events: a row has not the {len(EVENTS)} columns {EVENTS.names}") from error
-        return self._table(named, EVENTS, "events")
-
     def _write_tables(self, availability: Mapping[str, Column] | None) -> None:
-        with (
-            atomic.replacing(self.directory / "events.parquet") as path,
-            pq.ParquetWriter(path, EVENTS, compression="zstd") as writer,
-        ):
-            for index in range(self._parts):  # one row group a chunk, so that bytes do not depend on stops
-                writer.write_table(_read(self._part(index)), row_group_size=self._chunk_rows)
-            writer.write_table(self._chunk(self._rows), row_group_size=self._chunk_rows)
+        for chunks in self._chunked:
+            chunks.write(self.directory / f"{chunks.name}.parquet")
         metrics = zip(*self._metrics, strict=True) if self._metrics else [()] * len(METRICS)
         named = dict(zip(METRICS.names, metrics, strict=True))
-        _write(self.directory / "metrics.parquet", self._table(named, METRICS, "metrics"))
+        write(self.directory / "metrics.parquet", self._table(named, METRICS, "metrics"))
         if availability is not None:
             off = self._table(availability, AVAILABILITY, "availability")
-            _write(self.directory / "availability.parquet", off)
+            write(self.directory / "availability.parquet", off)
 
     def _table(self, columns: Mapping[str, Column], schema: Any, what: str) -> Any:
-        names = {"device_class": self.classes, "phase": PHASES, "outcome": OUTCOMES}
-        return table(columns, schema, names, f"{self.directory}: {what}")
-
-
-def _event_row(row: Sequence[Any]) -> EventRow:
-    """A row that may have been through a format without tuples, such as JSON."""
-    job, client, device_class, phase, start, end, version, size, flops, energy, outcome, staleness = row
-    return job, client, device_class, phase, start, end, version, size, flops, energy, outcome, staleness
-
-
-_read: Callable[[Path], Any] = pq.read_table
-
-
-def _write(path: Path, content: Any) -> None:
-    with atomic.replacing(path) as temporary:
-        pq.write_table(content, temporary, compression="zstd", row_group_size=CHUNK_ROWS)
+        return table(columns, schema, self._names, f"{self.directory}: {what}")

@@ -1,6 +1,5 @@
-"""Figures drawn from a run's tables: cost to a target, spread over seeds, evenness."""
+"""Figures drawn from a run's tables: cost to a target, spread over seeds."""
 
-import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -48,11 +47,3 @@ def band(seeds: ArrayLike) -> Band:
     draws = generator(0, "bootstrap").multinomial(len(values), np.full(len(values), 1 / len(values)), _RESAMPLES)
     low, high = np.percentile(draws @ values / len(values), [2.5, 97.5], axis=0)
     return Band(mean, low, high)
-
-
-def jain(counts: ArrayLike) -> float:
-    """Jain's fairness index (Σx)² / (n Σx²) (Jain, Chiu, Hawe 1984): 1 when all are equal, 1/n when one
-    has all. NaN when there is nobody, or nothing to share."""
-    x = np.asarray(counts, np.float64)
-    squares = float(np.sum(x * x))
-    return float(np.sum(x)) ** 2 / (len(x) * squares) if squares else math.nan

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from edgesim.errors import ScenarioError
+from edgesim.results.analysis import report
 from edgesim.results.recorder import SUMMARY
 
 Columns = dict[str, NDArray[Any]]
@@ -76,6 +77,12 @@ class Run:
     def events(self, columns: Sequence[str] | None = None) -> Columns:
         """One row for each stretch of a phase (columns.EVENTS), or only these columns of them."""
         return self._read("events.parquet", columns)
+
+    def analysis(self) -> dict[str, Any]:
+        """What its tables say (analysis.json, docs/results.md); finished runs only."""
+        if not self.finished:
+            raise ScenarioError(f"{self.path}: {self._advice()}")
+        return report.read(self.path)
 
     def clients(self) -> Columns:
         """One row for each client (columns.CLIENTS); finished runs only."""

@@ -4,31 +4,30 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgesim.algorithms import registry
 from edgesim.algorithms.aggregators import AGGREGATORS, PREPARATIONS
 from edgesim.algorithms.async_rules import RULES
 from edgesim.algorithms.compressed import CompressedUpdates
-from edgesim.algorithms.contract import Algorithm, Cadence, Context
+from edgesim.algorithms.contract import Algorithm, Context
 from edgesim.algorithms.optimizers import OPTIMIZERS
 from edgesim.algorithms.rules import Average, ServerRule
-from edgesim.devices.fleet import Fleet, FleetGroup, sample_fleet
-from edgesim.devices.profiles import find_device, find_link
-from edgesim.engine import limits, schedules
+from edgesim.devices.device import Device
+from edgesim.devices.fleet import Fleet, FleetGroup, group_of_each, sample_fleet
+from edgesim.devices.profiles import find_device
+from edgesim.engine import limits
+from edgesim.engine.emissions import Emissions
 from edgesim.engine.learning import Learning
-from edgesim.engine.rules import Rules
-from edgesim.engine.schedules import Schedule
-from edgesim.engine.selection import Uniform
+from edgesim.engine.power import Power
 from edgesim.engine.simulation import Simulation
-from edgesim.errors import ScenarioError
 from edgesim.execution import cluster, store
 from edgesim.execution.attackers import Attackers
 from edgesim.execution.backend import Backend, choose, in_process
-from edgesim.execution.federation import Federation
 from edgesim.execution.pool import Pool
 from edgesim.execution.ray import Ray
 from edgesim.execution.raycrew import Wanted
 from edgesim.execution.store import ClientStore
-from edgesim.execution.timing import TimingOnly
 from edgesim.learning.attacks import ATTACKS
 from edgesim.learning.compression import CODECS
 from edgesim.learning.profile import profile_model
@@ -36,8 +35,10 @@ from edgesim.learning.task import Task, make_task
 from edgesim.learning.training import Training
 from edgesim.references import resolve
 from edgesim.results.recorder import Recorder
-from edgesim.scenario import availability, schema
+from edgesim.scenario import availability, battery, carbon, scheduling, schema, selecting
 from edgesim.scenario.choice import Choice
+from edgesim.scenario.fitted import device_of, link_of, trace_of
+from edgesim.scenario.network import make_network
 from edgesim.scenario.schema import Scenario
 
 _NS = 1_000_000_000
@@ -61,59 +62,73 @@ def assemble(
     simulation = Simulation(
         fleet=fleet,
         learning=learning,
-        schedule=make_schedule(scenario.schedule),
-        selector=Uniform(scenario.seed),
-        rules=Rules(
-            transfer=scenario.failures.transfer,
-            training=scenario.failures.training,
-            sparse_speedup=scenario.costs.sparse_speedup,
-        ),
+        schedule=scheduling.make_schedule(scenario, folder),
+        selector=selecting.make(scenario.selector, scenario.seed, folder),
+        rules=scenario.failures.rules(sparse_speedup=scenario.costs.sparse_speedup, seed=scenario.seed),
         recorder=recorder,
         evaluate=_evaluate(scenario.evaluate),
         stop=_stop(scenario.stop),
-        server=find_device(scenario.server.device, folder, _profiles(scenario, folder)),
+        server=_machine(scenario, folder),
+        network=make_network(scenario.network, fleet, folder, scenario.seed),
+        power=_power(scenario, folder, fleet),
+        emissions=_emissions(scenario, folder, fleet),
     )
     if state is not None:
         simulation.restore(state)
     return simulation
 
 
+def _machine(scenario: Scenario, folder: Path) -> Device | None:
+    """What aggregates; None where clients do among themselves."""
+    if scenario.schedule.kind == "gossip":
+        return None
+    return find_device(scenario.server.device, folder, _profiles(scenario, folder))
+
+
 def make_fleet(scenario: Scenario, folder: Path) -> Fleet:
     """The devices of the scenario's clients, one each."""
+    return sample_fleet(_groups(scenario, folder), scenario.task.clients, scenario.seed)
+
+
+def _groups(scenario: Scenario, folder: Path) -> list[FleetGroup]:
     profiles = _profiles(scenario, folder)
-    groups = [
+    return [
         FleetGroup(
-            device=find_device(group.device, folder, profiles),
+            device=device_of(group.device, folder, profiles),
             share=group.share,
-            link=find_link(group.link, folder, profiles),
+            link=link_of(group.link, folder, profiles),
             availability=availability.process(group.availability, group.outages, folder, entry),
             compute_variation=group.variation.compute,
             link_variation=group.variation.link,
             dvfs=group.dvfs,
             background=group.background,
+            device_trace=trace_of(group.device, folder),
+            link_trace=trace_of(group.link, folder),
         )
         for entry, group in enumerate(scenario.fleet)
     ]
-    return sample_fleet(groups, scenario.task.clients, scenario.seed)
+
+
+def _power(scenario: Scenario, folder: Path, fleet: Fleet) -> Power | None:
+    """The batteries of a fleet; None where there are none."""
+    if all(entry.battery is None for entry in scenario.fleet):
+        return None
+    groups = _groups(scenario, folder)
+    powered = [battery.Group(made.device, entry.battery) for made, entry in zip(groups, scenario.fleet, strict=True)]
+    group = group_of_each(groups, len(fleet), scenario.seed)
+    return battery.make_power(powered, group, fleet, folder, scenario.seed)
+
+
+def _emissions(scenario: Scenario, folder: Path, fleet: Fleet) -> Emissions | None:
+    if scenario.costs.carbon is None:
+        return None
+    intensity = carbon.intensities(scenario.costs.carbon, folder)
+    regions = np.array([intensity.index(entry.region or "") for entry in scenario.fleet])
+    return Emissions(intensity, regions[group_of_each(_groups(scenario, folder), len(fleet), scenario.seed)])
 
 
 def _profiles(scenario: Scenario, folder: Path) -> Path | None:
     return None if scenario.profiles is None else folder / scenario.profiles
-
-
-def make_schedule(choice: schema.Sync | schema.Buffered) -> Schedule:
-    """The engine's schedule of that description."""
-    if isinstance(choice, schema.Sync):
-        return schedules.Sync(choice.cohort)
-    return schedules.Buffered(choice.concurrency, choice.buffer, _staleness(choice.staleness), choice.max_staleness)
-
-
-def _staleness(choice: schema.Staleness) -> schedules.Weight:
-    if isinstance(choice, schema.Polynomial):
-        return schedules.Polynomial(choice.exponent)
-    if isinstance(choice, schema.Hinge):
-        return schedules.Hinge(choice.slope, choice.grace)
-    return schedules.constant
 
 
 def _evaluate(choice: schema.Evaluate) -> limits.Evaluate:
@@ -149,24 +164,28 @@ def make_learning(
     if attackers is not None:
         task = attackers.mislabelled(task)
     training = Training(**scenario.training.model_dump(exclude={"optimizer"}))
+    algorithm = make_algorithm(scenario, folder)
     context = Context(
         task=task,
         profile=profile_model(task.model),
         training=training,
         seed=scenario.seed,
-        horizon=scenario.stop.aggregations,
-        cadence=_cadence(scenario.schedule),
+        horizon=scheduling.horizon(scenario),
+        cadence=scheduling.cadence(scenario),
         memory_bytes=fleet.memory_bytes,
-        rule=_rule(scenario, folder),
+        shrink_batch=scenario.failures.out_of_memory == "shrink-batch",
+        rule=scheduling.own_rule(scenario, algorithm, task) or _rule(scenario, folder),
     )
     context.rule.check(context.cadence.updates)
-    algorithm = make_algorithm(scenario, folder)
-    _accept(algorithm, scenario)
+    scheduling.accept(algorithm, context, scenario, folder)
     algorithm.check(context)
     if scenario.execution.backend == "none":
-        return TimingOnly(algorithm, context)
+        selecting.check_trains(scenario.selector, folder)
+        return scheduling.timing(scenario)(algorithm, context)
+    algorithm = selecting.reporting(scenario.selector, folder, algorithm, context)
     clients = ClientStore(None if directory is None else directory / store.FILE, scenario.execution.memory)
-    return Federation(algorithm, context, _backend(scenario, algorithm, task, training, processes), clients, attackers)
+    kind = scheduling.federation(scenario)
+    return kind(algorithm, context, _backend(scenario, algorithm, task, training, processes), clients, attackers)
 
 
 def make_algorithm(scenario: Scenario, folder: Path) -> Algorithm:
@@ -204,21 +223,6 @@ def _rule(scenario: Scenario, folder: Path) -> ServerRule:
         worker_momentum=server.worker_momentum,
         seed=scenario.seed,
     )
-
-
-def _cadence(schedule: schema.Schedule) -> Cadence:
-    _, concurrency = schedule.busiest
-    return Cadence(kind=schedule.kind, concurrency=concurrency, updates=getattr(schedule, "buffer", concurrency))
-
-
-def _accept(algorithm: Algorithm, scenario: Scenario) -> None:
-    """Raise ScenarioError if the algorithm makes no sense under the schedule."""
-    kind = scenario.schedule.kind
-    algorithm = getattr(algorithm, "inner", algorithm)
-    if kind in algorithm.refuses:
-        raise ScenarioError(
-            f"schedule.kind: {scenario.algorithm.name} does not run under {kind}: {algorithm.refuses[kind]}"
-        )
 
 
 def _backend(scenario: Scenario, algorithm: Algorithm, task: Task, training: Training, processes: int) -> Backend:

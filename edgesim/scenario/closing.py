@@ -37,6 +37,7 @@ def close(simulation: Simulation, made: Record) -> None:
         "idle_j": float(np.sum(clients["idle_j"])),
         "energy_by_phase_j": _by_phase(simulation),
         "server": simulation.server.work.summary(simulation.now_ns),
+        "failures": _failures(simulation),
         "target": _target(simulation, made.scenario.evaluate.target),
         "conservation": laws,
     }
@@ -51,6 +52,20 @@ def _by_class(simulation: Simulation) -> dict[str, dict[str, float]]:
         name: {"clients": int((classes == number).sum()), **spread(accuracy[classes == number])}
         for number, name in enumerate(fleet.class_names)
         if (classes == number).any()
+    }
+
+
+def _failures(simulation: Simulation) -> dict[str, Any]:
+    """What attempts at phases took that had to begin anew (part of what was wasted), and clients never dispatched to
+    for want of memory."""
+    again = simulation.ledger.repeated
+    skipped = [client for client in sorted(simulation.server.room.skipped) if not simulation.ledger.dispatched[client]]
+    return {
+        "repeated_s": again.ns / 1e9,
+        "repeated_bytes": again.bytes_down + again.bytes_up,
+        "repeated_flops": again.flops,
+        "repeated_j": again.energy_j,
+        "skipped_clients": len(skipped),
     }
 
 
@@ -71,6 +86,7 @@ def _target(simulation: Simulation, target: float | None) -> dict[str, float | N
 def client_table(simulation: Simulation) -> dict[str, Any]:
     """The columns of clients.parquet: every second and joule of every client."""
     ledger, fleet, now_ns = simulation.ledger, simulation.fleet, simulation.now_ns
+    flight, nothing = simulation.server.flight, np.full(len(fleet), np.nan)
     on_ns = fleet.availability.on_ns_all(now_ns)
     idle_s = (on_ns - ledger.phase_ns.sum(0)) / 1e9
     return {
@@ -89,6 +105,8 @@ def client_table(simulation: Simulation) -> dict[str, Any]:
         "flops": ledger.flops,
         "energy_j": ledger.phase_j.sum(0),
         "idle_j": idle_s * fleet.idle_w,
+        "battery_j": nothing if flight.power is None else flight.power.levels_j(now_ns),
+        "carbon_g": nothing if flight.emissions is None else flight.emissions.grams,
     }
 
 

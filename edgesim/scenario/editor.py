@@ -3,6 +3,7 @@
 A file says where it is in its first line: `# yaml-language-server: $schema=…`.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from edgesim import units
@@ -22,8 +23,10 @@ def json_schema() -> dict[str, Any]:
     """The schema, with the parameters of every built-in data set, model, partition and algorithm."""
     schema: dict[str, Any] = _without_limits_of_text(Scenario.model_json_schema())
     required = schema.pop("required")
-    for section in Section.__subclasses__():
-        _write_defaults(section, schema if section is Scenario else schema["$defs"][section.__name__])
+    parts = {Scenario.__name__: schema, **schema["$defs"]}
+    for section in _below(Section):
+        if section.__name__ in parts:  # a base of several parts is none itself
+            _write_defaults(section, parts[section.__name__])
     schema["properties"]["sweep"] = _SWEEP
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -33,6 +36,12 @@ def json_schema() -> dict[str, Any]:
         "then": {"required": ["name"]},
         "else": {"required": required},
     }
+
+
+def _below(kind: type[Section]) -> Iterator[type[Section]]:
+    for section in kind.__subclasses__():
+        yield section
+        yield from _below(section)
 
 
 def _without_limits_of_text(schema: Any) -> Any:

@@ -3,18 +3,21 @@
 from collections.abc import Callable
 from math import fsum, isclose
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from edgesim.devices.levels import choose
-from edgesim.devices.profiles import find_device, find_link
 from edgesim.errors import ScenarioError
 from edgesim.explain import wrong
 from edgesim.scenario.availability import Always, Availability, Outages
+from edgesim.scenario.battery import Battery
 from edgesim.scenario.choice import folder_of
+from edgesim.scenario.fitted import DeviceChoice, DeviceTrace, LinkChoice, LinkTrace, device_of, link_of
 from edgesim.scenario.section import Section
 from edgesim.units import Share
+
+T = TypeVar("T")
 
 
 class Variation(Section):
@@ -29,16 +32,22 @@ class Variation(Section):
 class FleetEntry(Section):
     """A part of the fleet: devices of one kind on links of one kind."""
 
-    device: str
-    """name in the catalogue (`edgesim devices`) or in `profiles`, or your own file (.yaml, relative to this one)"""
+    device: DeviceChoice
+    """name in the catalogue (`edgesim devices`) or in `profiles`, or your own file (.yaml, relative to this one); or
+    figures drawn from a trace, {kind: trace, name: …} or {kind: trace, path: …, base: …}"""
     share: Share = Field(gt=0)
     """which part of the clients it is, e.g. 0.6 or 60 %; all shares add to 1"""
-    link: str
-    """name in the catalogue (`edgesim devices`) or in `profiles`, or your own file (.yaml, relative to this one)"""
+    link: LinkChoice
+    """name in the catalogue (`edgesim devices`) or in `profiles`, or your own file (.yaml, relative to this one); or
+    figures drawn from a trace, {kind: trace, name: …} or {kind: trace, path: …, base: …}"""
     availability: Availability = Always()
     """when the devices are on line"""
     outages: Outages | None = None
     """failures that take many of them off line at once"""
+    battery: Battery | None = None
+    """without it the devices are on mains, or their batteries never run out"""
+    region: str | None = None
+    """where the devices are, for costs.carbon"""
     variation: Variation = Variation()
     """how much the devices of this entry differ from one another"""
     dvfs: Literal["low", "mid", "max"] | Annotated[Share, Field(gt=0)] = "max"
@@ -48,19 +57,28 @@ class FleetEntry(Section):
 
     @field_validator("device")
     @classmethod
-    def _device_exists(cls, text: str, info: ValidationInfo) -> str:
-        return _found(find_device, text, info)
+    def _device_exists(cls, choice: str | DeviceTrace, info: ValidationInfo) -> str | DeviceTrace:
+        return _found(device_of, choice, info)
 
     @field_validator("link")
     @classmethod
-    def _link_exists(cls, text: str, info: ValidationInfo) -> str:
-        return _found(find_link, text, info)
+    def _link_exists(cls, choice: str | LinkTrace, info: ValidationInfo) -> str | LinkTrace:
+        return _found(link_of, choice, info)
+
+    @field_validator("battery")
+    @classmethod
+    def _capacity_is_known(cls, battery: Battery | None, info: ValidationInfo) -> Battery | None:
+        if battery is not None and battery.capacity is None and "device" in info.data:
+            device = device_of(info.data["device"], folder_of(info), profiles_of(info))
+            if device.battery_j is None:
+                raise wrong(f"the profile of {device.name} has no battery; write its capacity, e.g. 17 Wh", "capacity")
+        return battery
 
     @field_validator("dvfs")
     @classmethod
     def _level_exists(cls, dvfs: str | float, info: ValidationInfo) -> str | float:
         if "device" in info.data:  # else that is the mistake to tell
-            choose(find_device(info.data["device"], folder_of(info), profiles_of(info)).levels, dvfs)
+            choose(device_of(info.data["device"], folder_of(info), profiles_of(info)).levels, dvfs)
         return dvfs
 
 
@@ -71,12 +89,13 @@ def profiles_of(info: ValidationInfo) -> Path | None:
     return folder if folder is not None and folder.is_dir() else None
 
 
-def _found(find: Callable[[str, Path, Path | None], object], text: str, info: ValidationInfo) -> str:
+def _found(find: Callable[[Any, Path, Path | None], object], choice: T, info: ValidationInfo) -> T:
     try:
-        find(text, folder_of(info), profiles_of(info))
+        find(choice, folder_of(info), profiles_of(info))
     except ScenarioError as error:  # the file is there, with mistakes of its own
-        raise wrong(f"'{text}' has mistakes:\n{error}") from None
-    return text
+        name = choice if isinstance(choice, str) else getattr(choice, "base", None)
+        raise wrong(f"'{name}' has mistakes:\n{error}") from None
+    return choice
 
 
 def check_shares(entries: tuple[FleetEntry, ...]) -> tuple[FleetEntry, ...]:

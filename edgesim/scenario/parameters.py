@@ -46,7 +46,7 @@ def model_of(target: Callable[..., Any], skip: int = 0) -> type[BaseModel]:
     """The model of the arguments that a YAML file may give to `target`."""
     config = ConfigDict(extra=_extra(target), strict=True, allow_inf_nan=False, protected_namespaces=())
     name = getattr(target, "__name__", type(target).__name__)
-    made: dict[str, Any] = dict(_dataclass_fields(target) if is_dataclass(target) else _arguments(target, skip))
+    made: dict[str, Any] = dict(_dataclass_fields(target, skip) if is_dataclass(target) else _arguments(target, skip))
     with warnings.catch_warnings():
         # `copy` or `json` are methods of a BaseModel, yet good names of parameters
         warnings.filterwarnings("ignore", message=".*shadows an attribute in parent", category=UserWarning)
@@ -61,12 +61,11 @@ def _extra(target: Callable[..., Any]) -> Any:
     return "allow" if open_ended else "forbid"
 
 
-def _dataclass_fields(target: Any) -> dict[str, tuple[Any, Any]]:
+def _dataclass_fields(target: Any, skip: int) -> dict[str, tuple[Any, Any]]:
     hints = get_type_hints(target, include_extras=True)
     return {
         field.name: (hints[field.name], _described(hints[field.name], _default(field)))
-        for field in fields(target)
-        if field.init
+        for field in [field for field in fields(target) if field.init][skip:]
     }
 
 

@@ -4,16 +4,22 @@ The texts under the fields become the reference and the JSON Schema. Quantities 
 units once read, and are written back with their units.
 """
 
-from typing import Annotated, Literal, Self, TypeAlias
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
+from edgesim.errors import ScenarioError
 from edgesim.explain import wrong
 from edgesim.scenario.availability import Always, Availability, Outages, Rules
+from edgesim.scenario.carbon import intensities
 from edgesim.scenario.choice import Choice, folder_of
 from edgesim.scenario.execution import Execution
+from edgesim.scenario.failures import Failures
 from edgesim.scenario.fleet import FleetEntry, Variation, check_shares
+from edgesim.scenario.gossip import Gossip
+from edgesim.scenario.hierarchy import Hierarchical
 from edgesim.scenario.interval import Interval
+from edgesim.scenario.network import Network
 from edgesim.scenario.registries import (
     AlgorithmChoice,
     AttackChoice,
@@ -22,10 +28,14 @@ from edgesim.scenario.registries import (
     ModelChoice,
     PartitionChoice,
 )
-from edgesim.scenario.schedule import Buffered, Constant, Hinge, Polynomial, Schedule, Staleness, Sync
-from edgesim.scenario.section import Count, OrWord, Section
+from edgesim.scenario.schedule import Async, Buffered, Deadline, Periodic, Safa, Sync, Tiered, TimelyFl
+from edgesim.scenario.schedules import Schedule
+from edgesim.scenario.section import Count, Section
+from edgesim.scenario.selecting import SelectorChoice
 from edgesim.scenario.server import Server
 from edgesim.scenario.signals import Bernoulli, Diurnal, Markov, Trace
+from edgesim.scenario.staleness import Capped, Constant, DelayAdaptive, Hinge, Polynomial, Staleness, Threshold
+from edgesim.spelling import advice
 from edgesim.units import Bytes, Joules, Seconds, Share
 
 __all__ = [
@@ -47,12 +57,22 @@ __all__ = [
     "Costs",
     "Schedule",
     "Sync",
+    "Deadline",
+    "Async",
     "Buffered",
+    "Periodic",
+    "Tiered",
+    "Safa",
+    "TimelyFl",
+    "Hierarchical",
+    "Gossip",
     "Staleness",
     "Constant",
     "Polynomial",
     "Hinge",
-    "Uniform",
+    "Threshold",
+    "DelayAdaptive",
+    "Capped",
     "Choice",
     "Evaluate",
     "Interval",
@@ -106,38 +126,25 @@ class Training(Section):
     """largest norm of a gradient; larger ones are scaled down"""
 
 
-class Network(Section):
-    """How transfers share the network."""
-
-    sharing: Literal["none"] = "none"
-    """none: each transfer has its device's own link to itself"""
-
-
-class Failures(Section):
-    """What becomes of a job when its device goes off line, or has too little memory."""
-
-    transfer: Literal["abort", "resume"] = "abort"
-    """during download or upload: the job is lost, or goes on from the same byte"""
-    training: Literal["abort", "resume"] = "abort"
-    """during training: the job is lost, or goes on where it stopped"""
-    out_of_memory: Literal["fail"] = "fail"
-    """fail: a job that needs more memory than its device has is lost"""
-
-
 class Costs(Section):
     """How costs are counted."""
 
     sparse_speedup: Literal["realised", "ideal"] = "realised"
     """realised: as fast as the device's sparse kernels are; ideal: only active weights cost time"""
+    carbon: str | None = None
+    """what electricity emits where the devices are (`region` of the fleet's entries): `national`, the yearly means of
+    countries by their ISO 3166 codes, e.g. DEU; or your own CSV file over time, start_h,region,… in g CO2e/kWh
+    (relative to this file)"""
 
-
-class Uniform(Section):
-    """Every client that is on line and idle is equally likely."""
-
-    kind: Literal["uniform"] = "uniform"
-
-
-Selector: TypeAlias = Annotated[Uniform, OrWord("uniform")]
+    @field_validator("carbon")
+    @classmethod
+    def _is_known(cls, text: str | None, info: ValidationInfo) -> str | None:
+        if text is not None:
+            try:
+                intensities(text, folder_of(info))
+            except ScenarioError as error:
+                raise wrong(str(error)) from None
+        return text
 
 
 class Evaluate(Section):
@@ -201,8 +208,8 @@ class Scenario(Section):
     """clients that send something else than their updates; they are not part of the measured accuracy"""
     schedule: Schedule
     """when jobs are dispatched and updates aggregated"""
-    selector: Selector = Uniform()
-    """which clients get a job"""
+    selector: SelectorChoice = Field(default="uniform", validate_default=True)
+    """which clients get a job: a name, a name with options, or your own: package.module:Class or ./file.py:Class"""
     algorithm: AlgorithmChoice
     """a name, a name with hyper-parameters, or your own: package.module:Class or ./file.py:Class"""
     evaluate: Evaluate
@@ -225,7 +232,8 @@ class Scenario(Section):
         key, wanted = schedule.busiest
         task = info.data.get("task")
         if task is not None and wanted > task.clients:
-            raise wrong(f"{wanted} of {task.clients} clients; write at most {task.clients}, or more task.clients", key)
+            most = f"at most {task.clients}" if getattr(schedule, key) == wanted else "less"
+            raise wrong(f"{wanted} of {task.clients} clients; write {most}, or more task.clients", key)
         return schedule
 
     @model_validator(mode="after")
@@ -233,6 +241,17 @@ class Scenario(Section):
         if self.execution.backend == "none" and self.stop.accuracy is not None:
             what = "an estimate trains nothing, so no accuracy is ever reached"
             raise wrong(f"{what}; stop by time, updates, aggregations, energy or bytes instead", "stop", "accuracy")
+        return self
+
+    @model_validator(mode="after")
+    def _regions_are_known(self, info: ValidationInfo) -> Self:
+        known = None if self.costs.carbon is None else intensities(self.costs.carbon, folder_of(info)).regions
+        for place, entry in enumerate(self.fleet):
+            if known is None and entry.region is not None:
+                raise wrong("counts only with costs.carbon; write that too, e.g. national", "fleet", place, "region")
+            if known is not None and entry.region not in known:
+                said = "missing, since costs.carbon is given" if entry.region is None else f"unknown '{entry.region}'"
+                raise wrong(f"{said}; {advice(entry.region or '', known)}", "fleet", place, "region")
         return self
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from edgesim.algorithms.aggregators import (
     AGGREGATORS,
+    Aggregator,
     Bucketing,
     CenteredClipping,
     GeometricMedian,
@@ -94,7 +95,10 @@ def test_robust_rules_stay_near_the_honest_when_a_fifth_lies(name: str) -> None:
     rng = np.random.default_rng(0)
     honest = 1 + 0.1 * rng.normal(size=(8, 20))
     vectors = torch.tensor(np.concatenate([honest, np.full((2, 20), -100.0)]), dtype=torch.float32)
-    kind = {"centered-clipping": CenteredClipping(radius=1.0), "trimmed-mean": TrimmedMean(byzantine=0.2)}
+    kind: dict[str, Aggregator] = {
+        "centered-clipping": CenteredClipping(radius=1.0),
+        "trimmed-mean": TrimmedMean(byzantine=0.2),
+    }
     combined = kind.get(name, AGGREGATORS[name]()).combine(vectors, torch.ones(20))
     assert (combined - 1).abs().max() < 0.5
     assert (vectors.mean(0) - 1).abs().max() > 15

@@ -22,7 +22,7 @@ def workload(density: list[float], *, traffic_bytes: float = 0.0, steps: int = 0
     )
 
 
-DEVICE: dict[str, float] = {
+DEVICE: dict[str, Any] = {
     "compute_flops": 1e9,
     "bandwidth": 1e9,
     "step_overhead_s": 2e-3,

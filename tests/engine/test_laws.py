@@ -5,31 +5,49 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worlds import Counting, Gap, events, fleet, simulation
+from worlds import Counting, Gap, events, fleet, simulation, workload
 
 from edgesim.devices.availability import Markov
-from edgesim.engine.history import History
-from edgesim.engine.ledger import Ledger
+from edgesim.devices.device import Device
 from edgesim.engine.limits import Evaluate, Stop
 from edgesim.engine.rules import Rules
-from edgesim.engine.schedules import Buffered, Polynomial, Schedule, Sync
-from edgesim.engine.selection import IdleClients, Uniform
+from edgesim.engine.schedules import (
+    Buffered,
+    Capped,
+    Deadline,
+    DelayAdaptive,
+    Periodic,
+    Polynomial,
+    Safa,
+    Schedule,
+    Sync,
+    Tiered,
+    TimelyFl,
+)
 from edgesim.engine.simulation import Simulation
 from edgesim.errors import RunError
 from edgesim.results.recorder import Recorder
 
-schedules = st.sampled_from(["sync", "buffered", "async"])
+S = 1_000_000_000
 rules = st.builds(Rules, transfer=st.sampled_from(["abort", "resume"]), training=st.sampled_from(["abort", "resume"]))
 
 
-def schedule(name: str) -> Schedule:
-    if name == "sync":
-        return Sync(3)
-    return Buffered(4, 1 if name == "async" else 3, Polynomial(0.5), max_staleness=4)
+KINDS: dict[str, Callable[[], Schedule]] = {
+    "sync": lambda: Sync(3),
+    "async": lambda: Buffered(4, 1, Polynomial(0.5), max_staleness=4),
+    "buffered": lambda: Buffered(4, 3, Polynomial(0.5), max_staleness=4),
+    "deadline": lambda: Deadline(2, 3, 6 * S),
+    "deadline-kept": lambda: Deadline(2, 3, 6 * S, late_kept=True, weight=Polynomial(0.5), max_staleness=3),
+    "periodic": lambda: Periodic(4, 5 * S, Capped(4, 0.1)),
+    "periodic-at-tick": lambda: Periodic(4, 5 * S, DelayAdaptive(4), at_once=False),
+    "tiered": lambda: Tiered(2, 2, retier=5),
+    "safa": lambda: Safa(2, 2, 6 * S),
+    "timelyfl": lambda: TimelyFl(4, 2),
+}
+every_kind = pytest.mark.parametrize("name", KINDS)
 
 
 def world(
@@ -37,7 +55,7 @@ def world(
 ) -> tuple[Simulation, Counting]:
     devices = fleet(speeds, availability=Markov(mean_on_s=9.0, mean_off_s=3.0), seed=seed)
     return simulation(
-        folder, devices, schedule(name), Stop(time_ns=120_000_000_000),
+        folder, devices, KINDS[name](), Stop(time_ns=120_000_000_000),
         rules=rule, evaluate=Evaluate(every_ns=7_000_000_000), seed=seed, recorder=recorder,
     )  # fmt: skip
 
@@ -45,8 +63,9 @@ def world(
 speeds = st.lists(st.floats(0.1, 8.0), min_size=4, max_size=8)
 
 
-@given(schedules, rules, speeds, st.integers(0, 1000))
-@settings(max_examples=40, deadline=None)
+@every_kind
+@given(rules, speeds, st.integers(0, 1000))
+@settings(max_examples=15, deadline=None)
 def test_conservation_under_random_availability(name: str, rule: Rules, speed: list[float], seed: int) -> None:
     """`finish` checks seconds, bytes, joules, FLOPs and jobs; here time, order and staleness besides."""
     with TemporaryDirectory() as folder:
@@ -64,8 +83,32 @@ def test_conservation_under_random_availability(name: str, rule: Rules, speed: l
     assert (busy <= run.fleet.availability.on_ns_all(run.now_ns)).all()  # nobody works while off line
 
 
-@given(schedules, rules, speeds, st.integers(0, 1000), st.lists(st.integers(1, 60), min_size=1, max_size=3))
-@settings(max_examples=40, deadline=None)
+@every_kind
+def test_whatever_the_schedule_nothing_begins_while_the_server_computes(tmp_path: Path, name: str) -> None:
+    """2 s of computing at each aggregation, on devices that come and go."""
+    machine = Device(
+        name="small", device_class="server", compute_flops=1e9, bandwidth_bytes_per_s=1e12, step_overhead_s=0,
+        sparse_efficiency=1, ram_bytes=2000, usable=1, idle_w=10, training_w=50,
+    )  # fmt: skip
+    devices = fleet([1.0, 2.0, 5.0, 1.5, 3.0, 2.5], availability=Markov(mean_on_s=40.0, mean_off_s=3.0), seed=1)
+    run, learning = simulation(
+        tmp_path, devices, KINDS[name](), Stop(time_ns=200 * S), rules=Rules(transfer="resume", training="resume"),
+        learning=Counting(6, server_work=workload(2e9)), server=machine,
+    )  # fmt: skip
+    run.begin()
+    seen = 0
+    while not run.stopped:
+        run.step()
+        for job in [job for job in run.server.jobs.values() if job.id >= seen]:
+            assert run.server.work.until_ns <= job.dispatched_ns
+        seen = run.server.dispatches
+    run.finish()
+    assert len(learning.aggregations) > 5
+
+
+@every_kind
+@given(rules, speeds, st.integers(0, 1000), st.lists(st.integers(1, 60), min_size=1, max_size=3))
+@settings(max_examples=15, deadline=None)
 def test_a_pause_anywhere_changes_nothing(
     name: str, rule: Rules, speed: list[float], seed: int, pauses: list[int]
 ) -> None:
@@ -88,6 +131,7 @@ def test_a_pause_anywhere_changes_nothing(
         broken.finish()
     assert broken.recorder.state() == whole.recorder.state()
     assert again.aggregations == learned.aggregations
+    assert again.mergings[-1:] == learned.mergings[-1:] or not again.mergings
     assert broken.now_ns == whole.now_ns
 
 
@@ -188,49 +232,3 @@ def test_nobody_there_and_nobody_coming_is_an_error_not_a_hang(tmp_path: Path) -
     run.begin()
     with pytest.raises(RunError, match="no client is available, none will ever come on line again"):
         run.run()
-
-
-@pytest.mark.parametrize("clients", [10, 100_000])
-def test_a_uniform_choice_asks_as_many_as_it_must_whatever_the_fleet(clients: int) -> None:
-    """Where every second client is on line, choosing 5 asks about 10 of them, of ten or of a hundred thousand."""
-    asked: list[int] = []
-
-    def is_on(client: int) -> bool:
-        asked.append(client)
-        return client % 2 == 0
-
-    chosen = Uniform(seed=1).select(5, 0, IdleClients(clients), is_on, History(Ledger(clients)))
-    assert len(set(chosen)) == 5
-    assert len(asked) == len(set(asked)) <= 40
-
-
-def test_a_uniform_choice_is_uniform_among_idle_clients_on_line() -> None:
-    """4,000 choices of 1 of clients 5 to 8 (0 to 4 are off line, 9 is busy): each about 1,000 times
-    (5 standard deviations: 137)."""
-    counts = np.zeros(10)
-    idle = IdleClients(10)
-    idle.leave(9)
-    for draw in range(4000):
-        (client,) = Uniform(seed=3).select(1, draw, idle, lambda c: c >= 5, History(Ledger(10)))
-        idle.leave(client)  # as in a run: it gets a job, and gives it back
-        idle.join(client)
-        counts[client] += 1
-    assert counts[:5].sum() == counts[9] == 0
-    assert np.abs(counts[5:9] - 1000).max() < 137
-
-
-@given(st.lists(st.integers(0, 19), max_size=60))
-def test_idle_clients_are_a_set_whatever_the_order_of_coming_and_going(moves: list[int]) -> None:
-    idle, model = IdleClients(20), set(range(20))
-    for client in moves:
-        if client in model:
-            idle.leave(client)
-            model.remove(client)
-        else:
-            idle.join(client)
-            model.add(client)
-        assert sorted(idle) == sorted(model)
-        assert len(idle) == len(model)
-    again = IdleClients(20)
-    again.restore(idle.state())
-    assert list(again) == list(idle)

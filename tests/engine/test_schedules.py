@@ -6,7 +6,17 @@ import pytest
 from worlds import events, fleet, simulation
 
 from edgesim.engine.limits import Stop
-from edgesim.engine.schedules import Buffered, Hinge, Polynomial, Sync, constant
+from edgesim.engine.schedules import (
+    Buffered,
+    Capped,
+    DelayAdaptive,
+    Hinge,
+    Polynomial,
+    Sync,
+    Threshold,
+    Weight,
+    constant,
+)
 
 
 def test_one_job_takes_download_then_training_then_upload(tmp_path: Path) -> None:
@@ -82,7 +92,25 @@ def test_equal_clients_with_a_full_buffer_are_a_synchronous_round(tmp_path: Path
         (Polynomial(0.5), 3, 0.5),  # (1 + 3)^-1/2
         (Hinge(slope=10, grace=4), 4, 1.0),
         (Hinge(slope=10, grace=4), 5, 1 / 11),  # 1 / (10 (5 - 4) + 1): the "+ 1" that some ports forget
+        (Threshold(cutoff=2, value=0.25), 2, 1.0),
+        (Threshold(cutoff=2, value=0.25), 3, 0.25),
+        (DelayAdaptive(concurrency=4), 4, 1.0),
+        (DelayAdaptive(concurrency=4), 10, 0.4),  # Mishchenko: n / max(n, τ)
+        (Capped(concurrency=4, lr=0.1, smoothness=5.0), 4, 1.0),
+        (Capped(concurrency=4, lr=0.1, smoothness=5.0), 8, 1 / 16),  # Koloskova: 1 / (4 · 5 · 0.1 · 8)
+        (Capped(concurrency=4, lr=0.01, smoothness=1.0), 8, 1.0),  # 1 / 0.32 > 1
     ],
 )
-def test_staleness_weights(weight: Polynomial, staleness: int, factor: float) -> None:
+def test_staleness_weights(weight: Weight, staleness: int, factor: float) -> None:
     assert weight(staleness) == pytest.approx(factor)
+
+
+def test_without_a_smoothness_the_cap_discards(tmp_path: Path) -> None:
+    """Two at work: the slow device's first update is 7 // 3 = 2 versions late, the cap; with 5 to come it is 4."""
+    weight = Capped(concurrency=2, lr=0.1)
+    assert (weight(2), weight(3)) == (1.0, None)
+    run, _ = simulation(tmp_path, fleet([1.0, 12.0]), Buffered(2, 1, weight), Stop(time_ns=15_000_000_000))
+    run.begin()
+    run.run()
+    run.finish()
+    assert run.ledger.jobs()["discarded"] == 1

@@ -1,6 +1,7 @@
 """Small worlds for engine tests: a fleet given by numbers, and learning that only counts."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ from numpy.typing import NDArray
 from edgesim.devices.availability import AlwaysOn, FleetAvailability, Process, Trajectories
 from edgesim.devices.device import Device
 from edgesim.devices.fleet import Fleet
+from edgesim.devices.network import Network
 from edgesim.devices.workload import Workload
 from edgesim.engine.job import PHASE_NAMES
-from edgesim.engine.learning import Assignment, Received
+from edgesim.engine.learning import USUAL, Assignment, Loss, Merging, Received, Terms
 from edgesim.engine.limits import Evaluate, Stop
+from edgesim.engine.power import Power
 from edgesim.engine.rules import Rules
 from edgesim.engine.schedules import Schedule
 from edgesim.engine.selection import Uniform
@@ -104,20 +107,39 @@ class Counting:
         self.clients, self.late, self.server_work = clients, late, server_work
         self.aggregations: list[list[Received]] = []
         self.open: dict[int, int] = {}
+        self.terms: dict[int, Terms] = {}
+        self.mergings: list[Merging | None] = []
 
     backend = "none"
 
-    def dispatch_all(self, first_job: int, clients: Sequence[int], version: int) -> list[Assignment]:
-        return [self.dispatch(job, client) for job, client in enumerate(clients, first_job)]
+    def dispatch_all(
+        self, first_job: int, clients: Sequence[int], version: int, terms: Sequence[Terms] = ()
+    ) -> list[Assignment]:
+        every = terms or [USUAL] * len(clients)
+        return [self.dispatch(first_job + place, client, every[place]) for place, client in enumerate(clients)]
 
-    def dispatch(self, job: int, client: int) -> Assignment:
+    def dispatch(self, job: int, client: int, terms: Terms) -> Assignment:
         assert client not in self.open.values(), "a client in flight twice"
         self.open[job] = client
-        return Assignment(download_bytes=MB, workload=workload(1e9), upload_bytes=None if self.late else MB)
+        self.terms[job] = terms
+        assigned = self.cost(client, terms)
+        return replace(assigned, upload_bytes=None) if self.late else assigned
+
+    def cost(self, client: int, terms: Terms = USUAL) -> Assignment:
+        """An epoch of all four layers is 1 GFLOP; each layer is a quarter of that, and of the upload."""
+        layers, epochs = terms.layers or self.layers, terms.epochs or 1
+        part = layers / self.layers
+        return Assignment(download_bytes=MB, workload=workload(1e9 * epochs * part), upload_bytes=round(MB * part))
+
+    layers = 4
+    model_bytes = MB
 
     def upload_bytes(self, job: int) -> int:
         assert self.late, "asked for a size that was given"
         return MB
+
+    def loss(self, job: int) -> Loss | None:
+        return Loss(1.0 + job % 7, (1.0 + job % 7) ** 2)
 
     def arrive(self, job: int, client: int) -> None:
         del self.open[job]
@@ -125,7 +147,8 @@ class Counting:
     def drop(self, job: int) -> None:
         self.open.pop(job, None)
 
-    def aggregate(self, received: Sequence[Received]) -> Workload | None:
+    def aggregate(self, received: Sequence[Received], merging: Merging | None = None) -> Workload | None:
+        self.mergings.append(merging)
         self.aggregations.append(list(received))
         return self.server_work
 
@@ -163,6 +186,8 @@ def simulation(
     recorder: Recorder | None = None,
     learning: Counting | None = None,
     server: Device | None = None,
+    network: Network | None = None,
+    power: Power | None = None,
 ) -> tuple[Simulation, Counting]:
     """A run of counting learners on these devices, not begun."""
     learning = learning or Counting(len(devices))
@@ -176,6 +201,8 @@ def simulation(
         evaluate=evaluate or Evaluate(every_aggregations=10**9),
         stop=stop,
         server=server,
+        network=network,
+        power=power,
     )
     return run, learning
 

@@ -52,6 +52,7 @@ def write_run(directory: Path, variant: str, rng: np.random.Generator) -> None:
     counts = ("client", "samples", "bytes_down", "bytes_up", "jobs_dispatched", "jobs_lost")
     clients |= {name: np.arange(CLIENT_COUNT) for name in counts}
     clients |= {"device_class": np.arange(CLIENT_COUNT) % 3}
+    clients |= {name: np.full(CLIENT_COUNT, 600.0) for name in ("train_s", "upload_s", "idle_s", "off_s", "idle_j")}
     clients |= {"jobs_aggregated": rng.poisson(3600 / job_s, CLIENT_COUNT)}
     recorder.finish(clients=clients, summary={"accuracy": accuracy}, availability=off)
 
@@ -59,6 +60,7 @@ def write_run(directory: Path, variant: str, rng: np.random.Generator) -> None:
 def _events(recorder: Recorder, rng: np.random.Generator, job_s: float, age: float, hours: int) -> dict[str, list[int]]:
     off: dict[str, list[int]] = {"client": [], "start_ns": [], "end_ns": []}
     job = 0
+    closed: list[tuple[int, int]] = []
     for client in range(CLIENT_COUNT):
         now, end = 0, hours * HOUR_NS
         while now < end:
@@ -69,14 +71,18 @@ def _events(recorder: Recorder, rng: np.random.Generator, job_s: float, age: flo
                 fails = lost and phase == "train"
                 old = int(rng.poisson(age * (1 + client % 3) / 2)) if phase == "upload" else None
                 outcome = "lost" if fails else "done"
-                recorder.event((job, client, client % 3, phase, start, stop, 0, 1000, 1e9, 5.0, outcome, old))
+                recorder.event((job, client, client % 3, phase, start, stop, 0, 1000, 1e9, 5.0, outcome, old, None))
                 start = stop
                 if fails:
                     break
+            if job % 10 == 0:
+                closed.append((start, job))
             now, job = start, job + 1
             if lost or rng.random() < 0.05:
                 back = now + int(rng.exponential(900) * 1e9)
                 for name, value in zip(off, (client, now, back), strict=True):
                     off[name].append(value)
                 now = back
+    for version, (at, last) in enumerate(sorted(closed), 1):
+        recorder.aggregation(version, at, at, 10, "arrival" if version % 7 else "timer", last if version % 7 else None)
     return off

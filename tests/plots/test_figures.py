@@ -32,6 +32,13 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ("timeline", {"clients": 7, "start_s": 600.0, "end_s": 3000.0}),
     ("staleness", {}),
     ("participation", {"variant": "fedavg_sync"}),
+    ("lorenz", {}),
+    ("concurrency", {}),
+    ("time-use", {}),
+    ("time-use", {"cost": "energy", "variant": "fedavg_sync"}),
+    ("critical-path", {}),
+    ("waste", {}),
+    ("waste", {"cost": "bytes"}),
 ]
 
 SMALL: dict[str, dict[str, Any]] = {"timeline": {"clients": 5, "end_s": 2000.0}}
@@ -174,7 +181,7 @@ def test_an_unknown_figure_names_the_nearest() -> None:
         find("fronteir")
 
 
-@pytest.mark.parametrize("name", ["frontier", "curves", "staleness", "participation"])
+@pytest.mark.parametrize("name", [*(name for name in PLOTS if name != "timeline")])
 def test_long_names_and_many_variants_stay_legible(results: Results, name: str, tmp_path: Path) -> None:
     """Nine variants of 55 letters: nothing overlaps, and the axes keep at least 2.5 cm of height."""
     for index in range(9):

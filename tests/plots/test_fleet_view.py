@@ -8,9 +8,11 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
 from edgesim import fleetview, hardware
+from edgesim.devices.diurnal import Diurnal
 from edgesim.devices.fleet import FleetGroup, sample_fleet
 from edgesim.devices.profiles import devices, links
 from edgesim.errors import ScenarioError
+from edgesim.plots import availability
 from edgesim.plots import fleet as picture
 
 SCENARIO = """\
@@ -58,6 +60,22 @@ def test_the_table_says_what_the_fleet_is(tmp_path: Path, capsys: pytest.Capture
     assert rows["raspberry-pi-4"][1:] == ["7", "9", "GFLOP/s", "86", "Mbit/s", "46", "Mbit/s", "2.4", "GB"]
     assert rows["esp32-s3"][1:] == ["3", "150", "MFLOP/s", "36", "Mbit/s", "11", "Mbit/s", "6.8", "MB"]
     assert (tmp_path / "fleet.png").stat().st_size > 1_000
+    assert (tmp_path / "fleet-availability.png").stat().st_size > 1_000
+
+
+def test_availability_over_the_week_is_that_of_the_law() -> None:
+    """Sessions of 8 h around 02:00 in a zone an hour ahead: 21:00 to 05:00 UTC on weekdays; the other class always."""
+    night = Diurnal(peak_s=7_200, hours_s=28_800, weekend_peak_s=7_200, weekend_hours_s=28_800, zones_s=(3_600,))
+    groups = [
+        FleetGroup(device=devices()["phone-mid"], share=0.5, link=links()["lte"], availability=night),
+        FleetGroup(device=devices()["esp32-s3"], share=0.5, link=links()["lte"]),
+    ]
+    fleet = sample_fleet(groups, 10, 0)
+    share = availability.week(fleet, np.flatnonzero(fleet.device_class == 0)).reshape(7, 24)
+    assert share[2].tolist() == [1.0] * 5 + [0.0] * 16 + [1.0] * 3
+    assert availability.week(fleet, np.flatnonzero(fleet.device_class == 1)).tolist() == [1.0] * 168
+    axes = availability.draw(fleet, "a fleet").axes[0]
+    assert [patch.get_label() for patch in axes.patches] == ["phone-mid", "esp32-s3"]
 
 
 def test_options_that_do_not_go_together_are_refused(tmp_path: Path) -> None:

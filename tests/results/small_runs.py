@@ -22,14 +22,15 @@ def event(job: int, **given: Any) -> EventRow:
     row = {
         "job": job, "client": job % 7, "device_class": job % 2, "phase": "train", "start_ns": job,
         "end_ns": job + 5, "version": 0, "bytes": 0, "flops": 1e9, "energy_j": 0.1 * job, "outcome": "done",
-        "staleness": job % 3 or None,
+        "staleness": job % 3 or None, "batch_size": None,
     }  # fmt: skip
     return tuple((row | given).values())  # type: ignore[return-value]
 
 
 def clients(count: int = 2) -> dict[str, Any]:
-    """The columns of clients.parquet, all 0 but the number."""
-    return {name: [0] * count for name in CLIENTS.names} | {"client": list(range(count))}
+    """The columns of clients.parquet, all 0 but number and class."""
+    classes = [index % len(CLASSES) for index in range(count)]
+    return {name: [0] * count for name in CLIENTS.names} | {"client": list(range(count)), "device_class": classes}
 
 
 def write_run(

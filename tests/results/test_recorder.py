@@ -21,6 +21,8 @@ def record(recorder: Recorder, start: int, stop: int) -> None:
     """Rows start … stop − 1, an evaluation after each tenth."""
     for job in range(start, stop):
         recorder.event(event(job))
+        if job % 3 == 0:
+            recorder.aggregation(job // 3 + 1, job + 5, job + 5, 3, "arrival", job)
         if job % 10 == 0:
             recorder.metric(metric(time_s=job, loss=math.nan))
 
@@ -55,7 +57,8 @@ def test_a_run_cut_anywhere_and_resumed_leaves_the_same_bytes(
     finish(resumed)
     assert contents(cut) == contents(whole)
     assert set(contents(whole)) == {
-        "events.parquet", "metrics.parquet", "clients.parquet", "availability.parquet", "summary.json",
+        "events.parquet", "aggregations.parquet", "metrics.parquet", "clients.parquet", "availability.parquet",
+        "analysis.json", "summary.json",
     }  # fmt: skip
 
 
@@ -94,7 +97,7 @@ def test_a_state_does_not_change_afterwards(tmp_path: Path) -> None:
     record(recorder, 0, 5)
     state = recorder.state()
     record(recorder, 5, 60)
-    assert (len(state["events"]), len(state["metrics"]), state["parts"]) == (5, 1, 0)
+    assert (len(state["events"]), len(state["metrics"]), state["parts"]["events"]) == (5, 1, 0)
 
 
 def test_finish_leaves_what_others_put_into_the_checkpoint(tmp_path: Path) -> None:
@@ -129,7 +132,7 @@ def test_nan_becomes_null_in_the_summary(tmp_path: Path) -> None:
         (event(0, device_class=2), r"device_class: got 2; it is one of \['small', 'large'\]"),
         (event(0, bytes=1.5), "bytes: not all values are int64"),
         (event(0, client=2**31), "client: not all values are int32"),
-        (event(0)[:-1], "a row has not the 12 columns"),
+        (event(0)[:-1], "a row has not the 13 columns"),
     ],
 )
 def test_a_wrong_event_is_refused_when_its_chunk_is_written(tmp_path: Path, wrong: object, message: str) -> None:

@@ -12,7 +12,7 @@ from small_runs import metric, write_run
 from edgesim.errors import ScenarioError
 from edgesim.results.costs import COSTS, find_cost
 from edgesim.results.frontier import non_dominated
-from edgesim.results.statistics import band, first_reaching, jain, to_target
+from edgesim.results.statistics import band, first_reaching, to_target
 from edgesim.results.trajectory import trajectory
 
 
@@ -67,14 +67,6 @@ def test_a_band_of_many_seeds_is_the_confidence_interval_of_the_mean() -> None:
 def test_a_band_needs_seeds() -> None:
     with pytest.raises(ValueError, match=r"got shape \(3,\); \[seed, point\]"):
         band([1.0, 2.0, 3.0])
-
-
-def test_jain_by_hand() -> None:
-    assert jain([4, 4, 4, 4]) == 1.0
-    assert jain([8, 0, 0, 0]) == 0.25
-    assert jain([1, 2, 3]) == pytest.approx(36 / (3 * 14))
-    assert math.isnan(jain([0, 0]))
-    assert math.isnan(jain([]))
 
 
 POINTS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=25)

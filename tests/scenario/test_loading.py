@@ -44,7 +44,7 @@ fleet:
   - {device: rasberry-pi-4, share: 0.6, link: wifi-home}
   - {device: jetson-nano, share: 0.4, link: ltee, availability: {kind: markow, on: 30 min}}
   - {device: ./broken.yaml, share: 0.1, link: lte, availability: {kind: markov, on: 30, off: 2 W}}
-failures: {transfer: retry}
+failures: {transfer: retrie}
 schedule: {kind: buffered, concurrency: 10, buffer: 50, staleness: {kind: hing}}
 selector: {kind: best}
 algorithm: {name: fedspa, density: 1.5, masking: 3}
@@ -91,9 +91,10 @@ processor, sources)
 {folder}/broken.yaml:3:15: memory.ram: '4 Gb': unknown unit 'Gb'; did you mean GB? (B, kB, MB, GB, TB, KiB, MiB, GiB)
 14:85: fleet.2.availability.on: missing unit in 30; write e.g. 5 min (ns, us, ms, s, min, h, d)
 14:94: fleet.2.availability.off: '2 W' is a power; a time is wanted, e.g. 5 min
-15:22: failures.transfer: got 'retry'; choose one of abort, resume
+15:22: failures.transfer: unknown kind 'retrie'; did you mean retry? (abort, resume, retry)
 16:68: schedule.staleness: unknown kind 'hing'; did you mean hinge? (constant, hinge, polynomial)
-17:18: selector.kind: got 'best'; choose one of uniform
+17:18: selector.kind: unknown selector 'best'; choose one of data-size, energy-aware, fastest-available, oort, \
+power-of-choice, refl, round-robin, uniform
 18:36: algorithm.density: got 1.5; should be less than or equal to 1
 18:50: algorithm.masking: got 3; choose one of dst, rsm
 19:19: evaluate.every: '10 rounds': unknown unit 'rounds'; write one of ns, us, ms, s, min, h, d, or 10 aggregations

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from edgesim.engine.learning import Received
 from edgesim.engine.schedules.schedule import Schedule, Server
-from edgesim.engine.schedules.staleness import Weight
+from edgesim.engine.schedules.staleness import Weight, tolerated
 
 
 @dataclass
@@ -21,9 +21,7 @@ class Buffered(Schedule):
     max_staleness: int | None = None
 
     def discount(self, staleness: int) -> float | None:
-        if self.max_staleness is not None and staleness > self.max_staleness:
-            return None
-        return self.weight(staleness)
+        return tolerated(self.weight, staleness, self.max_staleness)
 
     def receive(self, server: Server, update: Received) -> None:
         super().receive(server, update)

@@ -21,9 +21,24 @@ class IdleClients:
     def __iter__(self) -> Iterator[int]:
         return iter(self._all[: self._idle])
 
+    def __contains__(self, client: int) -> bool:
+        return self._place[client] < self._idle
+
     def array(self) -> NDArray[np.int64]:
         """All of them [n]."""
         return np.array(self._all[: self._idle], np.int64)
+
+    def at(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The clients at these places of the order [n]."""
+        return np.frombuffer(self._all, np.intc)[positions].astype(np.int64)
+
+    def mask(self, clients: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of `clients` are idle [n]."""
+        return np.frombuffer(self._place, np.intc)[clients] < self._idle
+
+    def busy(self) -> NDArray[np.int64]:
+        """The clients that have a job [n]."""
+        return np.array(self._all[self._idle :], np.int64)
 
     def leave(self, client: int) -> None:
         """An idle client gets a job."""

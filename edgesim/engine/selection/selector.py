@@ -1,19 +1,56 @@
-"""What a selector is asked."""
+"""What a selector is asked, and what it is told of the clients before."""
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
+from edgesim.devices.arrays import FloatArray, IntArray
+from edgesim.devices.fleet import Fleet
 from edgesim.engine.history import History
-from edgesim.engine.selection.idle import IdleClients
+from edgesim.engine.selection.candidates import Candidates
+from edgesim.engine.selection.expected import Expected
 
 
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What is known of the clients before anything has happened.
+
+    Attributes:
+        fleet: their devices.
+        samples: their training samples [client].
+        expected: what a job of each would take; worked out for who asks.
+        charge: the state of charge, from 0 to 1, of these clients' batteries at that time [n], NaN where there is
+            none; None: there are no batteries.
+    """
+
+    fleet: Fleet
+    samples: IntArray
+    expected: Callable[[], Expected]
+    charge: Callable[[IntArray, int], FloatArray] | None = None
+
+
+@dataclass
 class Selector:
-    """Which of the idle clients the server dispatches to: the base of all selectors."""
+    """Whom of the idle clients the server dispatches to: the base of all selectors.
 
-    def select(
-        self, count: int, draw: int, idle: IdleClients, is_on: Callable[[int], bool], history: History
-    ) -> list[int]:
-        """At most `count` clients, all different, all of them idle and on line; `draw` numbers the choices."""
+    Fields are the selector's options, but for the first.
+
+    Attributes: seed, from which all that it draws follows, together with the number of the choice; wants_loss,
+    whether it reads `History.loss`, which makes clients report their losses.
+    """
+
+    wants_loss: ClassVar[bool] = False
+
+    seed: int
+
+    def meet(self, facts: Facts) -> None:
+        """Take note of the clients; once, before the first choice."""
+
+    def select(self, count: int, draw: int, candidates: Candidates, history: History) -> list[int]:
+        """At most `count` of the candidates, all different; `draw` numbers the choices.
+
+        Fewer only where there are no more, or where it is the selector's way.
+        """
         raise NotImplementedError
 
     def state(self) -> dict[str, Any]:

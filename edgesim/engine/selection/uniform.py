@@ -1,33 +1,43 @@
 """The uniform choice."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
+
+import numpy as np
 
 from edgesim import streams
 from edgesim.engine.history import History
-from edgesim.engine.selection.idle import IdleClients
+from edgesim.engine.selection.candidates import Candidates
 from edgesim.engine.selection.selector import Selector
 
+_TRIES = 64  # clients that are looked at before all are looked at together, besides four for each one wanted
+_ALONE = 2  # so few clients are looked at one by one, which is quicker where they have been looked at before
 
-@dataclass(frozen=True)
+
+@dataclass
 class Uniform(Selector):
-    """Uniformly among the available idle clients.
+    """Every available client is equally likely.
 
     Idle clients are shuffled only as far as it takes to meet enough that are on line, so a choice costs the
-    same in a fleet of any size.
+    same in a fleet of any size; only where hardly anybody is on line, all are looked at.
     """
 
-    seed: int  # with the number of the draw it keys the random numbers
-
-    def select(
-        self, count: int, draw: int, idle: IdleClients, is_on: Callable[[int], bool], history: History
-    ) -> list[int]:
-        chosen: list[int] = []
-        numbers = streams.sequence(streams.key(self.seed, "select", draw))
-        for position in range(len(idle)):
-            if len(chosen) == count:
-                break
-            client = idle.draw(position, next(numbers))
-            if is_on(client):
-                chosen.append(client)
+    def select(self, count: int, draw: int, candidates: Candidates, history: History) -> list[int]:
+        idle, key = candidates.idle, streams.key(self.seed, "select", draw)
+        numbers, chosen, tried = streams.sequence(key), list[int](), 0
+        most = min(len(idle), 4 * count + _TRIES)
+        while len(chosen) < count and tried < most:
+            end = min(most, tried + count - len(chosen))
+            some = [idle.draw(position, next(numbers)) for position in range(tried, end)]
+            chosen, tried = chosen + _available(some, candidates), end
+        if len(chosen) < count and len(idle) > most:
+            rest = candidates.of(idle.array()[most:])
+            order = streams.uniforms(streams.fold(key, rest), 1)[:, 0].argsort(kind="stable")
+            chosen += rest[order][: count - len(chosen)].tolist()
         return chosen
+
+
+def _available(clients: list[int], candidates: Candidates) -> list[int]:
+    if len(clients) <= _ALONE:
+        return [client for client in clients if candidates.has(client)]
+    found: list[int] = candidates.of(np.array(clients, np.int64)).tolist()
+    return found

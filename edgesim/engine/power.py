@@ -1,0 +1,108 @@
+"""Power: the batteries of a run's devices, and what jobs take from them.
+
+A job takes what its device draws beyond idling; the rest is the battery's own drain. Debits must follow one
+another, so a stretch is debited when it is over, and no stretch is planned before the one that it follows.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from edgesim.devices import cost
+from edgesim.devices.arrays import BoolArray, FloatArray, IntArray
+from edgesim.devices.availability import FleetAvailability
+from edgesim.devices.battery import Batteries
+from edgesim.devices.fleet import Fleet
+from edgesim.devices.trajectories import Trajectories
+from edgesim.engine.job import Job, Phase, Stretch
+
+_HORIZON_NS = 366 * 86_400_000_000_000  # how far ahead a battery's next change is looked for: a year
+
+
+class Charging(Trajectories):
+    """When the devices of a fleet are on their chargers, each entry's by a law of its own."""
+
+    def __init__(self, laws: FleetAvailability) -> None:
+        self._laws = laws
+
+    def is_on(self, device: int, t_ns: int) -> bool:
+        """Whether the device charges at t."""
+        return self._laws.is_on(device, t_ns)
+
+    def next_change_ns(self, device: int, t_ns: int) -> int | None:
+        """When it begins or ends to, strictly after t; None: never."""
+        return self._laws.next_change_ns(device, t_ns)
+
+
+class Power:
+    """Attributes: batteries; has [device], whether there is a battery."""
+
+    def __init__(self, fleet: Fleet, batteries: Batteries, has: BoolArray) -> None:
+        self.batteries, self.has = batteries, has
+        phases = (fleet.receive_w, fleet.training_w - fleet.idle_w, fleet.send_w)
+        self._idle_w, self._extra_w = fleet.idle_w, np.maximum(np.stack(phases), 0.0)
+
+    def is_empty(self, client: int, t_ns: int) -> bool:
+        """Whether the battery keeps the device from work, at t."""
+        return bool(self.has[client]) and self.batteries.at(client, t_ns).stopped
+
+    def empties_ns(self, client: int, phase: int, at_ns: int, until_ns: int | None) -> int | None:
+        """When a device at work on this phase from `at` on has to stop, before `until`; None if it has not to."""
+        if not self.has[client]:
+            return None
+        end_ns = at_ns + _HORIZON_NS if until_ns is None else until_ns
+        found_ns = self.batteries.next_crossing_ns(client, at_ns, end_ns, float(self._extra_w[phase, client]))
+        return found_ns if found_ns is not None and found_ns < end_ns else None
+
+    def refills_ns(self, client: int, at_ns: int) -> int | None:
+        """When an empty battery lets its device work again; None: not within a year."""
+        return self.batteries.next_crossing_ns(client, at_ns, at_ns + _HORIZON_NS)
+
+    def are_empty(self, clients: IntArray, t_ns: int) -> BoolArray:
+        """`is_empty` of each [n]."""
+        return np.array([self.is_empty(client, t_ns) for client in clients.tolist()], np.bool_)
+
+    def book(self, client: int, stretch: Stretch) -> None:
+        """Debit a stretch that is over."""
+        if not self.has[client] or stretch.end_ns == stretch.start_ns:
+            return
+        ns = stretch.end_ns - stretch.start_ns
+        extra_w = float(self._extra_w[stretch.phase, client])
+        self.batteries.draw(client, extra_w, stretch.start_ns, stretch.end_ns)
+        tail_j = stretch.energy_j - cost.energy_j(float(self._idle_w[client]) + extra_w, ns)
+        if stretch.phase != Phase.TRAIN and tail_j > 1e-9 * stretch.energy_j:  # else it is what rounding left
+            self.batteries.debit(client, tail_j, stretch.end_ns, stretch.end_ns)
+
+    def charge(self, clients: IntArray, t_ns: int) -> FloatArray:
+        """State of charge of each [n], from 0 to 1, at t; NaN where there is no battery."""
+        charge = np.full(len(clients), np.nan)
+        for place in np.flatnonzero(self.has[clients]).tolist():
+            client = int(clients[place])
+            charge[place] = self.batteries.at(client, t_ns).level_j / self.batteries.capacity_j[client]
+        return charge
+
+    def levels_j(self, t_ns: int, jobs: Iterable[Job] = ()) -> FloatArray:
+        """What each battery holds at t [device], with what these jobs are drawing; NaN where there is none."""
+        levels: FloatArray = np.where(self.has, self.batteries.levels_j(t_ns), np.nan)
+        for job in jobs:
+            if not self.has[job.client]:
+                continue
+            phase, since_ns = self._at_work(job)
+            if since_ns < t_ns:
+                extra_w = float(self._extra_w[phase, job.client])
+                levels[job.client] = self.batteries.at(job.client, t_ns, extra_w, since_ns).level_j
+        return levels
+
+    def summary(self, t_ns: int, jobs: Iterable[Job]) -> dict[str, float]:
+        """battery_level, the mean charge as a share of the capacity; batteries_empty, devices that are kept from work
+        by theirs, as of what was debited."""
+        shares = self.levels_j(t_ns, jobs)[self.has] / self.batteries.capacity_j[self.has]
+        empty = self.are_empty(np.flatnonzero(self.has), t_ns)
+        level = float(shares.mean()) if len(shares) else float("nan")
+        return {"battery_level": level, "batteries_empty": float(empty.sum())}
+
+    def _at_work(self, job: Job) -> tuple[int, int]:
+        """The phase that is under way, or next, and when it began, or will."""
+        if job.open_ns >= 0:
+            return (Phase.UPLOAD if job.stretches else Phase.DOWNLOAD), job.open_ns
+        return job.stretches[-1].phase, job.stretches[-1].start_ns

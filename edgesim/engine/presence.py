@@ -1,0 +1,111 @@
+"""Presence: when a device can work on a phase of its job.
+
+It must be on line and its battery, if it has one, not empty; for a transfer the server must be within reach, too.
+Nothing is polled: each part says when it changes next.
+"""
+
+import numpy as np
+
+from edgesim.devices.arrays import BoolArray, IntArray
+from edgesim.devices.availability import NEVER
+from edgesim.devices.fleet import Fleet
+from edgesim.engine.job import Phase
+from edgesim.engine.outages import ServerOutages
+from edgesim.engine.power import Power
+
+_TRAIN = Phase.TRAIN.value
+_TURNS = 100_000  # of one part while the others are off, after which all of them are taken never to be on together
+
+
+class Presence:
+    """Attributes: always, whether no device is ever kept from anything."""
+
+    def __init__(self, fleet: Fleet, outages: ServerOutages, power: Power | None) -> None:
+        self._availability, self._outages, self._power = fleet.availability, outages, power
+        self._is_on, self._next_change_ns = fleet.availability.is_on, fleet.availability.next_change_ns
+        self._plain = not outages.starts_ns and power is None
+        self.always = fleet.availability.always and self._plain
+
+    # ── who can be dispatched to ────────────────────────────────────────────────────────────────────
+    def is_reached(self, t_ns: int) -> bool:
+        """Whether the server is within reach at t."""
+        return self._outages.is_up(t_ns)
+
+    def is_on(self, client: int, t_ns: int) -> bool:
+        """Whether a device could begin a job at t, as far as the server is within reach."""
+        return self._is_on(client, t_ns) and (self._power is None or not self._power.is_empty(client, t_ns))
+
+    def is_on_many(self, clients: IntArray, t_ns: int) -> BoolArray:
+        """`is_on` of each of `clients` [n] → [n]."""
+        on = self._availability.is_on_many(clients, t_ns)
+        return on if self._power is None else on & ~self._power.are_empty(clients, t_ns)
+
+    def next_change_ns(self, clients: IntArray, t_ns: int) -> int:
+        """When to look again, after t, whether one of these devices at rest could begin a job; NEVER: in vain."""
+        if not self._outages.is_up(t_ns):
+            return self._outages.next_change_ns(t_ns) or NEVER
+        on = self.is_on_many(clients, t_ns)
+        away = clients[~on]
+        changes_ns = self._availability.next_change_many(away, t_ns)
+        if self._power is not None:
+            at_hand = self._availability.is_on_many(away, t_ns)
+            refills_ns = [self._power.refills_ns(client, t_ns) or NEVER for client in away[at_hand].tolist()]
+            changes_ns[at_hand] = np.array(refills_ns, np.int64)
+        return int(changes_ns.min(initial=NEVER))
+
+    def has_battery(self, client: int) -> bool:
+        """Whether a device can run out of power."""
+        return self._power is not None and bool(self._power.has[client])
+
+    # ── who can go on ───────────────────────────────────────────────────────────────────────────────
+    def stays(self, client: int, at_ns: int, end_ns: int) -> bool:
+        """Whether a device can do whatever phase from `at` to `end`; to leave at the end is early enough."""
+        if self.always:
+            return True
+        if not self._is_on(client, at_ns):
+            return False
+        change_ns = self._next_change_ns(client, at_ns)
+        if change_ns is not None and change_ns < end_ns:
+            return False
+        return self._plain or (not self.has_battery(client) and self._is_reached(at_ns, end_ns))
+
+    def leaves_ns(self, client: int, phase: int, at_ns: int, until_ns: int | None = None) -> int | None:
+        """The first instant in [at, until) at which a device at work on this phase cannot go on; None if there is
+        none. Without `until`: ever."""
+        if self.always:
+            return None
+        if self._waits_until(client, phase, at_ns) != at_ns:
+            return at_ns
+        changes = [self._next_change_ns(client, at_ns)]
+        if phase != _TRAIN:
+            changes.append(self._outages.next_change_ns(at_ns))
+        off_ns = min((change for change in changes if change is not None), default=None)
+        if self._power is not None:
+            ends = [end for end in (off_ns, until_ns) if end is not None]
+            empty_ns = self._power.empties_ns(client, phase, at_ns, min(ends, default=None))
+            off_ns = off_ns if empty_ns is None else empty_ns
+        return off_ns if off_ns is not None and (until_ns is None or off_ns < until_ns) else None
+
+    def returns_ns(self, client: int, phase: int, at_ns: int) -> int | None:
+        """The first instant from `at` on at which a device at rest could work on this phase; None: never."""
+        for _ in range(_TURNS):
+            next_ns = self._waits_until(client, phase, at_ns)
+            if next_ns is None or next_ns == at_ns:
+                return next_ns
+            at_ns = next_ns
+        return None
+
+    def _waits_until(self, client: int, phase: int, at_ns: int) -> int | None:
+        """When the first part changes that keeps a device from this phase at `at`; `at` itself if none does."""
+        if not self._is_on(client, at_ns):
+            return self._next_change_ns(client, at_ns)
+        if phase != _TRAIN and not self._outages.is_up(at_ns):
+            return self._outages.next_change_ns(at_ns)
+        if self._power is not None and self._power.is_empty(client, at_ns):
+            return self._power.refills_ns(client, at_ns)
+        return at_ns
+
+    def _is_reached(self, at_ns: int, end_ns: int) -> bool:
+        """Whether the server is within reach from `at` to `end`."""
+        change_ns = self._outages.next_change_ns(at_ns)
+        return self._outages.is_up(at_ns) and (change_ns is None or change_ns >= end_ns)

@@ -1,0 +1,74 @@
+"""What set the time of the rounds: device classes, by what they were doing, and rules."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from edgesim.errors import ScenarioError
+from edgesim.plots.style import PHASES, chosen_variants, finished, heading, legend, panel_title, panels, styled
+from edgesim.results.analysis.criticality import RULES
+from edgesim.results.analysis.tables import RULE_NAMES
+from edgesim.results.columns import PHASES as NAMES
+from edgesim.results.store import Results
+
+_PARTS = (*NAMES, "waiting")
+_RULE = "#000000"
+
+
+@styled
+def draw(results: Results, *, variant: str | None = None) -> Figure:
+    """One panel a variant: the share of the time of all rounds, from one aggregation to the next, that each device
+    class took while the server waited for it, and rules; means over its finished seeds. variant: only this one."""
+    groups = finished(results, chosen_variants(results, variant))
+    found = {name: [run.analysis()["critical_path"] for run in runs] for name, runs in groups.items()}
+    found = {name: [each for each in paths if each and each["time_s"]] for name, paths in found.items()}
+    if not any(found.values()):
+        raise ScenarioError(f"{results.path}: no run recorded an aggregation; nothing to draw a critical path of")
+    classes = sorted({name for paths in found.values() for path in paths for name in path["classes"]})
+    rules = [rule for rule in RULES if any(path["rules"][rule]["time_s"] for p in found.values() for path in p)]
+    figure, axes = panels(len(found), "share of the time of all rounds (%)", "", share_y=True)
+    for axis, (name, paths) in zip(axes, found.items(), strict=True):
+        _bars(axis, paths, classes, rules)
+        panel_title(axis, name, _figures(paths))
+    axes[0].set_yticks(range(len(classes) + len(rules)), [*classes, *(RULE_NAMES[rule] for rule in rules)])
+    axes[0].set_ylim(len(classes) + len(rules) - 0.4, -0.6)
+    figure.suptitle(heading(results, "what set the time of the rounds"), x=0.01, ha="left", fontsize=12)
+    handles = [Patch(facecolor=PHASES[part]) for part in _PARTS] + [Patch(facecolor=_RULE)] * bool(rules)
+    legend(figure, handles, [*NAMES, "off line in a job", *["no device"] * bool(rules)])
+    return figure
+
+
+def _bars(axis: Axes, paths: list[dict[str, Any]], classes: list[str], rules: list[str]) -> None:
+    left = np.zeros(len(classes))
+    for part in _PARTS:
+        width = np.array([_share(paths, "classes", name, part) for name in classes])
+        axis.barh(range(len(classes)), width, 0.8, left, color=PHASES[part], linewidth=0)
+        left += width
+    for row, rule in enumerate(rules, len(classes)):
+        axis.barh(row, _share(paths, "rules", rule), 0.8, color=_RULE, linewidth=0)
+    axis.grid(visible=False, axis="y")
+
+
+def _share(paths: list[dict[str, Any]], *keys: str) -> float:
+    """The mean share in per cent; 0 of a device class that a run does not have."""
+    shares = [0.0]
+    for path in paths:
+        pair: dict[str, Any] = path
+        for key in keys:
+            pair = pair.get(key, {})
+        shares.append(100 * pair.get("time_s", 0.0) / path["time_s"])
+    return sum(shares) / max(len(paths), 1)
+
+
+def _figures(paths: list[dict[str, Any]]) -> str:
+    if not paths:
+        return "no round"
+    rounds, lost = (float(np.mean(each)) for each in zip(*map(_ends, paths), strict=True))
+    return f"{rounds:,.0f} rounds" + (f", {100 * lost / rounds:.0f} % ended by a loss" if lost else "")
+
+
+def _ends(path: dict[str, Any]) -> tuple[int, int]:
+    return path["rounds"], path["closed_by"]["loss"]

@@ -1,0 +1,36 @@
+"""How evenly clients take part: the Lorenz curve of the updates aggregated from each, with Gini and Jain."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from edgesim.plots.style import chosen_variants, finished, heading, legend, looks, styled
+from edgesim.results.evenness import gini, jain, lorenz
+from edgesim.results.store import Results
+
+
+@styled
+def draw(results: Results, *, variant: str | None = None) -> Figure:
+    """One line a variant, of its first finished seed: the share of all updates that the clients with the fewest gave
+    together. The thin diagonal: all gave equally many. The Gini coefficient, twice the area between the two, and
+    Jain's index are means over finished seeds. variant: only this one."""
+    groups = finished(results, chosen_variants(results, variant))
+    styles = looks(results.variants())
+    figure = Figure(figsize=(6.4, 5.2), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 100], [0, 100], color="#666666", linewidth=0.8)
+    handles, labels = [Line2D([], [], color="#666666", linewidth=0.8)], ["all gave equally many"]
+    for name, runs in groups.items():
+        counts = [run.clients()["jobs_aggregated"] for run in runs]
+        curve = 100 * lorenz(counts[0])
+        look = {key: styles[name][key] for key in ("color", "linestyle")}
+        axes.plot(np.linspace(0, 100, len(curve)), curve, **look)
+        handles.append(Line2D([], [], **look))
+        labels.append(f"{name}: Gini {np.mean([*map(gini, counts)]):.3f}, Jain {np.mean([*map(jain, counts)]):.3f}")
+    axes.set_xlim(0, 100)
+    axes.set_ylim(0, 100)
+    axes.set_xlabel("clients, fewest updates first (%)")
+    axes.set_ylabel("updates aggregated from them (%)")
+    axes.set_title(heading(results, "evenness of participation"))
+    legend(figure, handles, labels)
+    return figure

@@ -1,0 +1,205 @@
+"""Batteries through the whole engine: devices that run empty in the middle of a job, and come back."""
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from worlds import Counting, events, fleet, simulation
+
+from edgesim.devices.availability import AlwaysOn, FleetAvailability, Markov, Process
+from edgesim.devices.battery import Batteries, BatteryFigures
+from edgesim.devices.fleet import Fleet
+from edgesim.devices.network import Hop, attach
+from edgesim.engine.limits import Evaluate, Stop
+from edgesim.engine.power import Charging, Power
+from edgesim.engine.rules import Restart, Retry, Rules
+from edgesim.engine.schedules import Buffered, Polynomial, Sync
+from edgesim.engine.simulation import Simulation
+from edgesim.errors import RunError
+from edgesim.results.recorder import Recorder
+
+S = 1_000_000_000
+
+
+def power(
+    devices: Fleet, start_j: Sequence[float], *, capacity_j: float = 100.0, charge_w: float = 0.0, drain_w: float = 0.0,
+    stop_j: float = 1.0, resume_j: float = 3.0, law: Process | None = None, has: Sequence[bool] | None = None,
+) -> Power:  # fmt: skip
+    """Batteries of a fleet; its devices draw 0.75 W beyond idling in each phase."""
+    n = len(devices)
+    one = np.ones(n)
+    figures = BatteryFigures(
+        capacity_j=one * capacity_j, start_j=np.array(start_j, float), charge_w=one * charge_w, drain_w=one * drain_w,
+        stop_j=one * stop_j, resume_j=one * resume_j,
+    )  # fmt: skip
+    charging = Charging(FleetAvailability([law or AlwaysOn()], np.zeros(n, np.int32), 11))
+    return Power(devices, Batteries(figures, charging), np.ones(n, bool) if has is None else np.array(has))
+
+
+def finished(folder: Path, devices: Fleet, batteries: Power | None, stop_s: float, **given: Any) -> Simulation:
+    run, _ = simulation(folder, devices, given.pop("schedule", Sync(1)), Stop(time_ns=round(stop_s * S)),
+                        power=batteries, **given)  # fmt: skip
+    run.begin()
+    run.run()
+    run.finish()
+    return run
+
+
+def rows(run: Simulation) -> list[tuple[Any, ...]]:
+    return [row[1:] for row in events(run)]
+
+
+def test_a_battery_that_runs_empty_in_training_gives_the_job_up(tmp_path: Path) -> None:
+    """2.5 J, of which 1 J must stay: 1.5 J at 0.75 W last 2 s, 1 s of download and 1 s of training. Nobody charges,
+    so the run cannot go on."""
+    devices = fleet([2.0])
+    run, _ = simulation(tmp_path, devices, Sync(1), Stop(time_ns=9 * S), power=power(devices, [2.5]))
+    run.begin()
+    with pytest.raises(RunError, match=r"at 2 s: .* or charge its batteries"):
+        run.run()
+    assert rows(run) == [("download", 0, 1, "done"), ("train", 1, 2, "lost")]
+    assert run.ledger.wasted.energy_j == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("rule", "training"),
+    [
+        # from 1 J it charges at 0.5 W to 3 J: 4 s; and with a job loses 0.25 W net
+        ("resume", [(1, 4, "interrupted"), (8, 11, "done")]),
+        (Restart(), [(1, 4, "failed"), (8, 14, "done")]),
+    ],
+)
+def test_an_empty_battery_is_charged_and_the_job_goes_on(tmp_path: Path, rule: Any, training: list[Any]) -> None:
+    """2 J at the start, 0.5 W in, 0.75 W out: 1 J lasts 4 s, 1 s of download and 3 s of training. It is back at 8 s
+    with 3 J, which last 8 s at work."""
+    devices = fleet([6.0])
+    batteries = power(devices, [2.0], charge_w=0.5)
+    run = finished(tmp_path, devices, batteries, 14.5, rules=Rules(training=rule, transfer="resume"))
+    assert [row[1:] for row in rows(run) if row[0] == "train"][:2] == training
+
+
+def test_a_tail_is_debited_when_its_transfer_ends(tmp_path: Path) -> None:
+    """The tail of 2 s at 0.5 W after the download takes 1 J at once: of 2.5 J, 1.75 J are left at 1 s, then 0.75 J,
+    and the device stops there."""
+    devices = fleet([2.0], tail_s=2.0)
+    run = finished(tmp_path, devices, power(devices, [2.5], charge_w=1e-6), 1.5)
+    assert rows(run) == [("download", 0, 1, "done"), ("train", 1, 1, "lost")]
+    assert run.server.flight.presence.is_on(0, run.now_ns) is False
+
+
+def test_an_idle_device_that_drains_gets_no_job(tmp_path: Path) -> None:
+    """2 J at a drain of 1 W: empty from 1 s on; the other device works on, and only it."""
+    devices = fleet([2.0, 2.0])
+    batteries = power(devices, [2.0, 100.0], drain_w=1.0)
+    run = finished(tmp_path, devices, batteries, 20, rules=Rules(transfer="resume", training="resume"))
+    late = [row for row in events(run) if row[1] == "download" and row[2] >= 1]
+    assert late
+    assert {row[0] for row in late} == {1}
+
+
+def test_what_a_battery_gave_is_what_jobs_and_drain_took(tmp_path: Path) -> None:
+    """100 J at first, none charged; after 10 s at a drain of 0.25 W and 10 s of work at 0.75 W more: 90 J."""
+    devices = fleet([2.0])
+    batteries = power(devices, [100.0], drain_w=0.25)
+    run = finished(tmp_path, devices, batteries, 10)
+    busy_s = run.ledger.total.ns / S
+    assert busy_s == 10
+    assert batteries.levels_j(run.now_ns)[0] == pytest.approx(100 - 10 * 0.25 - busy_s * 0.75)
+
+
+def test_devices_without_a_battery_do_as_they_would_alone(tmp_path: Path) -> None:
+    """Beside others that have one: the same rows, to the last bit."""
+    made = fleet([2.0, 3.0, 4.0], tail_s=0.5)
+    seen = [
+        finished(tmp_path / f"{place}", made, batteries, 60, schedule=Sync(3)).recorder.state()["events"]
+        for place, batteries in enumerate([None, power(made, [1, 100, 1], has=[False] * 3)])
+    ]
+    assert seen[0] == seen[1]
+    large = finished(tmp_path / "large", made, power(made, [1e9] * 3, capacity_j=1e10), 60, schedule=Sync(3))
+    assert large.recorder.state()["events"] == seen[0]
+
+
+rules = st.builds(
+    Rules,
+    transfer=st.sampled_from(["abort", "resume"]) | st.builds(Retry, first_s=st.just(0.5)),
+    training=st.sampled_from(["abort", "resume"]) | st.builds(Restart),
+    crash_s=st.sampled_from([None, 8.0]),
+)
+worlds = st.tuples(
+    st.sampled_from(["none", "star"]), st.sampled_from(["sync", "buffered"]), rules,
+    st.lists(st.floats(0.1, 6.0), min_size=4, max_size=6), st.integers(0, 1000), st.booleans(),
+)  # fmt: skip
+
+
+def world(folder: Path, made: tuple[Any, ...], recorder: Recorder | None = None) -> tuple[Simulation, Counting]:
+    kind, schedule, rule, speeds, seed, limited = made
+    devices = fleet(speeds, availability=Markov(mean_on_s=9.0, mean_off_s=3.0), seed=seed, tail_s=0.3, latency_s=0.1)
+    start_j = [1 + (seed * 7 + 3 * client) % 10 for client in range(len(speeds))]
+    batteries = power(
+        devices, start_j, capacity_j=12, charge_w=1.1, drain_w=0.1, law=Markov(mean_on_s=6.0, mean_off_s=6.0),
+        has=[client % 3 != 2 for client in range(len(speeds))],
+    )  # fmt: skip
+    hops = [Hop(name="server", parent=None, down_bps=12e6, up_bps=9e6)]
+    return simulation(
+        folder, devices, Sync(3) if schedule == "sync" else Buffered(3, 2, Polynomial(0.5)),
+        Stop(time_ns=70 * S, bytes=10**12 if limited else None), rules=rule, seed=seed, recorder=recorder,
+        evaluate=Evaluate(every_ns=7 * S), power=batteries, learning=Counting(len(devices), late=bool(seed % 2)),
+        network=attach(hops, devices, [[0]], seed) if kind == "star" else None,
+    )  # fmt: skip
+
+
+@given(worlds)
+@settings(max_examples=25, deadline=None)
+def test_nobody_works_on_an_empty_battery(made: tuple[Any, ...]) -> None:
+    """`finish` checks the books. Walked through afterwards by the rows alone, each battery is above its stop level at
+    the beginning of each stretch, and no lower at its end, but for tails, which come when the work is done."""
+    with TemporaryDirectory() as folder:
+        run, _ = world(Path(folder), made)
+        run.begin()
+        run.run()
+        run.finish()
+        again, _ = world(Path(folder) / "again", made)
+        batteries = again.server.flight.power
+        assert batteries is not None
+        for row in sorted(run.recorder.state()["events"], key=lambda row: row[4]):
+            client, start_ns, end_ns = row[1], row[4], row[5]
+            if batteries.has[client] and end_ns > start_ns:
+                before = batteries.batteries.at(client, start_ns)
+                assert not before.stopped
+                assert before.level_j >= 1 - 1e-9
+                assert batteries.batteries.at(client, end_ns, 0.75, start_ns).level_j >= 1 - 1e-6
+                batteries.batteries.draw(client, 0.75, start_ns, end_ns)
+                tail_j = row[9] - (end_ns - start_ns) / S
+                if row[3] != 1 and tail_j > 1e-9:
+                    batteries.batteries.debit(client, tail_j, end_ns, end_ns)
+        levels, expected = run.server.flight.power.levels_j(run.now_ns), batteries.levels_j(run.now_ns)  # type: ignore[union-attr]
+        assert levels == pytest.approx(expected, nan_ok=True, abs=1e-6)
+
+
+@given(worlds, st.lists(st.integers(1, 50), min_size=1, max_size=3))
+@settings(max_examples=25, deadline=None)
+def test_a_pause_changes_no_battery(made: tuple[Any, ...], pauses: list[int]) -> None:
+    with TemporaryDirectory() as folder:
+        whole, _ = world(Path(folder) / "whole", made)
+        whole.begin()
+        whole.run()
+        whole.finish()
+        broken, _ = world(Path(folder) / "broken", made)
+        broken.begin()
+        for instants in pauses:
+            left = iter(range(instants))
+            broken.run(lambda _, left=left: next(left, None) is None, events=0)  # type: ignore[misc]
+            state = copy.deepcopy(broken.state())
+            recorder = Recorder.restore(Path(folder) / "broken", state["recorder"])
+            broken, _ = world(Path(folder) / "broken", made, recorder)
+            broken.restore(state)
+        broken.run()
+        broken.finish()
+    assert broken.recorder.state() == whole.recorder.state()
+    assert repr(broken.state()["server"]["flight"]) == repr(whole.state()["server"]["flight"])

@@ -1,0 +1,104 @@
+"""Selectors in whole runs that train, and what a scenario may say of them."""
+
+import copy
+from pathlib import Path
+
+import pytest
+
+from edgesim.engine.selection import SELECTORS
+from edgesim.errors import ScenarioError
+from edgesim.results.store import Run
+from edgesim.scenario.assembly import assemble
+from edgesim.scenario.loading import load
+from edgesim.scenario.running import prepare, run_all
+
+SCENARIO = """\
+name: choosing
+task: {dataset: digits, partition: {kind: dirichlet, alpha: 0.5}, clients: 30, model: {name: mlp, hidden: [16]}}
+training: {lr: 0.1, batch_size: 10}
+fleet:
+  - {device: raspberry-pi-4, share: 0.5, link: wifi-home, availability: {kind: markov, on: 2 s, off: 1 s}}
+  - {device: pixel-6, share: 0.5, link: lte}
+schedule: {kind: buffered, concurrency: 8, buffer: 4}
+algorithm: fedavg
+evaluate: {every: 25 aggregations}
+stop: {aggregations: 25}
+"""
+
+
+def ran(folder: Path, *overrides: str) -> Run:
+    path = folder / "choosing.yaml"
+    path.write_text(SCENARIO, encoding="utf-8")
+    directories = prepare(load(path, overrides), folder / "out", replace=False)
+    run_all(directories, workers=1, notify=lambda _: None, asked_to_stop=lambda: False)
+    return Run(directories[0])
+
+
+def refused(folder: Path, *overrides: str) -> str:
+    path = folder / "choosing.yaml"
+    path.write_text(SCENARIO, encoding="utf-8")
+    with pytest.raises(ScenarioError) as caught:
+        prepare(load(path, overrides), folder / "out", replace=False)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", SELECTORS)
+def test_a_run_learns_under_every_selector(tmp_path: Path, name: str) -> None:
+    summary = ran(tmp_path, f"selector={name}").summary
+    assert summary is not None
+    assert summary["final"]["accuracy"] > 0.3  # by chance: 0.1
+
+
+@pytest.mark.parametrize("name", ["oort", "power-of-choice"])
+def test_a_run_that_goes_by_losses_and_pauses_is_the_run_without(tmp_path: Path, name: str) -> None:
+    """Also where a loss is read before the update is merged, and where training still waits at the pause."""
+    path = tmp_path / "choosing.yaml"
+    path.write_text(SCENARIO, encoding="utf-8")
+    (planned,) = load(path, [f"selector={name}", "stop.aggregations=12", "evaluate.every=6 aggregations"]).scenarios
+    whole = assemble(planned.scenario, tmp_path, tmp_path / "whole")
+    whole.begin()
+    whole.run()
+    part = assemble(planned.scenario, tmp_path, tmp_path / "part")
+    part.begin()
+    while not part.run(lambda _: True, events=29):
+        part = assemble(planned.scenario, tmp_path, tmp_path / "part", copy.deepcopy(part.state()))
+    assert part.recorder.state()["metrics"] == whole.recorder.state()["metrics"]
+    assert part.recorder.state()["events"] == whole.recorder.state()["events"]
+
+
+def test_a_selector_of_ones_own_is_found_by_its_file(tmp_path: Path) -> None:
+    """The one that the documentation shows."""
+    page = (Path(__file__).parents[2] / "docs" / "selection.md").read_text(encoding="utf-8")
+    code = page.partition("```python\n")[2].partition("```")[0]
+    (tmp_path / "mine.py").write_text(code, encoding="utf-8")
+    run = ran(tmp_path, "selector={kind: ./mine.py:Longest, most: 20}", "stop.aggregations=4")
+    assert run.finished
+    assert run.scenario["selector"] == {"kind": "./mine.py:Longest", "most": 20}
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        (
+            "selector=ort",
+            "unknown selector 'ort'; did you mean oort? (data-size, energy-aware, fastest-available, oort, ",
+        ),
+        ("selector={kind: oort, exploraton: 0.5}", "selector.exploraton: unknown key; did you mean exploration? ("),
+        ("selector={kind: oort, exploration: 2}", "selector.exploration: got 2; should be less than or equal to 1"),
+        ("selector={kind: uniform, seed: 1}", "selector.seed: unknown key"),
+        ("selector=./nowhere.py:Mine", "./nowhere.py:Mine"),
+    ],
+)
+def test_what_is_wrong_with_a_selector_is_told(tmp_path: Path, override: str, told: str) -> None:
+    assert told in refused(tmp_path, override)
+
+
+def test_a_selector_that_goes_by_losses_is_refused_where_nothing_is_trained(tmp_path: Path) -> None:
+    told = refused(tmp_path, "execution.backend=none", "selector=oort")
+    assert "selector: oort goes by the losses of trained models, and an estimate" in told
+    assert "estimate it with one of uniform, data-size, round-robin, fastest-available, refl, energy-aware" in told
+
+
+def test_the_rule_of_refl_is_the_servers(tmp_path: Path) -> None:
+    run = ran(tmp_path, "selector={kind: refl, accuracy: 1.0}", "server={rule: {name: refl, scale: 10.0}}")
+    assert run.scenario["server"]["rule"] == {"name": "refl", "beta": 0.35, "scale": 10.0}

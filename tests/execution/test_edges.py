@@ -1,0 +1,101 @@
+"""Edges and a cloud over real learning: what flat rounds learn, one edge with everything learns, to the bit."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgesim.engine.simulation import Simulation
+from edgesim.errors import ScenarioError
+from edgesim.execution.federation import Federation
+from edgesim.scenario.assembly import assemble
+from edgesim.scenario.loading import load
+
+SCENARIO = """
+name: edges
+task:
+  dataset: {name: synthetic, samples: 240, features: 16, classes: 4}
+  partition: {kind: dirichlet, alpha: 0.5}
+  clients: 8
+  model: {name: mlp, hidden: [12]}
+training: {lr: 0.1, lr_decay: 0.9, batch_size: 5}
+fleet: [{device: raspberry-pi-4, share: 1, link: wifi-home, variation: {compute: 0.5, link: 0.5}}]
+schedule: {kind: sync, cohort: 4}
+algorithm: fedavg
+evaluate: {every: 1 aggregations}
+stop: {aggregations: 4}
+"""
+AT_ONCE = "link: {down: 1000000000 Gbit/s, up: 1000000000 Gbit/s}"
+
+
+def simulated(folder: Path, schedule: str, *overrides: str) -> Simulation:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "edges.yaml"
+    path.write_text(SCENARIO)
+    (planned,) = load(path, [f"schedule={schedule}", *overrides]).scenarios
+    simulation = assemble(planned.scenario, folder, folder / "run")
+    simulation.begin()
+    simulation.run()
+    assert set(simulation.finish().values()) == {"holds"}
+    simulation.learning.close()
+    return simulation
+
+
+def rows(simulation: Simulation) -> Any:
+    """Events, and metrics without the account of the backhaul."""
+    state = simulation.recorder.state()
+    return state["events"], str([row[:19] + row[23:] for row in state["metrics"]])
+
+
+@pytest.mark.parametrize("algorithm", ["fedavg", "fedprox", "{name: fedspa, regrow: gradient}", "fedper"])
+@pytest.mark.parametrize("edge", ["kind: sync, cohort: 4", "kind: buffered, concurrency: 4, buffer: 2"])
+def test_one_edge_with_everything_is_flat_to_the_bit(tmp_path: Path, algorithm: str, edge: str) -> None:
+    flat = simulated(tmp_path / "flat", f"{{{edge}}}", f"algorithm={algorithm}")
+    schedule = f"{{kind: hierarchical, edges: 1, edge: {{{edge}}}, {AT_ONCE}}}"
+    one = simulated(tmp_path / "one", schedule, f"algorithm={algorithm}")
+    assert rows(flat) == rows(one)
+    assert one.last["backhaul_bytes_up"] > 0 == flat.last["backhaul_bytes_up"]
+
+
+def test_edges_that_merge_after_every_round_average_as_one_server_does(tmp_path: Path) -> None:
+    """All eight clients, in two edges of four: the samples' means of means are the mean over all. Whole batches, since
+    the order of samples goes by the number of the job."""
+    whole = "training.batch_size=1000"
+    flat = simulated(tmp_path / "flat", "{kind: sync, cohort: 8}", whole)
+    schedule = f"{{kind: hierarchical, edges: 2, edge: {{kind: sync, cohort: 4}}, {AT_ONCE}}}"
+    two = simulated(tmp_path / "two", schedule, whole)
+    assert two.now_ns == flat.now_ns
+    assert two.last["loss"] == pytest.approx(flat.last["loss"], rel=1e-5)
+    assert isinstance(flat.learning, Federation)
+    assert isinstance(two.learning, Federation)
+    for name, tensor in flat.learning._server["params"].items():
+        assert two.learning._server["params"][name].numpy() == pytest.approx(tensor.numpy(), abs=1e-6)
+
+
+def test_a_clients_learning_rate_decays_with_its_edges_aggregations(tmp_path: Path) -> None:
+    schedule = f"{{kind: hierarchical, edges: 2, edge: {{kind: sync, cohort: 4, rounds: 3}}, {AT_ONCE}}}"
+    run = simulated(tmp_path, schedule)
+    versions = {row[6] for row in run.recorder.state()["events"]}
+    assert (run.version, run.updates, versions) == (4, 4 * 3 * 8, set(range(12)))
+
+
+def test_algorithms_whose_server_keeps_more_than_a_model_are_refused_with_the_reason(tmp_path: Path) -> None:
+    schedule = f"{{kind: hierarchical, edges: 2, edge: {{kind: sync, cohort: 4}}, {AT_ONCE}}}"
+    with pytest.raises(ScenarioError, match="scaffold's server keeps control besides its model; take fedavg"):
+        simulated(tmp_path, schedule, "algorithm=scaffold")
+
+
+def test_an_estimate_times_the_hierarchy_like_the_run(tmp_path: Path) -> None:
+    schedule = (
+        "{kind: hierarchical, edges: 3, edge: {kind: sync, cohort: 2, rounds: 2}, cloud: {kind: buffered, buffer: 2},"
+        " link: {down: 10 Mbit/s, up: 1 Mbit/s, latency: 20 ms, power: 4 W}}"
+    )
+    whole, estimate = (
+        simulated(tmp_path / name, schedule, *extra)
+        for name, extra in (("run", ()), ("none", ("execution.backend=none",)))
+    )
+    assert estimate.now_ns == whole.now_ns
+    assert estimate.recorder.state()["events"] == whole.recorder.state()["events"]
+    assert [estimate.last[f"backhaul_{name}"] for name in ("s", "bytes_up", "j")] == [
+        whole.last[f"backhaul_{name}"] for name in ("s", "bytes_up", "j")
+    ]

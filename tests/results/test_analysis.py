@@ -1,0 +1,292 @@
+"""The analysis of a run, by hand on a few devices, and its laws."""
+
+import json
+from collections.abc import Sequence
+from itertools import chain, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from small_runs import CLASSES, metric
+
+from edgesim.errors import ScenarioError
+from edgesim.results.analysis import report
+from edgesim.results.analysis.concurrency import Concurrency
+from edgesim.results.analysis.jobs import Jobs, blocks
+from edgesim.results.analysis.staleness import Staleness
+from edgesim.results.analysis.tables import mean, sections
+from edgesim.results.analysis.usage import TIMES
+from edgesim.results.columns import CLIENTS, OUTCOMES, PHASES
+from edgesim.results.recorder import Recorder
+
+S = 10**9
+SMALL, LARGE = range(len(CLASSES))
+Stretch = tuple[str, float, float, str]
+
+
+class Written:
+    """A run of one small and two large devices, by hand: 1 W, 10 B/s in transfers, 1 FLOP/s in training."""
+
+    def __init__(self, folder: Path) -> None:
+        self.recorder = Recorder(folder, CLASSES)
+        self.jobs = 0
+
+    def job(self, kind: int, *stretches: Stretch, staleness: int | None = None) -> int:
+        rows = [
+            (PHASES.index(phase), round(start * S), round(end * S), round(10 * (end - start)) * (phase != "train"),
+             (end - start) * (phase == "train"), end - start, outcome)
+            for phase, start, end, outcome in stretches
+        ]  # fmt: skip
+        self.recorder.job(self.jobs, kind, kind, 0, rows, staleness)
+        self.jobs += 1
+        return self.jobs - 1
+
+    def aggregation(self, time: float, done: float, cause: str, job: int | None = None) -> None:
+        self.recorder.aggregation(0, round(time * S), round(done * S), 1, cause, job)
+
+    def finish(self, end_s: float, **columns: Sequence[float]) -> dict[str, Any]:
+        clients: dict[str, Any] = {name: [0, 0, 0] for name in CLIENTS.names}
+        clients |= {"client": [0, 1, 2], "device_class": [SMALL, LARGE, LARGE], **columns}
+        self.recorder.metric(metric(time_s=end_s))
+        self.recorder.finish(clients=clients, summary={})
+        found: dict[str, Any] = json.loads((self.recorder.directory / report.FILE).read_text())
+        return found
+
+
+def whole(start: float, *lengths: float) -> list[Stretch]:
+    """Download, training and upload, one after the other, for so long each."""
+    ends = np.cumsum([start, *lengths])
+    return [(p, *pair, "done") for p, pair in zip(PHASES, pairwise(ends), strict=True)]
+
+
+def three_rounds(run: Written) -> None:
+    """Round 1, 0 to 9 s: a large device is off line for 2 s of its job and arrives last. The server computes until
+    10 s, nobody is there until 11 s. Round 2 ends at 16 s with the loss of the small device's job, round 3 at 20 s
+    with the deadline, which cancels one job and leaves another one alone; the run ends at 22 s."""
+    run.job(SMALL, *whole(0, 1, 2, 1), staleness=0)
+    run.job(LARGE, ("download", 0, 2, "done"), ("train", 2, 5, "lost"))
+    closing = run.job(
+        LARGE, ("download", 0, 2, "done"), ("train", 2, 4, "interrupted"), ("train", 6, 6, "done"),
+        ("upload", 6, 9, "done"), staleness=0,
+    )  # fmt: skip
+    run.aggregation(9, 10, "arrival", closing)
+    run.job(LARGE, *whole(11, 1, 1, 1), staleness=0)
+    lost = run.job(SMALL, ("download", 11, 12, "done"), ("train", 12, 16, "lost"))
+    run.aggregation(16, 16, "loss", lost)
+    run.job(SMALL, *whole(16, 1, 1, 1), staleness=0)
+    run.job(SMALL, ("download", 19, 20, "cancelled"))
+    run.aggregation(20, 20, "timer")
+    run.job(LARGE, ("download", 16, 22, "in-flight"))
+
+
+def test_what_set_the_time_of_three_rounds(tmp_path: Path) -> None:
+    run = Written(tmp_path)
+    three_rounds(run)
+    found = run.finish(22)["critical_path"]
+    assert (found["rounds"], found["time_s"]) == (3, 20)
+    assert found["closed_by"] == {"arrival": 1, "loss": 1, "timer": 1, "server": 0, "client": 0}
+    times = {name: {part: pair["time_s"] for part, pair in parts.items()} for name, parts in found["classes"].items()}
+    assert times == {
+        "large": {"upload": 3, "train": 2, "download": 2, "waiting": 2},
+        "small": {"upload": 0, "train": 4, "download": 1, "waiting": 0},
+    }
+    assert {rule: pair["time_s"] for rule, pair in found["rules"].items()} == {"server": 1, "dispatch": 1, "timer": 4}
+    # of each round the part that took longest: the large device's upload, the small one's training, the deadline
+    setters = [name for name, parts in found["classes"].items() for part in parts.values() if part["rounds"]]
+    assert setters == ["large", "small"]
+    assert found["classes"]["large"]["upload"]["rounds"] == found["classes"]["small"]["train"]["rounds"] == 1
+    assert found["rules"]["timer"]["rounds"] == 1
+
+
+def test_only_the_part_of_a_job_within_its_round_counts(tmp_path: Path) -> None:
+    """Asynchronous: a job from 0 to 10 s, then one from 0 to 12 s whose upload took 3 s, two of them in the round; then
+    one that was dispatched at 12 s, the moment of its round's begin; then two rounds at one instant."""
+    run = Written(tmp_path)
+    first = run.job(SMALL, *whole(0, 1, 8, 1), staleness=0)
+    run.aggregation(10, 10, "arrival", first)
+    second = run.job(LARGE, *whole(0, 2, 7, 3), staleness=1)
+    run.aggregation(12, 12, "arrival", second)
+    third = run.job(LARGE, *whole(13, 1, 1, 1), staleness=0)
+    run.aggregation(16, 16, "arrival", third)
+    run.aggregation(16, 16, "arrival", third)
+    found = run.finish(20)["critical_path"]
+    assert found["classes"]["large"] == {
+        "upload": {"rounds": 3, "time_s": 3},  # of equal parts the upload, the last phase, counts as the setter
+        "train": {"rounds": 0, "time_s": 1},
+        "download": {"rounds": 0, "time_s": 1},
+        "waiting": {"rounds": 0, "time_s": 0},
+    }
+    assert found["rules"]["dispatch"] == {"rounds": 0, "time_s": 1}
+    rounds, explained_s = _explained(found)
+    assert (rounds, explained_s) == (4, 16.0)
+
+
+def _explained(path: dict[str, Any]) -> tuple[int, float]:
+    pairs = [pair for parts in path["classes"].values() for pair in parts.values()] + [*path["rules"].values()]
+    return sum(pair["rounds"] for pair in pairs), sum(pair["time_s"] for pair in pairs)
+
+
+def test_jobs_in_flight_by_hand(tmp_path: Path) -> None:
+    """The small device: 4, 5, 3 and 1 s in flight; the large ones: 5, 9, 3 and 6 s, two of them off line."""
+    run = Written(tmp_path)
+    three_rounds(run)
+    found = run.finish(22)["concurrency"]
+    assert found["classes"]["small"] == {"jobs": 13 / 22, "working": 13 / 22}
+    assert found["classes"]["large"] == {"jobs": 23 / 22, "working": 21 / 22}
+    assert found["all"]["jobs"] == pytest.approx(36 / 22)
+    assert np.mean(found["over_time"]["jobs"]) == pytest.approx(36 / 22)
+    assert found["over_time"]["jobs"][0] == 3
+    assert found["over_time"]["time_s"][-1] == 22
+
+
+def test_waste_by_hand_with_failed_attempts(tmp_path: Path) -> None:
+    """Jobs 1, 4 and 6 of the three rounds, and a job that came through at its third attempt to upload: the first, of
+    two pieces of 1 s, broke off, the second, of 1 s, was damaged."""
+    run = Written(tmp_path)
+    three_rounds(run)
+    run.job(
+        SMALL, ("download", 20, 20.5, "done"), ("train", 20.5, 21, "done"), ("upload", 21, 22, "interrupted"),
+        ("upload", 22, 23, "failed"), ("upload", 23, 24, "corrupt"), ("upload", 24, 25, "done"), staleness=0,
+    )  # fmt: skip
+    run.job(SMALL, ("download", 25, 26, "failed"))  # under way: it will try again
+    waste = run.finish(27)["waste"]
+    causes = {name: [*work.values()] for name, work in waste["causes"].items() if work["count"]}
+    assert causes == {  # count, seconds, bytes, FLOPs, joules
+        "lost": [2, 5 + 5, 20 + 10, 3 + 4, 10],
+        "cancelled": [1, 1, 10, 0, 1],
+        "failed": [2, 2 + 1, 20 + 10, 0, 3],
+        "corrupt": [1, 1, 10, 0, 1],
+    }
+    assert [*waste["wasted"].values()] == [6, 15, 80, 7, 15]
+    assert waste["spent"]["count"] == 10
+
+
+def test_time_and_energy_by_hand(tmp_path: Path) -> None:
+    """Of the large devices' 2 · 22 s: 11 s download, 6 s training, 4 s upload, 17 s idle, 6 s off line, 2 of these in
+    a job; 21 J in jobs and 9 J without. The small one is on line all the time."""
+    run = Written(tmp_path)
+    three_rounds(run)
+    found = run.finish(
+        22, download_s=[4, 11, 0], train_s=[7, 6, 0], upload_s=[2, 4, 0], idle_s=[9, 1, 16], off_s=[0, 0, 6],
+        idle_j=[13, 4, 5], jobs_aggregated=[2, 2, 0],
+    )  # fmt: skip
+    large = found["time"]["classes"]["large"]
+    shares = {"download": 11, "train": 6, "upload": 4, "waiting": 2, "idle": 17, "off": 4}
+    assert large == {name: pytest.approx(value / 44) for name, value in shares.items()}
+    assert found["utilisation"] == {
+        "all": pytest.approx(34 / 60), "classes": {"large": pytest.approx(21 / 38), "small": pytest.approx(13 / 22)},
+    }  # fmt: skip
+    energy = found["energy"]["classes"]["large"]
+    assert energy == {
+        "joules": 30, "download": pytest.approx(11 / 30), "train": pytest.approx(6 / 30),
+        "upload": pytest.approx(4 / 30), "idle": pytest.approx(9 / 30),
+    }  # fmt: skip
+    part = found["participation"]
+    assert (part["jain"], part["gini"]) == (pytest.approx(16 / (3 * 8)), pytest.approx(1 / 3))
+    assert part["coverage"] == pytest.approx(2 / 3)
+    assert part["classes"]["large"] == {
+        "clients": 2, "share_of_clients": pytest.approx(2 / 3), "updates": 2, "share_of_updates": 0.5, "coverage": 0.5,
+    }  # fmt: skip
+
+
+def test_staleness_by_hand(tmp_path: Path) -> None:
+    """20 small updates of staleness 0 … 19, the last one too stale; two large ones of 4."""
+    run = Written(tmp_path)
+    for staleness in range(20):
+        job = whole(0, 1, 1, 1)
+        job[-1] = (*job[-1][:3], "stale" if staleness == 19 else "done")
+        run.job(SMALL, *job, staleness=staleness)
+    for _ in range(2):
+        run.job(LARGE, *whole(0, 1, 1, 1), staleness=4)
+    found = run.finish(3)["staleness"]
+    assert found["classes"]["small"] == {
+        "arrived": 20, "mean": 9.5, "median": 9, "p95": 18, "max": 19, "too_stale": 1, "too_stale_share": 0.05,
+    }  # fmt: skip
+    assert found["classes"]["large"]["p95"] == 4
+    assert found["all"]["mean"] == pytest.approx(198 / 22)
+
+
+def test_a_run_in_which_nothing_happened(tmp_path: Path) -> None:
+    found = Written(tmp_path).finish(0)
+    assert found["staleness"]["all"]["mean"] is None
+    assert found["participation"]["jain"] is None
+    assert found["time"]["all"] == dict.fromkeys(TIMES)
+    assert found["critical_path"]["rounds"] == 0
+    assert len(sections({"v": mean([found, found])})) == 6
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 1000])
+def test_blocks_hold_whole_jobs_however_the_file_is_read(tmp_path: Path, size: int) -> None:
+    run = Written(tmp_path)
+    three_rounds(run)
+    run.finish(22)
+    found = list(blocks(tmp_path, tuple(sorted(CLASSES)), 22 * S, size))
+    assert [number for jobs in found for number in jobs.job[jobs.first].tolist()] == list(range(8))
+    assert [OUTCOMES[number] for jobs in found for number in jobs.fate] == [
+        "done", "lost", "done", "done", "lost", "done", "cancelled", "in-flight",
+    ]  # fmt: skip
+    assert [*chain(*(jobs.busy_ns.tolist() for jobs in found))] == [s * S for s in (4, 5, 7, 3, 5, 3, 1, 6)]
+
+
+def test_a_missing_or_older_file_is_made_anew_from_the_tables(tmp_path: Path) -> None:
+    run = Written(tmp_path)
+    three_rounds(run)
+    found = run.finish(22)
+    path = tmp_path / report.FILE
+    path.write_text("{}")
+    assert report.read(tmp_path) == found
+    path.unlink()
+    assert report.read(tmp_path) == found
+    (tmp_path / "aggregations.parquet").unlink()
+    assert report.read(tmp_path)["critical_path"] is None
+    (tmp_path / "events.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ScenarioError, match=r"events\.parquet: cannot be read"):
+        report.read(tmp_path)
+
+
+def test_means_over_seeds_leave_out_what_a_run_does_not_have() -> None:
+    seeds: list[dict[str, Any]] = [{"a": {"x": 1, "y": None}, "b": None}, {"a": {"x": 4, "y": 2}, "b": None}]
+    assert mean(seeds) == {"a": {"x": 2.5, "y": 2}, "b": None}
+
+
+spans = st.lists(st.tuples(st.integers(0, 99), st.integers(0, 30), st.integers(0, 1)), min_size=1, max_size=30)
+
+
+@given(spans, st.integers(1, 12))
+def test_jobs_in_flight_are_those_that_a_count_at_every_instant_gives(
+    jobs: list[tuple[int, int, int]], parts: int
+) -> None:
+    """Of a run of 100 ns; a job's end may lie beyond it."""
+    concurrency = Concurrency(2, 100, parts)
+    concurrency.add(_jobs(jobs))
+    counted = [
+        [sum(kind == k and start <= t < start + length for start, length, kind in jobs) for t in range(100)]
+        for k in (0, 1)
+    ]
+    edges = concurrency.edges_ns
+    means = [[np.mean(row[a:b]) if b > a else 0 for a, b in pairwise(edges)] for row in counted]
+    assert concurrency.over_time() == pytest.approx(np.array(means), abs=1e-9)
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=50))
+def test_quantiles_of_staleness_are_numpys(ages: list[int]) -> None:
+    staleness = Staleness(2)
+    for age in ages:
+        staleness.add(_jobs([(0, 1, 1)], age))
+    found = staleness.of(1)
+    assert found["median"] == np.quantile(ages, 0.5, method="inverted_cdf")
+    assert found["p95"] == np.quantile(ages, 0.95, method="inverted_cdf")
+    assert (found["mean"], found["max"]) == (pytest.approx(np.mean(ages)), max(ages))
+
+
+def _jobs(spans: list[tuple[int, int, int]], age: int = -1) -> Jobs:
+    """Jobs of one upload each: (start, length, device class)."""
+    start, length, kind = np.array(spans, np.int64).T
+    zero, real = np.zeros(len(start), np.int64), np.zeros(len(start))
+    return Jobs(
+        job=np.arange(len(start)), device_class=kind, phase=zero + 2, start_ns=start, end_ns=start + length, bytes=zero,
+        flops=real, energy_j=real, outcome=zero, staleness=zero + age, classes=CLASSES, run_ns=100,
+    )  # fmt: skip
