@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import MISSING, fields
 from inspect import getdoc, getmodule
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from typing_extensions import Doc
 
@@ -30,7 +30,7 @@ def algorithms(name: str | None) -> None:
     if rows:
         printing.table("hyper-parameters", ("name", "default", "meaning"), rows)
     printing.lines(*_costs(kind))
-    printing.lines(*_schedules(kind))
+    printing.lines(*_schedules(name, kind))
 
 
 def _hyper_parameters(kind: "type[Algorithm]") -> Iterator[tuple[str, str, str]]:
@@ -47,7 +47,7 @@ def _costs(kind: "type[Algorithm]") -> Iterator[str]:
     from edgesim.algorithms.fedavg import FedAvg
     from edgesim.samplejob import TASK, sample_job
 
-    if any(field.default is MISSING and field.default_factory is MISSING for field in fields(kind)):
+    if _required(kind):
         yield "costs: it has required hyper-parameters; edgesim validate and a short run tell"
         return
     job, dense = sample_job(kind()), sample_job(FedAvg())
@@ -62,18 +62,21 @@ def _costs(kind: "type[Algorithm]") -> Iterator[str]:
         yield f"  {what:<12} {mine:>12,.0f}{unit} ({mine / theirs:.0%})"
 
 
-def _schedules(kind: "type[Algorithm]") -> Iterator[str]:
+def _schedules(name: str, kind: "type[Algorithm]") -> Iterator[str]:
     """Under which it runs, and why not under others."""
-    from edgesim.algorithms.contract import Algorithm
-    from edgesim.scenario.schedules import Schedule
+    from edgesim.samplejob import sample_context
+    from edgesim.scenario.samples import SCHEDULES, refusals
 
-    union = get_args(Schedule)[0]
-    kinds = [str(get_args(section.model_fields["kind"].annotation)[0]) for section in get_args(union)]
-    refuses = dict(kind.refuses)
-    if kind.mix is Algorithm.mix:
-        refuses["gossip"] = "it needs a server"
-    yield f"schedules: {', '.join(name for name in kinds if name not in refuses)}"
-    yield from (f"  not {name}: {refuses[name]}" for name in kinds if name in refuses)
+    if _required(kind):
+        return
+    refused = refusals(name, kind(), sample_context())
+    yield f"schedules: {', '.join(name for name in SCHEDULES if name not in refused)}"
+    yield from (f"  not {name}: {reason}" for name, reason in refused.items())
+
+
+def _required(kind: "type[Algorithm]") -> bool:
+    """Whether it has hyper-parameters without a default."""
+    return any(field.default is MISSING and field.default_factory is MISSING for field in fields(kind))
 
 
 def scenarios() -> None:

@@ -1,6 +1,7 @@
 """Sample job: what one job of an algorithm asks of any device, measured on a small task that is always there."""
 
 from dataclasses import dataclass
+from functools import cache
 
 from edgesim.algorithms.contract import Algorithm, Context
 from edgesim.execution.backend import in_process
@@ -29,11 +30,9 @@ def sample_job(algorithm: Algorithm) -> SampleJob:
 
     Raises ScenarioError where the algorithm refuses the task.
     """
-    task = make_task(clients=_CLIENTS, seed=0)
-    training = Training(lr=0.1, batch_size=10)
-    context = Context(task=task, profile=profile_model(task.model), training=training, seed=0, horizon=_HORIZON)
+    context = sample_context()
     algorithm.check(context)
-    backend = in_process("loop", algorithm, task, training, seed=0, cohort=1)
+    backend = in_process("loop", algorithm, context.task, context.training, seed=0, cohort=1)
     federation = Federation(algorithm, context, backend)
     assigned = federation.dispatch(0, 0, 0)
     return SampleJob(
@@ -42,3 +41,11 @@ def sample_job(algorithm: Algorithm) -> SampleJob:
         flops=assigned.workload.flops,
         memory_bytes=assigned.workload.memory_bytes,
     )
+
+
+@cache
+def sample_context() -> Context:
+    """What an algorithm is told of TASK."""
+    task = make_task(clients=_CLIENTS, seed=0)
+    training = Training(lr=0.1, batch_size=10)
+    return Context(task=task, profile=profile_model(task.model), training=training, seed=0, horizon=_HORIZON)

@@ -1,6 +1,7 @@
 """Every algorithm that ships, under every schedule that it accepts: it runs, its books balance, and a cohort learns
 what one client at a time does."""
 
+import json
 import re
 from pathlib import Path
 from typing import get_args
@@ -12,6 +13,7 @@ from edgesim.engine.simulation import Simulation
 from edgesim.errors import ScenarioError
 from edgesim.scenario.assembly import assemble
 from edgesim.scenario.loading import load
+from edgesim.scenario.samples import SCHEDULES
 from edgesim.scenario.schedules import Schedule
 
 SCENARIO = """
@@ -28,25 +30,13 @@ algorithm: fedavg
 evaluate: {every: 2 aggregations}
 stop: {aggregations: 4}
 """
-SCHEDULES = {
-    "sync": "{kind: sync, cohort: 4}",
-    "deadline": "{kind: deadline, cohort: 3, over_selection: 1.4, limit: 2 s}",
-    "async": "{kind: async, concurrency: 4, staleness: polynomial}",
-    "buffered": "{kind: buffered, concurrency: 4, buffer: 2, staleness: polynomial}",
-    "periodic": "{kind: periodic, concurrency: 4, every: 60 ms}",
-    "tiered": "{kind: tiered, tiers: 2, cohort: 2}",
-    "safa": "{kind: safa, quota: 3, limit: 2 s}",
-    "timelyfl": "{kind: timelyfl, concurrency: 4, wait_for: 2, partial: false}",
-    "hierarchical": "{kind: hierarchical, edges: 2, edge: {kind: sync, cohort: 2}, "
-    "link: {down: 100 Mbit/s, up: 50 Mbit/s}}",
-    "gossip": "{kind: gossip}",
-}
 KINDS = [str(get_args(section.model_fields["kind"].annotation)[0]) for section in get_args(get_args(Schedule)[0])]
 MODEL = """
 from torch import nn
 
 def normed(shape, classes):
-    return nn.Sequential(nn.Linear(16, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Linear(12, classes))
+    convolution = [nn.Unflatten(1, (1, 4, 4)), nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU()]
+    return nn.Sequential(*convolution, nn.Flatten(), nn.Linear(16, classes))
 """
 NEEDS = {"fedbn": ["task.model=./model.py:normed"]}  # what an algorithm cannot do without
 
@@ -72,7 +62,7 @@ def test_every_algorithm_runs_under_every_schedule_or_says_why_not(tmp_path: Pat
     in his own class."""
     refusal = ""
     try:
-        simulation = simulated(tmp_path, name, f"schedule={SCHEDULES[kind]}")
+        simulation = simulated(tmp_path, name, f"schedule={json.dumps({'kind': kind, **SCHEDULES[kind]})}")
     except ScenarioError as error:
         refusal = str(error)
     if refusal:

@@ -1,43 +1,32 @@
 """The coordinator: the server at work. It does what its schedule asks, and hears of every job's end."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from edgesim.devices.availability import NEVER
 from edgesim.devices.device import Device
 from edgesim.devices.fleet import Fleet
 from edgesim.devices.network import Network
-from edgesim.engine.backhaul import Backhaul
 from edgesim.engine.clock import Clock
 from edgesim.engine.emissions import Emissions
 from edgesim.engine.flight import Flight
-from edgesim.engine.forecast import Forecast, Forecaster
 from edgesim.engine.history import History
-from edgesim.engine.job import Job, Spent
+from edgesim.engine.job import Job
 from edgesim.engine.learning import Learning, Merging, Received, Terms
 from edgesim.engine.ledger import Ledger
 from edgesim.engine.limits import Stopping
 from edgesim.engine.power import Power
 from edgesim.engine.recording import Recorder
-from edgesim.engine.room import Room
+from edgesim.engine.roster import Roster
 from edgesim.engine.rules import Rules
 from edgesim.engine.schedules.schedule import Schedule
-from edgesim.engine.selection.candidates import Candidates
-from edgesim.engine.selection.expected import expect
-from edgesim.engine.selection.idle import IdleClients
-from edgesim.engine.selection.selector import Facts, Selector
+from edgesim.engine.selection.selector import Selector
 from edgesim.engine.server_work import ServerWork
+from edgesim.engine.standing import Standing
 from edgesim.engine.timers import Timers
 from edgesim.errors import RunError
 
-_COUNTERS = ("version", "updates", "dispatches", "draws", "fruitless")
-_PARTS = ("schedule", "selector", "idle", "history", "work", "flight", "backhaul", "room")
 
-
-class Coordinator:
-    """Attributes: version, aggregations so far; updates, client updates in them; dispatches, jobs; draws, choices
-    of clients; fruitless, jobs lost since an update arrived; received, what jobs took whose updates wait to be
-    aggregated; to_proceed, whether the schedule acts at the end of this instant."""
+class Coordinator(Standing):
+    """Attributes: to_proceed, whether the schedule acts at the end of this instant."""
 
     def __init__(
         self,
@@ -58,32 +47,22 @@ class Coordinator:
         power: Power | None = None,
         emissions: Emissions | None = None,
     ) -> None:
-        self.schedule, self.selector = schedule, selector
-        self.version = self.updates = self.dispatches = self.draws = self.fruitless = 0
-        self.received: dict[int, Spent] = {}
-        self.to_proceed = False
-        self._cause: tuple[str, int | None] = ("timer", None)
-        self.idle = IdleClients(len(fleet))
-        self.history = History(ledger, learning.loss if selector.wants_loss else None)
-        self.backhaul = Backhaul()
-        self.room = Room(fleet, learning, rules)
-        self.work = ServerWork(machine, rules.sparse_speedup)
-        self.flight = Flight(
+        flight = Flight(
             fleet=fleet, rules=rules, ledger=ledger, recorder=recorder, clock=clock, home=self,
             by_phase=stopping.stop.by_phase, network=network, power=power, emissions=emissions,
         )  # fmt: skip
-        self._forecaster = Forecaster(fleet, rules)
-        self._fleet, self._learning, self._ledger, self._clock = fleet, learning, ledger, clock
-        self._timers, self._stopping, self._aggregated = timers, stopping, aggregated
-        self._recorder = recorder
-        selector.meet(
-            Facts(
-                fleet=fleet,
-                samples=learning.samples,
-                expected=lambda: expect(fleet, learning.samples, learning.cost, rules.sparse_speedup),
-                charge=None if power is None else power.charge,
-            )
-        )
+        history = History(ledger, learning.loss if selector.wants_loss else None)
+        roster = Roster(
+            fleet=fleet, learning=learning, selector=selector, rules=rules, history=history,
+            presence=flight.presence, power=power,
+        )  # fmt: skip
+        super().__init__(
+            fleet=fleet, learning=learning, schedule=schedule, rules=rules, clock=clock, stopping=stopping,
+            flight=flight, history=history, roster=roster, work=ServerWork(machine, rules.sparse_speedup),
+        )  # fmt: skip
+        self.to_proceed = False
+        self._cause: tuple[str, int | None] = ("timer", None)
+        self._ledger, self._recorder, self._timers, self._aggregated = ledger, recorder, timers, aggregated
 
     def proceed(self) -> None:
         """Let the schedule act, unless the server still computes; it will be asked again after that."""
@@ -91,90 +70,15 @@ class Coordinator:
         if not self.work.is_busy(self.now_ns):
             self.schedule.proceed(self)
 
-    def state(self) -> dict[str, Any]:
-        """As plain data."""
-        return {
-            **{name: getattr(self, name) for name in _COUNTERS},
-            **{name: getattr(self, name).state() for name in _PARTS},
-            "received": {job: spent.state() for job, spent in self.received.items()},
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take up a `state`."""
-        for name in _COUNTERS:
-            setattr(self, name, state[name])
-        for name in _PARTS:
-            getattr(self, name).restore(state[name])
-        self.received = {job: Spent(*spent) for job, spent in state["received"].items()}
-
-    @property
-    def unfinished(self) -> int:
-        """Jobs in flight, and those whose updates wait to be aggregated."""
-        return self.in_flight + len(self.received)
-
-    def spent(self) -> Spent:
-        """What all jobs have taken up to now."""
-        return self.flight.spent()
-
-    def close(self) -> list[Spent]:
-        """The run ends: book what is in flight; what each unfinished job has spent.
-
-        Updates that arrived, but too late to be aggregated, count as in flight.
-        """
-        return [*self.flight.close(), *self.received.values()]
-
     # ── what a schedule may do ──────────────────────────────────────────────────────────────────────
-    @property
-    def now_ns(self) -> int:
-        return self._clock.now_ns
-
-    @property
-    def jobs(self) -> Mapping[int, Job]:
-        return self.flight.jobs
-
-    @property
-    def in_flight(self) -> int:
-        return len(self.flight.jobs)
-
-    @property
-    def newest(self) -> int:
-        return next(reversed(self.flight.jobs), -1)
-
-    @property
-    def clients(self) -> int:
-        return len(self._fleet)
-
-    @property
-    def layers(self) -> int:
-        return self._learning.layers
-
-    @property
-    def model_bytes(self) -> int:
-        return self._learning.model_bytes
-
-    @property
-    def is_busy(self) -> bool:
-        return self.work.is_busy(self.now_ns)
-
-    @property
-    def is_over(self) -> bool:
-        return bool(self._stopping.reached)
-
     def dispatch(self, count: int) -> int:
         return len(self.start(self.select(count)))
 
     def select(self, count: int, among: Callable[[int], bool] | None = None) -> list[int]:
-        now_ns, presence = self.now_ns, self.flight.presence
-        if self._stopping.reached or self.work.is_busy(now_ns) or not presence.is_reached(now_ns):
+        now_ns = self.now_ns
+        if self._stopping.reached or self.work.is_busy(now_ns):
             return []
-        self.draws += 1
-        candidates = Candidates(self.idle, now_ns, presence.is_on, presence.is_on_many, self.room.among(among))
-        return self.selector.select(count, self.draws - 1, candidates, self.history)
-
-    def forecast(self, clients: Sequence[int], terms: Sequence[Terms] = ()) -> list[Forecast]:
-        cost = self._learning.cost
-        assigned = [cost(client, *terms[place : place + 1]) for place, client in enumerate(clients)]
-        return self._forecaster.of(clients, assigned)
+        return self.roster.select(count, now_ns, among)
 
     def start(self, clients: Sequence[int], terms: Sequence[Terms] = ()) -> range:
         first = self.dispatches
@@ -221,19 +125,11 @@ class Coordinator:
         now_ns = self.now_ns
         if self.work.is_busy(now_ns):
             return  # the schedule proceeds as soon as the server is done
-        due_ns = self.flight.presence.next_change_ns(self.idle.array(), now_ns)
-        if due_ns != NEVER:
+        due_ns = self.roster.returns_ns(now_ns)
+        if due_ns is not None:
             self._timers.set("client", due_ns)
         elif not (self.jobs or patient or self._stopping.reached):
-            raise RunError(
-                f"at {now_ns / 1e9:g} s: no client is available, none will ever come on line again, and no job is in "
-                f"flight, so the run cannot go on; {self._advice()}"
-            )
-
-    def _advice(self) -> str:
-        if self.room.skipped:
-            return "the jobs of some do not fit into their memory: write failures.out_of_memory: shrink-batch"
-        return "give the fleet another availability, or charge its batteries"
+            raise self.roster.deserted(now_ns)
 
     def set_timer(self, name: str, due_ns: int) -> None:
         self._timers.set(_OF_SCHEDULE + name, due_ns)

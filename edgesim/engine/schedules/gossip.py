@@ -106,7 +106,7 @@ class SyncGossip(Gossip):
         self._release([one, other])
 
     def _open(self, server: Server) -> None:
-        clients = sorted(server.select(server.clients))
+        clients = _ready(server)
         if not clients:
             server.wait_for_client()
             return
@@ -165,7 +165,7 @@ class AsyncGossip(Gossip):
         for client in fresh:
             if client in self.free and not server.is_over:
                 self._match(peers, client)
-        for client in sorted(server.select(server.clients)):
+        for client in _ready(server):
             server.start([client])
         if not server.is_over:
             self._wait(peers)
@@ -206,6 +206,13 @@ class AsyncGossip(Gossip):
         else:
             server.set_timer(_BACK, due_ns)
         server.wait_for_client(patient=due_ns is not None or server.meetings > 0)
+
+
+def _ready(server: Server) -> list[int]:
+    """Available idle clients, in order, but for those whose turn began at this very instant and is lost already, as
+    for want of memory: it would be lost again and again, and time would stand still."""
+    dispatched_ns, now_ns = server.history.dispatched_ns, server.now_ns
+    return sorted(client for client in server.select(server.clients) if dispatched_ns[client] < now_ns)
 
 
 _BACK = "back"
