@@ -112,9 +112,11 @@ def devices(
         Path | None, typer.Option(help="A folder of your own profiles, instead of the catalogue.")
     ] = None,
     fleet: Annotated[
-        Path | None, typer.Option(metavar="SCENARIO", help="What the fleet of a scenario is made of, and a picture.")
+        Path | None, typer.Option(metavar="SCENARIO", help="What a scenario's fleet is and when it is on line.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The picture of --fleet; by default <name>-fleet.png.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The picture of --fleet; by default <name>-fleet.png. A second lies beside it.")
+    ] = None,
 ) -> None:
     """List the devices and links of the catalogue or of a folder, show one with its sources, or a whole fleet."""
     from edgesim import hardware

@@ -73,7 +73,7 @@ def test_an_algorithm_shows_its_text_unfolded(capsys: pytest.CaptureFixture[str]
     listings.algorithms("fedspa")
     text = capsys.readouterr().out
     assert "            DST: α_t = α_0/2 (1 + cos(π t/T)); per tensor the ⌈α_t nnz⌉ smallest" in text
-    assert "schedules: sync, deadline, async, buffered, periodic, tiered, safa, timelyfl" in text
+    assert "schedules: sync, deadline, async, buffered, periodic, tiered, timelyfl, hierarchical\n  not safa: " in text
 
 
 def test_an_unknown_name_is_explained() -> None:

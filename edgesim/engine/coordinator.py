@@ -149,7 +149,7 @@ class Coordinator(Standing):
         return self._learning.upload_bytes(job.id)
 
     def phase_ended(self) -> None:
-        so_far = self.flight.so_far
+        so_far = self.flight.accounts.so_far
         self._stopping.compare(energy_j=so_far.energy_j, bytes=so_far.bytes_down + so_far.bytes_up)
 
     def arrived(self, job: Job) -> None:

@@ -3,16 +3,18 @@
 So nothing of a job is done twice, and rows of events come job by job, in the order in which jobs ended.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import simpy
 
 from edgesim.devices.fleet import Fleet
 from edgesim.devices.network import Network
 from edgesim.engine import clock
+from edgesim.engine.accounts import Accounts
 from edgesim.engine.clock import Clock
 from edgesim.engine.emissions import Emissions
+from edgesim.engine.home import Home
 from edgesim.engine.job import Job, Phase, Spent, Stretch
 from edgesim.engine.learning import Assignment
 from edgesim.engine.ledger import Ledger
@@ -23,35 +25,13 @@ from edgesim.engine.presence import Presence
 from edgesim.engine.radio import Radio
 from edgesim.engine.recording import Recorder
 from edgesim.engine.rules import Rules
-from edgesim.engine.scalars import scalars
 from edgesim.engine.transfers import Transfers
-
-
-class Home(Protocol):
-    """Where jobs report."""
-
-    def size_upload(self, job: Job) -> int:
-        """Bytes of a trained job's update."""
-        ...
-
-    def arrived(self, job: Job) -> None:
-        """The upload is complete."""
-        ...
-
-    def lost(self, job: Job) -> None:
-        """The job is given up, as its last stretch says."""
-        ...
-
-    def phase_ended(self) -> None:
-        """`Flight.so_far` has grown."""
-        ...
 
 
 class Flight:
     """Attributes: jobs, by number, in the order of dispatch; left, those that have, and whose account is still
-    open; so_far, what phases that are over have taken, kept only where the jobs are planned `by_phase`, which is
-    slower; presence, of devices; transfers, on a shared network; power, their batteries; emissions, of their
-    energy; None where there are none of them."""
+    open; accounts, of them all; presence, of devices; transfers, on a shared network; power, their batteries;
+    emissions, of their energy; None where there are none of them."""
 
     def __init__(
         self,
@@ -69,17 +49,18 @@ class Flight:
     ) -> None:
         self.jobs: dict[int, Job] = {}
         self.left: dict[int, Job] = {}
-        self.so_far = Spent()
-        self._ledger, self._recorder, self._clock, self._home = ledger, recorder, clock, home
-        self._by_phase, self._follows, self.power = by_phase, by_phase or power is not None, power
-        self.emissions = emissions
-        self._radio, self.presence = Radio(fleet, ledger), Presence(fleet, rules.outages, power)
+        self.power, self.emissions = power, emissions
+        self._ledger, self._clock, self._home = ledger, clock, home
+        radio, self.presence = Radio(fleet, ledger), Presence(fleet, rules.outages, power)
+        self.accounts = Accounts(
+            fleet=fleet, ledger=ledger, recorder=recorder, radio=radio, by_phase=by_phase,
+            phase_ended=home.phase_ended, power=power, emissions=emissions,
+        )  # fmt: skip
         mishaps = Mishaps(rules, self.presence)
         self.transfers = None if network is None else Transfers(network, clock, mishaps, self._flowed)
         self._planner = Planner(
-            fleet, rules, self._radio, self.presence, mishaps, by_phase=by_phase, transfers=self.transfers
+            fleet, rules, radio, self.presence, mishaps, by_phase=by_phase, transfers=self.transfers
         )
-        self._device_class = scalars(fleet.device_class)
         self._on_wake: list[Callable[[simpy.Event], None]] = [self._wake]
 
     def start(self, first: int, clients: Sequence[int], version: int, assignments: Sequence[Assignment]) -> None:
@@ -91,7 +72,7 @@ class Flight:
     def end(self, job: Job, staleness: int | None = None) -> Spent:
         """Close the account of a job that has ended as its last stretch says; what it has spent."""
         del self.jobs[job.id]
-        return self._book(job, staleness)
+        return self.accounts.book(job, staleness)
 
     def leave(self, job: Job) -> None:
         """Let go of a job that has ended, without closing its account: more may be done in it (`add`, `book`)."""
@@ -100,13 +81,13 @@ class Flight:
     def add(self, job: Job, stretch: Stretch) -> None:
         """A stretch is over, of a job that has left."""
         job.stretches.append(stretch)
-        if self._follows:
-            self._follow(job)
+        if self.accounts.follows:
+            self.accounts.follow(job)
 
     def book(self, job: Job, staleness: int | None = None) -> Spent:
         """Close the account of a job that has left; what it has spent."""
         del self.left[job.id]
-        return self._book(job, staleness)
+        return self.accounts.book(job, staleness)
 
     def cut(self, job: Job) -> None:
         """Let a job end here and now: cancelled."""
@@ -117,8 +98,8 @@ class Flight:
             done.append(Stretch(phase, now_ns, now_ns, 0, 0.0, 0.0, "cancelled"))
         if self.transfers is not None and job.is_flowing:
             self.transfers.stop(job)
-        if self._follows:
-            self._follow(job)
+        if self.accounts.follows:
+            self.accounts.follow(job)
 
     def spent(self) -> Spent:
         """What all that has ended and all that is in flight has taken up to now; no tail of a transfer under way."""
@@ -129,47 +110,29 @@ class Flight:
         return total
 
     def levels(self) -> dict[str, float]:
-        """Only of what there is: battery_level and batteries_empty (power.py); carbon_g, of all that has ended and
-        all that is in flight."""
-        found: dict[str, float] = {}
-        if self.power is not None:
-            found |= self.power.summary(self._clock.now_ns, self.jobs.values())
-        if self.emissions is not None:
-            now_ns, grams = self._clock.now_ns, float(self.emissions.grams.sum())
-            for job in self.jobs.values():
-                grams += self.emissions.of(job.client, self._planner.until(job, now_ns, "in-flight"))
-            for job in self.left.values():
-                grams += self.emissions.of(job.client, job.stretches)
-            found["carbon_g"] = grams
-        return found
+        """Only of what there is: battery_level, batteries_empty and carbon_g (accounts.py)."""
+        return self.accounts.levels(self._clock.now_ns, self.jobs.values(), self._under_way())
 
     def close(self) -> list[Spent]:
         """The run ends: record and book what is in flight; what each job has spent."""
         for job in self.jobs.values():
             job.stretches = self._planner.until(job, self._clock.now_ns, "in-flight")
-            if self.power is not None:
-                self._debit(job)
-        return [self._book(job, None) for job in self.jobs.values()]
+            self.accounts.debit(job)
+        return [self.accounts.book(job) for job in self.jobs.values()]
 
     def state(self) -> dict[str, Any]:
         """As plain data."""
         return {
             "jobs": [job.state() for job in self.jobs.values()],
-            "so_far": self.so_far.state(),
             "transfers": None if self.transfers is None else self.transfers.state(),
-            "power": None if self.power is None else self.power.batteries.state(),
-            "emissions": None if self.emissions is None else self.emissions.state(),
+            **self.accounts.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up a `state`."""
-        self.so_far = Spent(*state["so_far"])
+        self.accounts.restore(state)
         if self.transfers is not None:
             self.transfers.restore(state["transfers"])
-        if self.power is not None:
-            self.power.batteries.restore(state["power"])
-        if self.emissions is not None:
-            self.emissions.restore(state["emissions"])
         for fields in state["jobs"]:
             job = Job.restored(fields)
             self.jobs[job.id] = job
@@ -217,8 +180,8 @@ class Flight:
 
     def _go_on(self, job: Job) -> None:
         """All stretches of a job are over."""
-        if self._follows:
-            self._follow(job)
+        if self.accounts.follows:
+            self.accounts.follow(job)
         last = job.stretches[-1]
         if not job.planned_to_the_end:
             if last.phase == Phase.TRAIN and job.upload_bytes < 0 and last.outcome == "done":
@@ -230,28 +193,9 @@ class Flight:
         else:
             self._home.lost(job)
 
-    def _follow(self, job: Job) -> None:
-        """Some stretches are over."""
-        if self.power is not None:
-            self._debit(job)
-        if self._by_phase:
-            for stretch in job.stretches[job.followed :]:
-                self.so_far.enter(stretch)
-        job.followed = len(job.stretches)
-        if self._by_phase:
-            self._home.phase_ended()
-
-    def _debit(self, job: Job) -> None:
-        assert self.power is not None
-        for stretch in job.stretches[job.followed :]:
-            self.power.book(job.client, stretch)
-
-    def _book(self, job: Job, staleness: int | None) -> Spent:
-        if not job.stretches:
-            return Spent()
-        device_class = self._device_class[job.client]
-        self._recorder.job(job.id, job.client, device_class, job.version, job.stretches, staleness, job.batch_size)
-        self._radio.book(job)
-        if self.emissions is not None:
-            self.emissions.book(job.client, job.stretches)
-        return self._ledger.book(job)
+    def _under_way(self) -> Iterator[tuple[int, Sequence[Stretch]]]:
+        """What has been done in jobs whose accounts are open, by client."""
+        for job in self.jobs.values():
+            yield job.client, self._planner.until(job, self._clock.now_ns, "in-flight")
+        for job in self.left.values():
+            yield job.client, job.stretches

@@ -84,7 +84,7 @@ class Job:
         batch_size: with which it trains, where it had to be made smaller to fit; else 0.
         wake_ns: when to look at it next; -1: whenever its transfer ends.
         open_ns: when a transfer begins, or began, whose end cannot be foreseen; -1: none is open.
-        followed: how many of the stretches count in `Flight.so_far`.
+        followed: how many of the stretches count in `Accounts.so_far`.
         stretches: the plan, in order of time: what is over, what goes on now, and what is to come as far as
             it can be foreseen. Between two of them the job waits.
     """

@@ -21,9 +21,7 @@ class Recorder(Protocol):
         made smaller."""
         ...
 
-    def aggregation(
-        self, version: int, time_ns: int, done_ns: int, updates: int, cause: str, job: int | None
-    ) -> None:
+    def aggregation(self, version: int, time_ns: int, done_ns: int, updates: int, cause: str, job: int | None) -> None:
         """The server's model has become this version, of so many updates, and is computed by `done_ns`.
 
         `cause`, what happened last before: the arrival or loss of `job`, a timer of the schedule, or that the

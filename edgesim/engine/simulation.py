@@ -121,7 +121,7 @@ class Simulation:
 
     def share_done(self) -> float:
         """How much of the nearest limit is used up, 0 to 1; accuracy does not count, since it may never come."""
-        so_far = self.server.flight.so_far
+        so_far = self.server.flight.accounts.so_far
         return self._stopping.share(
             time_ns=self.now_ns, updates=self.updates, aggregations=self.version,
             energy_j=so_far.energy_j, bytes=so_far.bytes_down + so_far.bytes_up,

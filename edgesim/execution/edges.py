@@ -77,7 +77,7 @@ class EdgeFederation(Federation):
         assert merging is not None
         if merging.joins:
             self._server = self._groups.joined(merging.joins, self._server)
-            self._scored, self._adapted = None, (-1, [])
+            self._scoring.forget()
             return None
         assert merging.group is not None
         clients = np.array([update.client for update in received])

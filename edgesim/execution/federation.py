@@ -5,26 +5,28 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, overrides
+from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, overrides
 from edgesim.algorithms.reporting import REPORT, without_report
-from edgesim.devices.workload import NO_WORK, Workload
+from edgesim.devices.workload import Workload
 from edgesim.engine.learning import USUAL, Assignment, Loss, Merging, Received, Terms
 from edgesim.execution import terms as on
+from edgesim.execution.assigning import Assigning
 from edgesim.execution.attackers import Attackers
+from edgesim.execution.atwork import AtWork
 from edgesim.execution.backend import Backend
 from edgesim.execution.fitting import fitted
 from edgesim.execution.groups import Groups
 from edgesim.execution.lazy import LazyTraining
+from edgesim.execution.scoring import Scoring
 from edgesim.execution.store import ClientStore
-from edgesim.learning import codecs, split, tree
-from edgesim.learning.evaluation import Scores, evaluate
-from edgesim.learning.local import Order, personalised, updates_of
+from edgesim.learning import codecs, tree
+from edgesim.learning.evaluation import Scores
+from edgesim.learning.local import Order, updates_of
 from edgesim.learning.tree import Params, State
 
 
-class Federation:
+class Federation(AtWork):
     """An algorithm at work: the server's state, the clients' states and the training in between.
 
     A client's new state counts once its update has arrived, so that a job happens wholly or not at all.
@@ -42,21 +44,16 @@ class Federation:
         clients: ClientStore | None = None,
         attackers: Attackers | None = None,
     ) -> None:
-        self._algorithm, self._context, self._backend = algorithm, context, backend
-        self._training = LazyTraining(backend)
-        self._server = algorithm.init_server(context)
+        super().__init__(algorithm, context)
+        self._backend, self._training = backend, LazyTraining(backend)
         self._groups = self.groups(self._server)
         self._clients = ClientStore() if clients is None else clients
         self._arrived: dict[int, int] = {}  # client → its job that arrived and whose state is not read yet
-        self._scored: Scores | None = None
         self._attackers, self._seen = attackers, _NOTHING  # what attackers have seen of the honest
         self._version = 0
-        self._adapted: tuple[int, list[Params]] = (-1, [])  # a cohort's number, and its personalised models
         self._stateful = overrides(algorithm, "init_client", "local_end", "local_train")
-        self._alike = attackers is None and not overrides(
-            algorithm, "init_client", "download", "workload", "upload_bytes"
-        )
-        self._assignments: dict[tuple[int, Terms, int], Assignment] = {}  # where clients differ in samples only
+        self._assigning = Assigning(algorithm, attackers)
+        self._scoring = Scoring(algorithm, context, backend, self._base_model)
 
     @property
     def backend(self) -> str:
@@ -65,61 +62,22 @@ class Federation:
 
     def dispatch(self, job: int, client: int, version: int, terms: Terms = USUAL) -> Assignment:
         """Fix what a job starts from; what it costs follows from that alone."""
-        state, where = self._state(client), on.under(self._context, terms)
+        who, where = self._who(client), on.under(self._context, terms)
         if self._stateful and client not in self._clients:
-            self._clients.put(client, state)
+            self._clients.put(client, who.state)
         server = self._server if terms.group is None else self._groups.send(terms.group, self._server)
-        who = Client(client, int(self._context.task.train.count[client]), state)
         payload = self._algorithm.download(where, server, who)
         where, payload, batch = fitted(self._algorithm, where, payload, who)
         training = payload.training or (None if where is self._context else where.training)
-        self._training.place(Order(job, client, version, payload.state, state, training))
-        return self._assigned(where, payload, who, terms, batch)
+        self._training.place(Order(job, client, version, payload.state, who.state, training))
+        return self._assigning.of(where, payload, who, terms, batch)
 
     def cost(self, client: int, terms: Terms = USUAL) -> Assignment:
         """What a job would cost now; an upload whose size training must tell is taken at its most."""
-        where = on.under(self._context, terms)
-        who = Client(client, int(self._context.task.train.count[client]), self._state(client))
+        who, where = self._who(client), on.under(self._context, terms)
         payload = self._algorithm.download(where, self._server, who)
         where, payload, batch = fitted(self._algorithm, where, payload, who)
-        assigned = self._assigned(where, payload, who, terms, batch)
-        return on.at_most(assigned, self._context)
-
-    def _assigned(self, where: Context, payload: Payload, who: Client, terms: Terms, batch: int) -> Assignment:
-        kind = (who.samples, on.costs_alike(terms), batch)
-        if self._alike and kind in self._assignments:
-            return self._assignments[kind]
-        workload = self._algorithm.workload(where, payload, who)
-        if self._attackers is not None and self._attackers.hostile[who.id] and not self._attackers.attack.works:
-            workload = NO_WORK
-        assigned = Assignment(
-            download_bytes=payload.size_bytes,
-            workload=workload,
-            upload_bytes=on.upload_bytes(where) or self._algorithm.upload_bytes(where, payload, who),
-            batch_size=batch,
-        )
-        if self._alike:
-            self._assignments[kind] = assigned
-        return assigned
-
-    def dispatch_all(
-        self, first_job: int, clients: Sequence[int], version: int, terms: Sequence[Terms] = ()
-    ) -> list[Assignment]:
-        """The same for jobs numbered from `first_job`, one a client."""
-        return [
-            self.dispatch(first_job + place, client, version, on.at(terms, place))
-            for place, client in enumerate(clients)
-        ]
-
-    @property
-    def layers(self) -> int:
-        """How many layers the model has."""
-        return len(split.layers(self._context.task.model))
-
-    @property
-    def model_bytes(self) -> int:
-        """Of a message with every value of the model."""
-        return self._context.dense_bytes
+        return on.at_most(self._assigning.of(where, payload, who, terms, batch), self._context)
 
     def upload_bytes(self, job: int) -> int:
         """The length of a job's update on the wire; trains, since it depends on trained values."""
@@ -137,7 +95,7 @@ class Federation:
         """The update has reached the server: from now on the client's new state counts."""
         if self._stateful:
             self._arrived[client] = job
-            self._scored, self._adapted = None, (-1, [])
+            self._scoring.forget()
 
     def drop(self, job: int) -> None:
         """The job was lost, or its update is not wanted."""
@@ -168,7 +126,7 @@ class Federation:
         merged = self._algorithm.aggregate(self._context, server, arrivals)
         self._server = self._groups.blended(merging, merged, self._server)
         self._version += 1
-        self._scored, self._adapted = None, (-1, [])
+        self._scoring.forget()
         for update in received:
             self._training.drop(update.job)
         return cost
@@ -180,14 +138,7 @@ class Federation:
 
     def scores(self) -> Scores:
         """The same client by client; kept until a model changes."""
-        if self._scored is None:
-            self._scored = evaluate(self._context.task, self._backend.kernel, self._model)
-        return self._scored
-
-    @property
-    def samples(self) -> NDArray[np.int64]:
-        """Training samples of each client."""
-        return self._context.task.train.count
+        return self._scoring.scores(self._version)
 
     def close(self) -> None:
         """Let go of the backend's processes."""
@@ -212,32 +163,13 @@ class Federation:
         self._groups.restore(state["groups"])
         self._clients.restore(state["clients"])
         self._training.restore(state["training"])
-        self._scored, self._adapted = None, (-1, [])
-
-    def _model(self, client: int) -> Params:
-        if not overrides(self._algorithm, "personalise"):
-            return self._base_model(client)
-        number = client // _ADAPTED
-        if number != self._adapted[0]:
-            self._adapted = number, self._adapt(range(number * _ADAPTED, (number + 1) * _ADAPTED))
-        return self._adapted[1][client % _ADAPTED]
+        self._scoring.forget()
 
     def _base_model(self, client: int) -> Params:
-        who = Client(client, int(self._context.task.train.count[client]), self._state(client))
-        return self._algorithm.client_model(self._server, who)
+        return self._algorithm.client_model(self._server, self._who(client))
 
-    def _adapt(self, some: range) -> list[Params]:
-        context, clients = self._context, [client for client in some if client < self._context.task.clients]
-        size = 1 if self._backend.name == "loop" else len(clients)
-        return [
-            model
-            for start in range(0, len(clients), size)
-            for model in personalised(
-                self._algorithm.personalise, context.task, context.training, self._backend.kernel, context.seed,
-                clients[start : start + size], self._version,
-                [self._base_model(client) for client in clients[start : start + size]],
-            )
-        ]  # fmt: skip
+    def _who(self, client: int) -> Client:
+        return Client(client, int(self._context.task.train.count[client]), self._state(client))
 
     def _state(self, client: int) -> State:
         self._settle(client)
@@ -253,4 +185,3 @@ class Federation:
 
 
 _NOTHING: State = {}
-_ADAPTED = 128  # clients whose models are personalised together, and kept until the next ones are asked for

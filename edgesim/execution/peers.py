@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from edgesim.algorithms.contract import Algorithm, Client, Context, Peer
+from edgesim.algorithms.contract import Algorithm, Context, Peer
 from edgesim.devices.workload import Workload
 from edgesim.engine.learning import USUAL, Assignment, Merging, Mix, Received, Terms
 from edgesim.execution.backend import Backend
@@ -91,7 +91,7 @@ class PeerFederation(Federation):
         mixed = [(mix.client, self._mixed(mix)) for mix in merging.mixes if len(mix.peers) > 1]
         for client, model in mixed:
             self._groups.put(client, model)
-        self._scored, self._adapted = None, (-1, [])
+        self._scoring.forget()
         return None
 
     def state(self) -> dict[str, Any]:
@@ -107,9 +107,6 @@ class PeerFederation(Federation):
 
     def _peer(self, client: int) -> Peer:
         return Peer(self._groups.of(client), self._who(client))
-
-    def _who(self, client: int) -> Client:
-        return Client(client, int(self.samples[client]), self._state(client))
 
     def _base_model(self, client: int) -> Params:
         return self._algorithm.client_model(self._groups.of(client), self._who(client))

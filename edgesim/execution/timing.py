@@ -16,8 +16,9 @@ from edgesim.algorithms.contract import Algorithm, Client, Context, Payload, ove
 from edgesim.devices.workload import Workload
 from edgesim.engine.learning import USUAL, Assignment, Loss, Merging, Received, Terms
 from edgesim.execution import terms as on
+from edgesim.execution.atwork import AtWork
 from edgesim.execution.fitting import fitted
-from edgesim.learning import codecs, split
+from edgesim.learning import codecs
 from edgesim.learning.kernels import kernel
 from edgesim.learning.local import Order, Result, local_update
 from edgesim.learning.shards import Shards
@@ -35,7 +36,7 @@ class _Scores:
     accuracy: NDArray[np.float64]
 
 
-class TimingOnly:
+class TimingOnly(AtWork):
     """An algorithm's costs by its own hooks, for states that never change: those before any training.
 
     Nothing is kept of a client but the number of its kind: clients whose jobs cost the same are of one kind.
@@ -44,8 +45,7 @@ class TimingOnly:
     backend = NAME
 
     def __init__(self, algorithm: Algorithm, context: Context) -> None:
-        self._algorithm, self._context = algorithm, context
-        self._server = algorithm.init_server(context)
+        super().__init__(algorithm, context)
         self._kinds: list[Assignment] = []
         self._number_of: dict[_Figures, int] = {}  # a kind's, by its figures
         self._bounded = False
@@ -72,25 +72,6 @@ class TimingOnly:
     def dispatch(self, job: int, client: int, version: int, terms: Terms = USUAL) -> Assignment:
         """What the job costs."""
         return self.cost(client, terms)
-
-    def dispatch_all(
-        self, first_job: int, clients: Sequence[int], version: int, terms: Sequence[Terms] = ()
-    ) -> list[Assignment]:
-        """What each job costs, numbered from `first_job`, one a client."""
-        return [
-            self.dispatch(first_job + place, client, version, on.at(terms, place))
-            for place, client in enumerate(clients)
-        ]
-
-    @property
-    def layers(self) -> int:
-        """How many layers the model has."""
-        return len(split.layers(self._context.task.model))
-
-    @property
-    def model_bytes(self) -> int:
-        """Of a message with every value of the model."""
-        return self._context.dense_bytes
 
     @property
     def notes(self) -> list[str]:
@@ -135,11 +116,6 @@ class TimingOnly:
 
     def scores(self) -> _Scores:
         return _Scores(np.full(len(self.samples), np.nan))
-
-    @property
-    def samples(self) -> NDArray[np.int64]:
-        """Training samples of each client."""
-        return self._context.task.train.count
 
     def state(self) -> dict[str, Any]:
         return {"bounded": self._bounded}

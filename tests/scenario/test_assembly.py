@@ -107,8 +107,7 @@ def test_one_file_adds_an_algorithm_and_a_model(tmp_path: Path) -> None:
                 step: Annotated[float, Gt(0)] = 0.5
 
                 def aggregate(self, context, server, arrivals):
-                    updates = [arrival.update["params"] for arrival in arrivals]
-                    mean = {name: sum(u[name] for u in updates) / len(updates) for name in updates[0]}
+                    mean = {name: rows.mean(0) for name, rows in arrivals.update["params"].items()}
                     return {"params": tree.add(server["params"], tree.scale(self.step, mean))}
 
 

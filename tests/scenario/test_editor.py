@@ -4,6 +4,7 @@ import json
 import re
 from typing import Any
 
+from edgesim.algorithms import registry
 from edgesim.scenario.editor import json_schema
 
 
@@ -19,7 +20,7 @@ def test_the_schema_is_json_and_complete() -> None:
 
 def test_algorithms_come_with_their_hyper_parameters() -> None:
     options: list[dict[str, Any]] = json_schema()["properties"]["algorithm"]["anyOf"]
-    assert options[0] == {"enum": ["fedavg", "fedspa"]}
+    assert options[0] == {"enum": list(registry.names())}
     fedspa = next(o for o in options if o.get("properties", {}).get("name") == {"const": "fedspa"})
     assert fedspa["additionalProperties"] is False
     assert fedspa["properties"]["prune_rate"]["maximum"] == 1

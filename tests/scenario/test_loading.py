@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from edgesim.algorithms import registry
 from edgesim.devices.profiles import devices, links
 from edgesim.errors import ScenarioError
+from edgesim.learning.data import DATASETS
 from edgesim.scenario.loading import load, resolved, restore, scenario_hash
 
+ALGORITHMS = ", ".join(sorted(registry.names()))
 GOOD = """\
 name: small
 task:
@@ -69,8 +72,7 @@ TOLD = """\
 2:1: sed: unknown key; did you mean seed? (algorithm, attackers, codec, costs, evaluate, execution, failures, fleet, name, network, profiles, \
 schedule, seed, selector, server, stop, task, training)
 4:13: task.data_dir: there is no folder {folder}/nowhere; a path counts from the scenario's folder
-5:12: task.dataset: unknown data set 'digitz'; did you mean digits? (digits, emnist, fashion-mnist, kmnist, mnist, \
-synthetic)
+5:12: task.dataset: unknown data set 'digitz'; did you mean digits? ({datasets})
 6:14: task.partition.alpha: missing (concentration: small is very uneven, large is nearly iid)
 6:32: task.partition.alpa: unknown key; did you mean alpha? (alpha, balanced)
 8:15: task.test_share: '130 %' is above 1; a share is between 0 and 1, e.g. 30 %
@@ -87,7 +89,7 @@ own device profile (.yaml)
 rules, trace)
 14:14: fleet.2.device: './broken.yaml' has mistakes:
 {folder}/broken.yaml:2:1: familly: unknown key; did you mean family? (confidence, device, family, memory, power, \
-processor, sources)
+processor, sources, year)
 {folder}/broken.yaml:3:15: memory.ram: '4 Gb': unknown unit 'Gb'; did you mean GB? (B, kB, MB, GB, TB, KiB, MiB, GiB)
 14:85: fleet.2.availability.on: missing unit in 30; write e.g. 5 min (ns, us, ms, s, min, h, d)
 14:94: fleet.2.availability.off: '2 W' is a power; a time is wanted, e.g. 5 min
@@ -123,7 +125,8 @@ def _refusal(path: Path, *overrides: str) -> str:
 
 def test_a_page_of_mistakes_is_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text(BROKEN)
-    known = {"devices": ", ".join(sorted(devices())), "links": ", ".join(sorted(links()))}
+    named = {"devices": devices(), "links": links(), "datasets": [*DATASETS, "quadratic"]}
+    known = {what: ", ".join(sorted(names)) for what, names in named.items()}
     told = _refusal(_file(tmp_path, PLANTED)).split("\n")
     assert told == TOLD.format(folder=tmp_path, **known).splitlines()
 
@@ -140,7 +143,7 @@ def test_a_page_of_mistakes_is_told_at_once(tmp_path: Path) -> None:
         ("training.lr", ".inf", "training.lr: got inf; should be a finite number"),
         ("training.lr", "true", "training.lr: got true; should be a valid number"),
         ("evaluate.every", "0 aggregations", "evaluate.every: got '0 aggregations'; write more than nothing, e.g. 5 min or 10 aggregations"),
-        ("algorithm", "{density: 0.5}", "algorithm: missing name; choose one of fedavg, fedspa"),
+        ("algorithm", "{density: 0.5}", f"algorithm: missing name; choose one of {ALGORITHMS}"),
         ("algorithm", "[fedavg]", "algorithm: got a list; write a name, or {name: …} with its parameters"),
         ("algorithm", "json:loads", "algorithm: 'json:loads' is no algorithm; write a dataclass that extends edgesim.algorithms.contract.Algorithm"),
         ("task.dataset", "{name: synthetic, sampels: 3}", "task.dataset.sampels: unknown key; did you mean samples? (classes, features, noise, samples, separation, shape)"),

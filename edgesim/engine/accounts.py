@@ -1,0 +1,93 @@
+"""Accounts: where the work of jobs is entered, once they have ended; where something needs it, also meanwhile."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from edgesim.devices.fleet import Fleet
+from edgesim.engine.emissions import Emissions
+from edgesim.engine.job import Job, Spent, Stretch
+from edgesim.engine.ledger import Ledger
+from edgesim.engine.power import Power
+from edgesim.engine.radio import Radio
+from edgesim.engine.recording import Recorder
+from edgesim.engine.scalars import scalars
+
+
+class Accounts:
+    """Attributes: so_far, what stretches that are over have taken, kept only where asked for `by_phase`, which is
+    slower; `phase_ended` is called when it has grown. follows, whether anything counts before a job has ended."""
+
+    def __init__(
+        self,
+        *,
+        fleet: Fleet,
+        ledger: Ledger,
+        recorder: Recorder,
+        radio: Radio,
+        by_phase: bool,
+        phase_ended: Callable[[], None],
+        power: Power | None,
+        emissions: Emissions | None,
+    ) -> None:
+        self.so_far, self.follows = Spent(), by_phase or power is not None
+        self._ledger, self._recorder, self._radio = ledger, recorder, radio
+        self._by_phase, self._phase_ended = by_phase, phase_ended
+        self._power, self._emissions = power, emissions
+        self._device_class = scalars(fleet.device_class)
+
+    def follow(self, job: Job) -> None:
+        """Some stretches are over."""
+        self.debit(job)
+        if self._by_phase:
+            for stretch in job.stretches[job.followed :]:
+                self.so_far.enter(stretch)
+        job.followed = len(job.stretches)
+        if self._by_phase:
+            self._phase_ended()
+
+    def debit(self, job: Job) -> None:
+        """Take what is new from the device's battery, if there is one."""
+        if self._power is not None:
+            for stretch in job.stretches[job.followed :]:
+                self._power.book(job.client, stretch)
+
+    def book(self, job: Job, staleness: int | None = None) -> Spent:
+        """A job has ended: record it and enter it; what it has spent."""
+        if not job.stretches:
+            return Spent()
+        device_class = self._device_class[job.client]
+        self._recorder.job(job.id, job.client, device_class, job.version, job.stretches, staleness, job.batch_size)
+        self._radio.book(job)
+        if self._emissions is not None:
+            self._emissions.book(job.client, job.stretches)
+        return self._ledger.book(job)
+
+    def levels(
+        self, now_ns: int, jobs: Iterable[Job], under_way: Iterable[tuple[int, Sequence[Stretch]]]
+    ) -> dict[str, float]:
+        """Only of what there is: battery_level and batteries_empty (power.py), with what these jobs are drawing;
+        carbon_g, of all that has ended and of what is `under_way`, by client."""
+        found: dict[str, float] = {}
+        if self._power is not None:
+            found |= self._power.summary(now_ns, jobs)
+        if self._emissions is not None:
+            found["carbon_g"] = float(self._emissions.grams.sum())
+            for client, stretches in under_way:
+                found["carbon_g"] += self._emissions.of(client, stretches)
+        return found
+
+    def state(self) -> dict[str, Any]:
+        """As plain data."""
+        return {
+            "so_far": self.so_far.state(),
+            "power": None if self._power is None else self._power.batteries.state(),
+            "emissions": None if self._emissions is None else self._emissions.state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up a `state`, in which there may be more."""
+        self.so_far = Spent(*state["so_far"])
+        if self._power is not None:
+            self._power.batteries.restore(state["power"])
+        if self._emissions is not None:
+            self._emissions.restore(state["emissions"])

@@ -1,0 +1,35 @@
+"""Assigning: what a job is to transfer and to compute, by the algorithm's own hooks."""
+
+from edgesim.algorithms.contract import Algorithm, Client, Context, Payload, overrides
+from edgesim.devices.workload import NO_WORK
+from edgesim.engine.learning import Assignment, Terms
+from edgesim.execution import terms as on
+from edgesim.execution.attackers import Attackers
+
+
+class Assigning:
+    """Asks once for each kind of job where clients differ in samples only."""
+
+    def __init__(self, algorithm: Algorithm, attackers: Attackers | None) -> None:
+        self._algorithm, self._attackers = algorithm, attackers
+        hooks = ("init_client", "download", "workload", "upload_bytes")
+        self._alike = attackers is None and not overrides(algorithm, *hooks)
+        self._known: dict[tuple[int, Terms, int], Assignment] = {}
+
+    def of(self, where: Context, payload: Payload, who: Client, terms: Terms, batch: int) -> Assignment:
+        """Of a job with this payload; `batch`, its batch size where that had to be made smaller, else 0."""
+        kind = (who.samples, on.costs_alike(terms), batch)
+        if self._alike and kind in self._known:
+            return self._known[kind]
+        workload = self._algorithm.workload(where, payload, who)
+        if self._attackers is not None and self._attackers.hostile[who.id] and not self._attackers.attack.works:
+            workload = NO_WORK
+        assigned = Assignment(
+            download_bytes=payload.size_bytes,
+            workload=workload,
+            upload_bytes=on.upload_bytes(where) or self._algorithm.upload_bytes(where, payload, who),
+            batch_size=batch,
+        )
+        if self._alike:
+            self._known[kind] = assigned
+        return assigned

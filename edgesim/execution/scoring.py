@@ -1,0 +1,54 @@
+"""Scoring: every client's own model on its own test part, personalised where the algorithm does that."""
+
+from collections.abc import Callable
+
+from edgesim.algorithms.contract import Algorithm, Context, overrides
+from edgesim.execution.backend import Backend
+from edgesim.learning.evaluation import Scores, evaluate
+from edgesim.learning.local import personalised
+from edgesim.learning.tree import Params
+
+_TOGETHER = 128  # clients whose models are personalised together, and kept until the next ones are asked for
+
+
+class Scoring:
+    """`model`: a client's before it is personalised."""
+
+    def __init__(self, algorithm: Algorithm, context: Context, backend: Backend, model: Callable[[int], Params]):
+        self._algorithm, self._context, self._backend, self._model = algorithm, context, backend, model
+        self._personalises = overrides(algorithm, "personalise")
+        self.forget()
+
+    def forget(self) -> None:
+        """A model has changed."""
+        self._scored: Scores | None = None
+        self._adapted: tuple[int, list[Params]] = (-1, [])  # a cohort's number, and its personalised models
+
+    def scores(self, version: int) -> Scores:
+        """By client, of the models of this version; kept until one changes."""
+        if self._scored is None:
+            self._scored = evaluate(
+                self._context.task, self._backend.kernel, lambda client: self._own_model(client, version)
+            )
+        return self._scored
+
+    def _own_model(self, client: int, version: int) -> Params:
+        if not self._personalises:
+            return self._model(client)
+        number, place = divmod(client, _TOGETHER)
+        if number != self._adapted[0]:
+            some = range(number * _TOGETHER, min((number + 1) * _TOGETHER, self._context.task.clients))
+            self._adapted = number, self._personalised(some, version)
+        return self._adapted[1][place]
+
+    def _personalised(self, clients: range, version: int) -> list[Params]:
+        context, size = self._context, 1 if self._backend.name == "loop" else len(clients)
+        cohorts = [list(clients[start : start + size]) for start in range(0, len(clients), size)]
+        return [
+            model
+            for cohort in cohorts
+            for model in personalised(
+                self._algorithm.personalise, context.task, context.training, self._backend.kernel, context.seed,
+                cohort, version, [self._model(client) for client in cohort],
+            )
+        ]  # fmt: skip
