@@ -26,7 +26,7 @@ Budgets (hetero-FLASH): a client of level b gets the sub-mask that the same rule
 all are nested; a weight that nobody was sent stays as it is.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -35,7 +35,7 @@ from typing_extensions import Doc
 
 from edgesim import streams
 from edgesim.algorithms import levels as budget_levels
-from edgesim.algorithms import shared_mask
+from edgesim.algorithms import shared_mask, warmup
 from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, local_work, merge
 from edgesim.algorithms.levels import FULL, drawn
 from edgesim.algorithms.shared_mask import Layers
@@ -92,17 +92,13 @@ class Flash(Algorithm):
             raise ScenarioError("algorithm.budgets: they want mode spdst or jmwst, and update_mode: masked")
         if self.mode == "jmwst" and self.recalibration != "aggregate":
             raise ScenarioError("algorithm.recalibration: budgets want aggregate, since clients' masks differ in size")
-        if max(self.levels) != FULL:
-            raise ScenarioError(f"algorithm.levels: the largest is {max(self.levels):g}; it must be 1, the full mask")
-        if self.budgets == "memory" and context.memory_bytes is None:
-            raise ScenarioError("algorithm.budgets: memory needs a fleet of devices; use positions")
+        budget_levels.check(self.levels, context, by_memory=self.budgets == "memory")
 
     # ── server ──────────────────────────────────────────────────────────────────────────────────────
     def init_server(self, context: Context) -> State:
-        names = self._shapes(context)
         blank: State = {
             "stage": {"warm": torch.tensor(self.mode in ("spdst", "jmwst")), "round": torch.tensor(0)},
-            "reports": {name: torch.zeros((), dtype=torch.float64) for name in (_COUNT, *names)},
+            "reports": warmup.none_yet(self._shapes(context)),
             "seen": shared_mask.unseen(),
         }
         params = context.task.model.init(context.seed)
@@ -158,13 +154,10 @@ class Flash(Algorithm):
 
     def _listen(self, context: Context, server: State, arrivals: Arrivals) -> State:
         """Stage 1: add up what the clients report, and begin stage 2 when they are enough."""
-        held, level = arrivals.update["mask"], arrivals.update["job"]["level"].double()
-        heard = {name: (mask.flatten(1).double().mean(1) / level).sum() for name, mask in held.items()}
-        reports = tree.add(server["reports"], {_COUNT: torch.tensor(float(len(arrivals))), **heard})
-        count, shapes = float(reports[_COUNT]), self._shapes(context)
-        if count < max(int(self.warm_up_share * context.task.clients), 1):
+        reports, shapes = warmup.added(server["reports"], arrivals), self._shapes(context)
+        if not warmup.is_over(reports, context, self.warm_up_share):
             return {**server, "reports": reports}
-        spread = consensus.scaled({name: float(reports[name]) / count for name in shapes}, shapes, self.density)
+        spread = warmup.densities(reports, shapes, self.density)
         mask = masks.bernoulli_mask(shapes, spread, streams.generator(context.seed, "flash/mask", 1))
         fresh = context.task.model.init(streams.key(context.seed, "flash/fresh"))
         begun = {**server, "reports": reports, "stage": {**server["stage"], "warm": torch.tensor(False)}}
@@ -206,8 +199,7 @@ class Flash(Algorithm):
         return FULL if self.budgets == "none" or first else drawn(context, self.levels, number, client.id)
 
     def _training(self, context: Context, server: State) -> Training | None:
-        long = replace(context.training, epochs=self.warm_up_epochs, lr_decay=1.0)
-        return long if server["stage"]["warm"] else None
+        return warmup.training(context, self.warm_up_epochs) if server["stage"]["warm"] else None
 
     def _shapes(self, context: Context) -> dict[str, Shape]:
         return {} if self.mode == "dense" else shared_mask.maskable(context, self.layers)
@@ -244,12 +236,11 @@ class Flash(Algorithm):
         return server["params"]
 
 
-_COUNT = "clients"  # how many reports there are
 _LAST_RANDOM = 1  # version of the last mask that is a random one: 0 is that of stage 1
 
 
 def _reply(job: Params, params: Params, mask: Params) -> list[Part]:
-    """What goes up: in stage 1 each tensor's density; then active values, and the mask where it moved."""
+    """What goes up: in stage 1 a report; then active values, and the mask where it moved."""
     if job["warm"]:
-        return [Part(values=torch.zeros(len(mask)), mask=None, mask_known=False)]
+        return [warmup.report(mask)]
     return shared_mask.parts(params, mask, known=not job["moves"])

@@ -4,11 +4,20 @@ from collections.abc import Sequence
 
 from edgesim import streams
 from edgesim.algorithms.contract import Client, Context, local_work
+from edgesim.errors import ScenarioError
 from edgesim.learning import consensus, masks
 from edgesim.learning.training import Training
 from edgesim.learning.tree import Params, State
 
 FULL = 1.0
+
+
+def check(levels: Sequence[float], context: Context, *, by_memory: bool) -> None:
+    """Raise ScenarioError for levels that make no sense."""
+    if max(levels) != FULL:
+        raise ScenarioError(f"algorithm.levels: the largest is {max(levels):g}; it must be 1, the full mask")
+    if by_memory and context.memory_bytes is None:
+        raise ScenarioError("algorithm.budgets: memory needs a fleet of devices; use positions")
 
 
 def nested(server: State, levels: Sequence[float], density: float) -> State:

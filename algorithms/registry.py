@@ -25,6 +25,7 @@ _BUILT_IN = {
     "pfedme": "edgesim.algorithms.pfedme:PFedMe",
     "per-fedavg": "edgesim.algorithms.perfedavg:PerFedAvg",
     "apfl": "edgesim.algorithms.apfl:Apfl",
+    "asofed": "edgesim.algorithms.asofed:AsoFed",
     "pfedla": "edgesim.algorithms.pfedla:PFedLA",
     "fedspa": "edgesim.algorithms.fedspa:FedSpa",
     "dispfl": "edgesim.algorithms.dispfl:DisPfl",

@@ -1,6 +1,7 @@
 """`python -m benchmarks.scaling`: what grows with what, over three decades; processor time, in one process.
 
-Compare what stands in one column: an O(1) column stays, an O(log n) one creeps, an O(n) one grows tenfold a row.
+Compare what stands in one column: costs of O(1) stay, of O(log n) creep, of O(n) grow tenfold a row. How the choice of
+clients grows is told by `benchmarks.selection`.
 """
 
 import argparse
@@ -32,7 +33,7 @@ from edgesim.results.recorder import Recorder
 
 FLOWS = (10, 100, 1_000, 10_000)
 DEVICES = (1_000, 10_000, 100_000, 1_000_000)
-JOBS = 20_000
+JOBS = 100_000
 FEW = 1_000  # jobs of a run that is taken off, with all that a run pays once
 QUERIES = 2_000
 COHORT = 100
@@ -98,11 +99,11 @@ def _queries(law: Process, devices: int, seed: int) -> tuple[float, float]:
 def memory(repetitions: int) -> Table:
     """Bytes held for each device of a fleet that idles."""
     columns = ("fleet", "of which availability", "ledger", "history", "idle list", "copies in the engine", "in all")
-    return _table("bytes a device", "devices", columns, {devices: _held(devices) for devices in DEVICES[:-1]})
+    return _table("bytes a device", "devices", columns, {devices: _held(devices) for devices in DEVICES})
 
 
 def _held(devices: int) -> list[float]:
-    """Of each part, made alone; and of a simulation that has begun, which holds some of them."""
+    """Of each part, made alone; and of a simulation that is ready to begin, which holds some of them."""
     boards, ledger = _fleet(devices), Ledger(devices)
     parts: tuple[Callable[[], object], ...] = (
         lambda: _fleet(devices),

@@ -16,96 +16,40 @@ Rates and latency may differ between units: `{median: 36 Mbit/s, sigma: 0.5}` is
 standard deviation of the logarithm.
 """
 
-from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
+from typing import Annotated, Literal, Self
 
 from annotated_types import Gt
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import Field, model_validator
 
 from edgesim.devices.device import Device
+from edgesim.devices.figures import Confidence, Flops, Name, Section, Sources, median, sigma
 from edgesim.devices.levels import Level
-from edgesim.devices.link import Link
 from edgesim.devices.traits import Traits
-from edgesim.units import BitsPerSecond, Bytes, BytesPerSecond, FlopsPerSecond, Joules, Seconds, Share, Watts
-
-Confidence = Literal["high", "medium", "low"]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
-Sources = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
-"""where each figure comes from"""
-Q = TypeVar("Q")
+from edgesim.units import Bytes, BytesPerSecond, FlopsPerSecond, Joules, Seconds, Share, Watts
 
 
-# Gt stands beside the type, not in Field: there a quantity's own validator would put it aside unread.
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Spread(_Section):
-    """A figure that differs between units: lognormal with this median."""
-
-    median: float
-    sigma: Annotated[float, Field(ge=0, le=3)]
-
-
-class FlopsSpread(Spread):
-    """A rate of arithmetic that differs between units."""
-
-    median: Annotated[FlopsPerSecond, Gt(0)]
-
-
-class BitsSpread(Spread):
-    """A rate of transfer that differs between users."""
-
-    median: Annotated[BitsPerSecond, Gt(0)]
-
-
-class SecondsSpread(Spread):
-    """A time that differs between users."""
-
-    median: Seconds
-
-
-def _tag(value: Any) -> str:
-    return "spread" if isinstance(value, dict | Spread) else "number"
-
-
-Number: TypeAlias = Annotated[Q, Tag("number")]
-Spreading: TypeAlias = Annotated[Q, Tag("spread")]
-_either = Discriminator(_tag)
-Flops: TypeAlias = Annotated[Number[Annotated[FlopsPerSecond, Gt(0)]] | Spreading[FlopsSpread], _either]
-Bits: TypeAlias = Annotated[Number[Annotated[BitsPerSecond, Gt(0)]] | Spreading[BitsSpread], _either]
-Delay: TypeAlias = Annotated[Number[Seconds] | Spreading[SecondsSpread], _either]
-
-
-def _median(figure: float | Spread) -> float:
-    return figure.median if isinstance(figure, Spread) else figure
-
-
-def _sigma(figure: float | Spread) -> float:
-    return figure.sigma if isinstance(figure, Spread) else 0.0
-
-
-class Burst(_Section):
+class Burst(Section):
     """A device that slows down when hot: how much faster each job runs at first, and for how long."""
 
     speed: Annotated[float, Field(ge=1, le=10)] = Field(description="as many times as fast as when hot")
     time: Seconds = Field(description="from the start of a job")
 
 
-class LevelEntry(_Section):
+class LevelEntry(Section):
     """A clock frequency, and the voltage that it needs, as shares of the fastest level's."""
 
     frequency: Annotated[Share, Gt(0)]
     voltage: Annotated[Share, Gt(0)]
 
 
-class SparsePoint(_Section):
+class SparsePoint(Section):
     """How many times as fast as a dense layer one of this density trains."""
 
     density: Annotated[Share, Gt(0)]
     speedup: Annotated[float, Field(gt=0)]
 
 
-class Processor(_Section):
+class Processor(Section):
     """How fast the device trains."""
 
     training: Flops = Field(description="rate reached while training small networks")
@@ -143,7 +87,7 @@ class Processor(_Section):
     def traits(self) -> Traits | None:
         """The finer figures; None where there are none. Raises ValueError for a curve that does not rise."""
         found = Traits(
-            compute_flops=_median(self.training),
+            compute_flops=median(self.training),
             convolution_flops=self.convolution,
             layer_overhead_s=self.layer_overhead,
             activation_bandwidth=self.activation_bandwidth,
@@ -161,14 +105,14 @@ class Processor(_Section):
         return self
 
 
-class Memory(_Section):
+class Memory(Section):
     """How much a training job may take."""
 
     ram: Annotated[Bytes, Gt(0)] = Field(description="memory of the whole device")
     usable: Annotated[Share, Gt(0)] = Field(description="share of it that a training job may take")
 
 
-class DevicePower(_Section):
+class DevicePower(Section):
     """What the whole device draws, radio apart."""
 
     idle: Watts = Field(description="on line and doing nothing")
@@ -185,7 +129,7 @@ class DevicePower(_Section):
         return self
 
 
-class DeviceProfile(_Section):
+class DeviceProfile(Section):
     """A device's file."""
 
     device: Name
@@ -202,8 +146,8 @@ class DeviceProfile(_Section):
         return Device(
             name=self.device,
             device_class=self.family,
-            compute_flops=_median(self.processor.training),
-            compute_sigma=_sigma(self.processor.training),
+            compute_flops=median(self.processor.training),
+            compute_sigma=sigma(self.processor.training),
             bandwidth_bytes_per_s=self.processor.bandwidth,
             step_overhead_s=self.processor.step_overhead,
             sparse_efficiency=self.processor.sparse_efficiency,
@@ -215,59 +159,6 @@ class DeviceProfile(_Section):
             training_w=self.power.training,
             battery_j=self.power.battery,
             year=self.year,
-            sources=self.sources,
-            confidence=self.confidence,
-        )
-
-
-class Rate(_Section):
-    """Goodput in each direction."""
-
-    down: Bits = Field(description="to the device")
-    up: Bits = Field(description="from the device")
-    correlation: float = Field(default=0.0, ge=-1, le=1, description="of the logarithms of both")
-
-
-class LinkPower(_Section):
-    """What the radio draws while a transfer is under way, on top of the device's idle power."""
-
-    receive: Watts
-    send: Watts
-
-
-class Tail(_Section):
-    """How long the radio stays up after a transfer, and what it draws then."""
-
-    time: Seconds = 0.0
-    power: Watts = 0.0
-
-
-class LinkProfile(_Section):
-    """A link's file."""
-
-    link: Name
-    rate: Rate
-    latency: Delay = Field(description="paid once a transfer")
-    power: LinkPower
-    tail: Tail = Tail()
-    confidence: Confidence = Field(description="of the least certain figure that matters")
-    sources: Sources
-
-    def build(self) -> Link:
-        """The link in SI base units."""
-        return Link(
-            name=self.link,
-            down_bps=_median(self.rate.down),
-            up_bps=_median(self.rate.up),
-            latency_s=_median(self.latency),
-            down_sigma=_sigma(self.rate.down),
-            up_sigma=_sigma(self.rate.up),
-            correlation=self.rate.correlation,
-            latency_sigma=_sigma(self.latency),
-            receive_w=self.power.receive,
-            send_w=self.power.send,
-            tail_s=self.tail.time,
-            tail_w=self.tail.power,
             sources=self.sources,
             confidence=self.confidence,
         )

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from edgesim.devices.device import Device
-from edgesim.devices.format import DeviceProfile, LinkProfile
+from edgesim.devices.format import DeviceProfile
 from edgesim.devices.link import Link
+from edgesim.devices.linkformat import LinkProfile
 from edgesim.document import Document, check
 from edgesim.errors import ScenarioError
 from edgesim.spelling import advice

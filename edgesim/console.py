@@ -21,9 +21,9 @@ from edgesim.plots import registry as plots
 from edgesim.results.estimate import estimate_table
 from edgesim.results.store import Results
 from edgesim.results.table import summary_table
-from edgesim.scenario import running, spread
+from edgesim.scenario import progress, running, spread
 from edgesim.scenario.loading import Plan, load
-from edgesim.scenario.running import Asked, Interrupted, Notify
+from edgesim.scenario.progress import Asked, Interrupted, Notify
 from edgesim.spelling import advice
 
 # A pipe has no width of its own: there, tables are as wide as they need.
@@ -138,7 +138,7 @@ def _progress(runs: int) -> Iterator[Notify]:
         tasks: dict[str, TaskID] = {}
         shares: dict[str, float] = {}
 
-        def notify(now: running.Progress) -> None:
+        def notify(now: progress.Progress) -> None:
             if now.label not in tasks:
                 tasks[now.label] = bars.add_task(escape(now.label), total=1.0, note="")
             shares[now.label] = now.share

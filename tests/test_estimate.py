@@ -14,7 +14,7 @@ from edgesim.errors import ScenarioError
 from edgesim.execution.timing import TimingOnly
 from edgesim.results.estimate import estimate_table
 from edgesim.results.store import Results, Run
-from edgesim.scenario import running
+from edgesim.scenario import progress, running
 from edgesim.scenario.loading import load
 
 SHORT = "stop={updates: 100}"
@@ -123,8 +123,8 @@ def test_it_goes_on_where_it_was_interrupted(tmp_path: Path, monkeypatch: pytest
     whole = estimated(tmp_path, *overrides, name="whole")
     plan = load(write(tmp_path), [*overrides, "execution.backend=none"])
     (directory,) = running.prepare(plan, tmp_path / "cut", replace=False)
-    monkeypatch.setattr(running, "_LOOK_EVERY_S", 0.0)
-    with pytest.raises(running.Interrupted):
+    monkeypatch.setattr(progress, "LOOK_EVERY_S", 0.0)
+    with pytest.raises(progress.Interrupted):
         running.run(directory, notify=lambda _: None, asked_to_stop=lambda: True)
     assert (directory / "checkpoint" / "state.pt").exists()
     shown = edgesim("resume", tmp_path / "cut").stdout

@@ -4,6 +4,7 @@ Plain data and tensors only, so that loading one runs no code. Tensors that seve
 that a cohort was sent) are stored once.
 """
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,17 @@ def save(directory: Path, state: dict[str, Any], scenario_hash: str) -> None:
 def load(directory: Path, scenario_hash: str) -> dict[str, Any] | None:
     """The run's last checkpoint; None if it was killed before the first.
 
-    Raises RunError for a checkpoint of another scenario or another format.
+    Raises RunError for a checkpoint of another scenario or another format, or one that is damaged.
     """
     path = directory / FILE
     if not path.exists():
         return None
-    saved = torch.load(path, weights_only=True)
+    saved = _read(path)
+    if saved is None:
+        raise RunError(
+            f"{path}: this checkpoint is damaged, and the run cannot go on from it; start it again with "
+            "`edgesim run --replace`"
+        )
     if saved["format"] != _FORMAT or saved["scenario"] != scenario_hash:
         raise RunError(
             f"{path}: a checkpoint of scenario {saved['scenario']} in format {saved['format']}; this run is scenario "
@@ -41,6 +47,17 @@ def load(directory: Path, scenario_hash: str) -> dict[str, Any] | None:
     state = _unpack(saved["state"])
     assert isinstance(state, dict)
     return state
+
+
+def _read(path: Path) -> Any:
+    """None unless the content is what was written, by its checksums: PyTorch does not look at them."""
+    with path.open("rb") as file:
+        try:
+            broken = zipfile.ZipFile(file).testzip()
+            file.seek(0)
+            return torch.load(file, weights_only=True) if broken is None else None
+        except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError, RuntimeError, ValueError):
+            return None
 
 
 def _pack(value: Any) -> Any:

@@ -7,19 +7,12 @@ results/<plan>/<label>/scenario.yaml      written first: what the run is
 
 import gc
 import shutil
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from edgesim.errors import EdgesimError, RunError, ScenarioError
+from edgesim.errors import RunError, ScenarioError
 from edgesim.execution import checkpoint
 from edgesim.execution.threads import one_thread
-from edgesim.execution.workers import begin as begin_worker
-from edgesim.execution.workers import context, starting
 from edgesim.results import atomic
 from edgesim.results.recorder import SUMMARY
 from edgesim.results.store import SCENARIO, Run
@@ -27,31 +20,9 @@ from edgesim.scenario import closing, record
 from edgesim.scenario.assembly import assemble, make_fleet, make_learning
 from edgesim.scenario.loading import Plan
 from edgesim.scenario.lock import LOCK, locked
+from edgesim.scenario.progress import Asked, Interrupted, Notify, Pause
 from edgesim.scenario.record import Record
-
-_LOOK_EVERY_S = 0.2  # host time between two looks at the clock of progress and at Ctrl-C
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """How far a run is. Attributes: share, of its stop that is reached, 0 to 1; done, it has ended."""
-
-    label: str
-    time_s: float
-    updates: int
-    accuracy: float
-    share: float
-    done: bool = False
-
-
-Notify = Callable[[Progress], None]
-Asked = Callable[[], bool]
-
-
-class Interrupted(EdgesimError):  # noqa: N818 not an error: the user asked for it
-    """The user asked to stop; what there is has been written and can be resumed."""
-
-    exit_code = 130
+from edgesim.scenario.sidebyside import run_in_workers
 
 
 def prepare(plan: Plan, out: Path, *, replace: bool) -> list[Path]:
@@ -138,7 +109,7 @@ def run_all(directories: Sequence[Path], *, workers: int | str, notify: Notify, 
             except RunError as error:
                 errors.append(error)
     else:
-        errors = _run_in_workers(directories, workers, notify, asked_to_stop)
+        errors = run_in_workers(run, directories, workers, notify, asked_to_stop)
     if errors:
         stopped = [error for error in errors if isinstance(error, Interrupted)]
         raise type((stopped or errors)[0])("\n".join(str(error) for error in stopped or errors))
@@ -159,7 +130,7 @@ def run(
         state = checkpoint.load(directory, made.hash)
         simulation = assemble(made.scenario, made.folder, directory, state, processes)
         gc.freeze()  # what has been set up stays: the collector need not look through it again and again
-        pause = _Pause(made, directory, notify, asked_to_stop)
+        pause = Pause(made, directory, notify, asked_to_stop)
         try:
             if state is None:
                 simulation.begin()
@@ -188,91 +159,3 @@ def _tidy_finished(directories: Sequence[Path]) -> None:
 def _tidy(directory: Path) -> None:
     shutil.rmtree(directory / checkpoint.FILE.parent, ignore_errors=True)
     atomic.remove_leftovers(directory)
-
-
-class _Pause:
-    """Between two instants: report, save a checkpoint when one is due (host time), leave if asked to.
-
-    Host time decides when, never what: neither a report nor a checkpoint changes the simulation.
-    """
-
-    def __init__(self, made: Record, directory: Path, notify: Notify, asked_to_stop: Asked) -> None:
-        self._made, self._directory, self._notify, self._asked = made, directory, notify, asked_to_stop
-        self._every_s = made.scenario.execution.checkpoint_every
-        self._looked = self._saved = time.monotonic()
-
-    def __call__(self, simulation: Any) -> bool:
-        now = time.monotonic()
-        if now - self._saved >= self._every_s:
-            checkpoint.save(self._directory, simulation.state(), self._made.hash)
-            self._saved = time.monotonic()
-        if now - self._looked < _LOOK_EVERY_S:
-            return False
-        self._looked = now
-        self._notify(self.progress(simulation))
-        return self._asked()
-
-    def progress(self, simulation: Any, *, done: bool = False) -> Progress:
-        return Progress(
-            label=self._made.label,
-            time_s=simulation.now_ns / 1e9,
-            updates=simulation.updates,
-            accuracy=simulation.last["accuracy"],
-            share=1.0 if done else simulation.share_done(),
-            done=done,
-        )
-
-
-# ── worker processes ────────────────────────────────────────────────────────────────────────────────────
-_worker: dict[str, Any] = {}
-
-
-def _run_in_workers(
-    directories: Sequence[Path], processes: int, notify: Notify, asked_to_stop: Asked
-) -> list[EdgesimError]:
-    queue, stop = context.SimpleQueue(), context.Event()
-    side_by_side = min(processes, len(directories))
-    errors: list[EdgesimError] = []
-    with ProcessPoolExecutor(
-        side_by_side,
-        mp_context=context,
-        initializer=_start_worker,
-        initargs=(queue, stop, processes // side_by_side),
-    ) as pool:
-        with starting():
-            futures = [pool.submit(_run_in_worker, directory) for directory in directories]
-        _watch(futures, queue, stop, notify, asked_to_stop)
-        for future in futures:
-            error = future.exception()
-            if isinstance(error, EdgesimError):
-                errors.append(error)
-            elif isinstance(error, BrokenProcessPool):
-                errors.append(
-                    RunError("a worker process was killed, perhaps for want of memory; resume with fewer --workers")
-                )
-                break
-            elif error is not None:
-                raise error
-    return errors
-
-
-def _watch(futures: Sequence[Future[None]], queue: Any, stop: Any, notify: Notify, asked_to_stop: Asked) -> None:
-    while not all(future.done() for future in futures):
-        if asked_to_stop():
-            stop.set()
-        while not queue.empty():
-            notify(queue.get())
-        time.sleep(_LOOK_EVERY_S / 2)
-    while not queue.empty():
-        notify(queue.get())
-
-
-def _start_worker(queue: Any, stop: Any, processes: int) -> None:
-    begin_worker()
-    _worker.update(notify=queue.put, asked_to_stop=stop.is_set, processes=processes)
-
-
-def _run_in_worker(directory: Path) -> None:
-    if _worker["asked_to_stop"]():
-        raise Interrupted(f"{directory}: not begun")
-    run(directory, **_worker)

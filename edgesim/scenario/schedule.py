@@ -55,7 +55,7 @@ class Deadline(Section):
     @model_validator(mode="after")
     def _only_of_kept(self) -> Self:
         for key in ("staleness", "max_staleness"):
-            if self.late == "dropped" and key in self.model_fields_set:
+            if self.late == "dropped" and getattr(self, key) != type(self).model_fields[key].default:
                 raise wrong("late updates are dropped, so none is stale; write late: kept, or leave this out", key)
         return self
 

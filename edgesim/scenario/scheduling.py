@@ -230,8 +230,6 @@ def _check_peers(algorithm: Algorithm, scenario: Scenario) -> None:
             f"network.sharing: {scenario.network.sharing} leads every transfer to a server, and under gossip there is "
             "none; write sharing: none"
         )
-    if scenario.attackers is not None:
-        raise ScenarioError("attackers: they strike at a server, and under gossip there is none; leave them out")
     for key in ("rule", "aggregator", "before", "optimizer", "worker_momentum"):
         if getattr(scenario.server, key) != getattr(plain, key):
             raise ScenarioError(f"server.{key}: under gossip there is no server; leave this out")

@@ -23,8 +23,9 @@ from edgesim.results.recorder import SUMMARY
 from edgesim.results.store import SCENARIO
 from edgesim.scenario.loading import resolved
 from edgesim.scenario.lock import LOCK, locked
+from edgesim.scenario.progress import Asked, Notify, Progress
 from edgesim.scenario.record import Record
-from edgesim.scenario.running import Asked, Notify, Progress, run
+from edgesim.scenario.running import run
 from edgesim.scenario.schema import Scenario
 
 _LOOK_EVERY_S = 0.1  # host time

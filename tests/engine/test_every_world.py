@@ -53,6 +53,11 @@ MACHINE = Device(
     sparse_efficiency=1, ram_bytes=2000, usable=1, idle_w=10, training_w=50,
 )  # fmt: skip
 SCHEDULES = (*KINDS, "hierarchical", "hierarchical-async", "gossip", "gossip-async")
+MOST = {
+    "sync": 3, "async": 4, "buffered": 4, "deadline": 3, "periodic": 4, "periodic-at-tick": 4, "tiered": 4,
+    "timelyfl": 4, "hierarchical": 4, "hierarchical-async": 6,
+}  # fmt: skip
+"""Jobs in flight, where a schedule has a limit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +130,7 @@ def build(folder: Path, name: str, world: World, recorder: Recorder | None = Non
     return run, learning
 
 
-def followed(run: Simulation, learning: Counting) -> None:
+def followed(run: Simulation, learning: Counting, name: str) -> None:
     """To its end, step by step: time never goes back, and the version moves only as the server merges, by one."""
     run.begin()
     before_ns, version = run.now_ns, run.version
@@ -134,7 +139,7 @@ def followed(run: Simulation, learning: Counting) -> None:
         assert run.version == merged
         assert version <= run.version
         clients = [job.client for job in run.server.jobs.values()]
-        assert len(clients) == len(set(clients))
+        assert len(clients) == len(set(clients)) <= MOST.get(name, len(run.fleet))
         before_ns, version = run.now_ns, run.version
         run.step()
         assert run.now_ns >= before_ns
@@ -142,14 +147,14 @@ def followed(run: Simulation, learning: Counting) -> None:
 
 @pytest.mark.parametrize("name", SCHEDULES)
 @given(worlds, st.lists(st.integers(1, 60), min_size=1, max_size=2))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_the_laws_hold_in_every_world(name: str, world: World, pauses: list[int]) -> None:
     """`finish` balances seconds, bytes, joules, FLOPs and jobs. The same seed gives the same rows, and so does a run
     that is written down anywhere and taken up again."""
     with TemporaryDirectory() as path:
         folder = Path(path)
         run, learning = build(folder / "whole", name, world)
-        followed(run, learning)
+        followed(run, learning, name)
         assert set(run.finish().values()) == {"holds"}
         check_rows(run.recorder.state(), name)
 

@@ -19,7 +19,7 @@ from edgesim.errors import ScenarioError
 from edgesim.execution import cluster
 from edgesim.execution.ray import Ray
 from edgesim.execution.raycrew import Wanted
-from edgesim.scenario import running, spread
+from edgesim.scenario import progress, running, spread
 from edgesim.scenario.loading import load
 
 pytestmark = pytest.mark.ray
@@ -121,7 +121,7 @@ def test_a_run_interrupted_on_a_cluster_goes_on_at_home(nodes: Any, tmp_path: Pa
     long = "stop.aggregations=400"
     here = run(prepared(tmp_path, "here", 0, long))
     directories = prepared(tmp_path, "there", 0, long)
-    with pytest.raises(running.Interrupted):
+    with pytest.raises(progress.Interrupted):
         run(directories, nodes.address, stop=True)
     assert (directories[0] / "checkpoint" / "state.pt").exists()
     assert unlike(here, run(directories)) == []

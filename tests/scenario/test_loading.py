@@ -94,7 +94,7 @@ processor, sources, year)
 14:85: fleet.2.availability.on: missing unit in 30; write e.g. 5 min (ns, us, ms, s, min, h, d)
 14:94: fleet.2.availability.off: '2 W' is a power; a time is wanted, e.g. 5 min
 15:22: failures.transfer: unknown kind 'retrie'; did you mean retry? (abort, resume, retry)
-16:68: schedule.staleness: unknown kind 'hing'; did you mean hinge? (constant, hinge, polynomial)
+16:68: schedule.staleness: unknown kind 'hing'; did you mean hinge? (capped, constant, delay-adaptive, hinge, polynomial, threshold)
 17:18: selector.kind: unknown selector 'best'; choose one of data-size, energy-aware, fastest-available, oort, \
 power-of-choice, refl, round-robin, uniform
 18:36: algorithm.density: got 1.5; should be less than or equal to 1
@@ -125,7 +125,7 @@ def _refusal(path: Path, *overrides: str) -> str:
 
 def test_a_page_of_mistakes_is_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text(BROKEN)
-    named = {"devices": devices(), "links": links(), "datasets": [*DATASETS, "quadratic"]}
+    named = {"devices": list(devices()), "links": list(links()), "datasets": [*DATASETS, "quadratic"]}
     known = {what: ", ".join(sorted(names)) for what, names in named.items()}
     told = _refusal(_file(tmp_path, PLANTED)).split("\n")
     assert told == TOLD.format(folder=tmp_path, **known).splitlines()
