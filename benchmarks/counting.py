@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgesim.devices.availability import AlwaysOn, FleetAvailability
 from edgesim.devices.fleet import Fleet
+from edgesim.devices.shared import Shared
 from edgesim.devices.workload import Workload
 from edgesim.engine.learning import USUAL, Assignment, Loss, Merging, Received, Terms
 from edgesim.engine.limits import Evaluate, Stop
@@ -90,14 +91,18 @@ class Counting:
 def fleet(devices: int) -> Fleet:
     """Boards of 1 GFLOP/s, give or take a factor e^±0.5, each on a link of 8 Mbit/s, in arrays."""
     one, group = np.ones(devices), np.zeros(devices, np.int32)
+
+    def same(figure: float) -> Shared:
+        return Shared(np.array([figure]), group)
+
     return Fleet(
         class_names=("board",), device_class=group,
         compute_flops=1e9 * np.exp(0.5 * generator(0, "speeds").standard_normal(devices)),
-        bandwidth=one * 1e12, step_overhead_s=one * 0, sparse_efficiency=one,
-        memory_bytes=np.full(devices, 10**9, np.int64), idle_w=one * 0.25, training_w=one,
+        bandwidth=one * 1e12, step_overhead_s=one * 0, sparse_efficiency=same(1),
+        memory_bytes=np.full(devices, 10**9, np.int64), idle_w=same(0.25), training_w=same(1),
         down_bps=one * 8e6, up_bps=one * 8e6, latency_s=one * 0.01,
-        receive_w=one * 0.75, send_w=one * 0.75, tail_s=one * 0, tail_w=one * 0,
-        availability=FleetAvailability([AlwaysOn()], group, 0), battery_j=one * 0, class_traits=(None,),
+        receive_w=same(0.75), send_w=same(0.75), tail_s=same(0), tail_w=same(0),
+        availability=FleetAvailability([AlwaysOn()], group, 0), battery_j=same(0), class_traits=(None,),
     )  # fmt: skip
 
 

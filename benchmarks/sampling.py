@@ -18,7 +18,7 @@ ROOMS = (
     ("aggregation", ("federation.py:aggregate",)),
     ("dispatch", ("federation.py:dispatch", "timing.py:dispatch", "counting.py:dispatch")),
     ("planning", ("planning.py:",)),
-    ("selection", ("selection.py:select",)),
+    ("selection", ("roster.py:select",)),
     ("recording", ("recorder.py:", "closing.py:", "checkpoint.py:", "running.py:_tidy")),
     ("ledger", ("ledger.py:", "job.py:add", "job.py:enter")),
     ("events", ("simulation.py:run",)),

@@ -8,11 +8,12 @@ from edgesim.devices.arrays import FloatArray, IndexArray
 from edgesim.devices.group import FleetGroup
 from edgesim.devices.levels import choose, power_w
 from edgesim.devices.link import Link
+from edgesim.devices.shared import Shared
 from edgesim.streams import fold, key, uniforms
 
 
 def processor_columns(groups: Sequence[FleetGroup], group: IndexArray, seed: int) -> dict[str, FloatArray]:
-    """Speeds and powers of each device [device]."""
+    """Speeds of each device [device]."""
     devices, levels = [g.device for g in groups], [choose(g.device.levels, g.dvfs) for g in groups]
 
     def column(figures: Iterable[float]) -> FloatArray:
@@ -26,10 +27,27 @@ def processor_columns(groups: Sequence[FleetGroup], group: IndexArray, seed: int
         "compute_flops": column(d.compute_flops for d in devices) * clock[group] * speed,
         "bandwidth": column(d.bandwidth_bytes_per_s for d in devices) * left[group] * speed,
         "step_overhead_s": column(d.step_overhead_s for d in devices) / clock[group] / speed,
+    }
+
+
+def shared_columns(groups: Sequence[FleetGroup], group: IndexArray) -> dict[str, Shared]:
+    """What devices of one group have in common: powers, tails, batteries and what skipped zeros save."""
+
+    def column(figures: Iterable[float]) -> Shared:
+        return Shared(np.array(list(figures), np.float64), group)
+
+    devices, links = [g.device for g in groups], [g.link for g in groups]
+    return {
         "sparse_efficiency": column(d.sparse_efficiency for d in devices),
         "idle_w": column(d.idle_w for d in devices),
-        "training_w": column(power_w(d.idle_w, d.training_w, at) for d, at in zip(devices, levels, strict=True)),
+        "training_w": column(
+            power_w(g.device.idle_w, g.device.training_w, choose(g.device.levels, g.dvfs)) for g in groups
+        ),
         "battery_j": column(d.battery_j or 0.0 for d in devices),
+        "receive_w": column(k.receive_w for k in links),
+        "send_w": column(k.send_w for k in links),
+        "tail_s": column(k.tail_s for k in links),
+        "tail_w": column(k.tail_w for k in links),
     }
 
 
@@ -38,7 +56,7 @@ def _own_sigma(group: FleetGroup) -> float:
 
 
 def link_columns(links: Sequence[Link], variation: FloatArray, group: IndexArray, seed: int) -> dict[str, FloatArray]:
-    """Rates, latencies and powers of each device's link [device]."""
+    """Rates and latencies of each device's link [device]."""
 
     def column(figures: Iterable[float]) -> FloatArray:
         return np.array(list(figures), np.float64)[group]
@@ -49,10 +67,6 @@ def link_columns(links: Sequence[Link], variation: FloatArray, group: IndexArray
         "down_bps": column(k.down_bps for k in links) * rate * down,
         "up_bps": column(k.up_bps for k in links) * rate * up,
         "latency_s": column(k.latency_s for k in links) * delay,
-        "receive_w": column(k.receive_w for k in links),
-        "send_w": column(k.send_w for k in links),
-        "tail_s": column(k.tail_s for k in links),
-        "tail_w": column(k.tail_w for k in links),
     }
 
 

@@ -3,15 +3,17 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from edgesim.devices.arrays import FloatArray, IndexArray, IntArray
 from edgesim.devices.availability import FleetAvailability
-from edgesim.devices.columns import link_columns, processor_columns
+from edgesim.devices.columns import link_columns, processor_columns, shared_columns
 from edgesim.devices.device import Device
 from edgesim.devices.fitted import fit_links, fit_memory, fit_processors, typical
 from edgesim.devices.group import FleetGroup
+from edgesim.devices.shared import Column, rows
 from edgesim.devices.traits import Traits
 from edgesim.streams import fold, key, uniforms
 
@@ -21,6 +23,8 @@ __all__ = ["Fleet", "FleetGroup", "sample_fleet", "group_sizes"]
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Fleet:
     """Every figure of every device; arrays are [device] and read-only.
+
+    Figures that do not differ within an entry of a fleet are kept once an entry, and made into an array when read.
 
     Attributes:
         class_names: names of the device models in the fleet, in the order of the groups.
@@ -39,23 +43,32 @@ class Fleet:
     compute_flops: FloatArray
     bandwidth: FloatArray
     step_overhead_s: FloatArray
-    sparse_efficiency: FloatArray
+    sparse_efficiency: Column = Column()
     memory_bytes: IntArray
-    idle_w: FloatArray
-    training_w: FloatArray
-    battery_j: FloatArray
+    idle_w: Column = Column()
+    training_w: Column = Column()
+    battery_j: Column = Column()
     down_bps: FloatArray
     up_bps: FloatArray
     latency_s: FloatArray
-    receive_w: FloatArray
-    send_w: FloatArray
-    tail_s: FloatArray
-    tail_w: FloatArray
+    receive_w: Column = Column()
+    send_w: Column = Column()
+    tail_s: Column = Column()
+    tail_w: Column = Column()
     availability: FleetAvailability
     class_traits: tuple[Traits | None, ...]
 
     def __len__(self) -> int:
         return len(self.device_class)
+
+    def shared(self, *names: str) -> tuple[IndexArray, FloatArray]:
+        """Of these of the figures that devices have in common: the row of each device [device], and the table
+        [row, name]."""
+        return rows([vars(self)[name] for name in names])
+
+    def but(self, **columns: FloatArray) -> "Fleet":
+        """The same fleet with other columns [device]; what devices have in common is still kept once."""
+        return Fleet(**{**vars(self), **columns})
 
 
 def sample_fleet(groups: Sequence[FleetGroup], count: int, seed: int) -> Fleet:
@@ -74,6 +87,7 @@ def sample_fleet(groups: Sequence[FleetGroup], count: int, seed: int) -> Fleet:
     links = link_columns([typical(g) for g in groups], variation, group, seed)
     fit_processors(processors, groups, group, seed)
     fit_links(links, groups, group, seed)
+    columns: dict[str, Any] = {**processors, **links, **shared_columns(groups, group)}
     memory_bytes = np.array([g.device.memory_bytes for g in groups], np.int64)[group]
     fleet = Fleet(
         class_names=class_names,
@@ -81,8 +95,7 @@ def sample_fleet(groups: Sequence[FleetGroup], count: int, seed: int) -> Fleet:
         availability=FleetAvailability([g.availability for g in groups], group, seed),
         class_traits=tuple(traits[name] for name in class_names),
         memory_bytes=fit_memory(memory_bytes, groups, group, seed),
-        **processors,
-        **links,
+        **columns,
     )
     for value in vars(fleet).values():
         if isinstance(value, np.ndarray):

@@ -81,7 +81,9 @@ def test_a_cohort_learns_what_one_client_at_a_time_does(tmp_path: Path, name: st
     for backend in ("stacked", "loop"):
         folder = tmp_path / backend
         folder.mkdir()
-        seen.append(simulated(folder, name, f"execution.backend={backend}").last)
+        kind = "gossip" if "sync" in registry.find(name, Path()).refuses else "sync"
+        schedule = json.dumps({"kind": kind, **SCHEDULES[kind]})
+        seen.append(simulated(folder, name, f"schedule={schedule}", f"execution.backend={backend}").last)
     stacked, loop = seen
     assert loop["accuracy"] == pytest.approx(stacked["accuracy"], abs=0.05)
     assert loop["loss"] == pytest.approx(stacked["loss"], rel=0.03)

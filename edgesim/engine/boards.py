@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from edgesim.devices.fleet import Fleet
+from edgesim.engine.scalars import scalars
 
 
 class Board(NamedTuple):
@@ -14,11 +15,11 @@ class Board(NamedTuple):
     compute_flops: float
     bandwidth: float
     step_overhead_s: float
-    sparse_efficiency: float
-    memory_bytes: float
+    memory_bytes: int
     down_bps: float
     up_bps: float
     latency_s: float
+    sparse_efficiency: float
     tail_s: float
     tail_w: float
     download_w: float
@@ -30,19 +31,28 @@ POWER = Board._fields.index("download_w")
 """The place of a phase's power is POWER + phase."""
 
 
+_OWN = Board._fields[: Board._fields.index("sparse_efficiency")]
+_SHARED = ("sparse_efficiency", "tail_s", "tail_w", "idle_w", "receive_w", "training_w", "send_w")
+
+
 class Boards:
-    """A copy of the fleet's figures in which those of one device lie side by side, so that they come from
-    memory together."""
+    """Reads the fleet's own columns, and copies none: a board is put together when it is asked for."""
 
     def __init__(self, fleet: Fleet) -> None:
-        self._figures = np.column_stack(
-            (
-                fleet.compute_flops, fleet.bandwidth, fleet.step_overhead_s, fleet.sparse_efficiency,
-                fleet.memory_bytes, fleet.down_bps, fleet.up_bps, fleet.latency_s, fleet.tail_s, fleet.tail_w,
-                fleet.idle_w + fleet.receive_w, fleet.training_w, fleet.idle_w + fleet.send_w,
-            )
-        )  # fmt: skip
+        self._own = [scalars(getattr(fleet, name)) for name in _OWN]
+        row, figures = fleet.shared(*_SHARED)
+        eta, tail_s, tail_w, idle_w, receive_w, training_w, send_w = figures.T
+        common = eta, tail_s, tail_w, idle_w + receive_w, training_w, idle_w + send_w
+        self._row, self._common = scalars(row), np.stack(common, 1).tolist()
 
     def of(self, devices: Sequence[int]) -> list[Board]:
         """Those of these devices."""
-        return list(map(Board._make, self._figures[devices].tolist()))
+        speed, bandwidth, overhead_s, memory_bytes, down_bps, up_bps, latency_s = self._own
+        row, common = self._row, self._common
+        return [
+            Board(
+                speed[device], bandwidth[device], overhead_s[device], memory_bytes[device],
+                down_bps[device], up_bps[device], latency_s[device], *common[row[device]],
+            )
+            for device in devices
+        ]  # fmt: skip

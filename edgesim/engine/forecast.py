@@ -33,7 +33,7 @@ class Forecaster:
 
     def __init__(self, fleet: Fleet, rules: Rules) -> None:
         self._fleet, self._rules = fleet, rules
-        self._boards: Boards | None = None  # a copy of the fleet's figures, made for the first who asks
+        self._boards: Boards | None = None  # made for the first who asks
 
     def of(self, clients: Sequence[int], assignments: Sequence[Assignment]) -> list[Forecast]:
         """Of these jobs, one a client."""

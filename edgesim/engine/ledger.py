@@ -12,8 +12,8 @@ from edgesim.errors import RunError
 
 _COUNTS = ("dispatched", "aggregated", "lost", "discarded")
 _ACCOUNTS = ("total", "useful", "wasted", "repeated")
-_WHOLE = ("radio_until_ns", "bytes_down", "bytes_up", *_COUNTS)
-_COLUMNS = (*_WHOLE, "phase_ns", "phase_j", "flops")
+_WHOLE = ("radio_until_ns", "bytes_down", "bytes_up")
+_COLUMNS = (*_WHOLE, *_COUNTS, "phase_ns", "phase_j", "flops")
 _TRANSFERS = ("delivered", "broken", "moving")
 _, _TRAIN, _UPLOAD = (phase.value for phase in Phase)
 _COMPLETE = ("done", "stale")  # outcomes
@@ -25,7 +25,8 @@ class Ledger:
 
     Attributes:
         phase_ns: time in each phase, int64 [phase, device]; phase_j: energy in each, float64 [phase, device].
-        bytes_down, bytes_up int64, flops float64, dispatched, aggregated, lost, discarded int64: [device].
+        bytes_down, bytes_up int64, flops float64: [device].
+        dispatched, aggregated, lost, discarded: numbers of jobs, int32 [device]; one too many would raise ValueError.
         total: of all jobs that ended; useful, of aggregated updates; wasted, of lost and discarded ones, and of
             attempts at a phase that had to begin anew, whatever became of the job; repeated, of these attempts alone.
         radio_until_ns: when the radio tail ends that was booked last, int64 [device].
@@ -40,8 +41,9 @@ class Ledger:
         # A device's figures lie side by side: entering a stretch touches a few cache lines, not a dozen pages.
         whole = np.zeros((devices, len(_WHOLE) + len(Phase)), np.int64).T
         real = np.zeros((devices, 1 + len(Phase))).T
-        self.radio_until_ns, self.bytes_down, self.bytes_up = whole[:3]
-        self.dispatched, self.aggregated, self.lost, self.discarded = whole[3 : len(_WHOLE)]
+        counts = np.zeros((devices, len(_COUNTS)), np.int32).T
+        self.radio_until_ns, self.bytes_down, self.bytes_up = whole[: len(_WHOLE)]
+        self.dispatched, self.aggregated, self.lost, self.discarded = counts
         self.phase_ns = whole[len(_WHOLE) :]
         self.flops, self.phase_j = real[0], real[1:]
         self._phase_ns, self._phase_j = [*map(scalars, self.phase_ns)], [*map(scalars, self.phase_j)]

@@ -1,7 +1,6 @@
 """Peers: clients that exchange models among themselves. Nobody is the server."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ class Peers(Coordinator):
 
     def __init__(self, *, fleet: Fleet, ledger: Ledger, clock: Clock, **rest: Any) -> None:
         # Nothing goes to a server and back, not even an empty message, which would take a latency.
-        still = replace(fleet, latency_s=np.zeros_like(fleet.latency_s))
+        still = fleet.but(latency_s=np.zeros_like(fleet.latency_s))
         super().__init__(fleet=still, ledger=ledger, clock=clock, **rest)
         self.exchanges = Exchanges(fleet, ledger, clock, self.flight, self._exchanged)
 

@@ -20,7 +20,8 @@ class Radio:
     """What tails add to transfers, on devices whose last booked tail the ledger knows."""
 
     def __init__(self, fleet: Fleet, ledger: Ledger) -> None:
-        self._any, self._tail_s = bool(fleet.tail_s.any()), scalars(fleet.tail_s)
+        row, figures = fleet.shared("tail_s")
+        self._any, self._tail_s, self._row = bool(figures.any()), figures[:, 0].tolist(), scalars(row)
         self._until_ns = scalars(ledger.radio_until_ns)
 
     def tail_j(self, client: int, board: Board, before: Sequence[Stretch], start_ns: int) -> float:
@@ -36,7 +37,7 @@ class Radio:
         if self._any:
             end_ns = _last_transfer_ns(job.stretches)
             if end_ns is not None:
-                self._until_ns[job.client] = end_ns + round(1e9 * self._tail_s[job.client])
+                self._until_ns[job.client] = end_ns + round(1e9 * self._tail_s[self._row[job.client]])
 
 
 def _last_transfer_ns(stretches: Sequence[Stretch]) -> int | None:

@@ -46,7 +46,8 @@ GROUPS = [
 
 
 def columns(fleet: Fleet) -> dict[str, list[float]]:
-    return {name: value.tolist() for name, value in vars(fleet).items() if isinstance(value, np.ndarray)}
+    values = {field.name: getattr(fleet, field.name) for field in dataclasses.fields(fleet)}
+    return {name: value.tolist() for name, value in values.items() if isinstance(value, np.ndarray)}
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,11 @@ def expect(
     """
     pairs = samples * len(fleet.class_names) + fleet.device_class
     _, first, kind = np.unique(pairs, return_index=True, return_inverse=True)
-    jobs = [_job(fleet, client, cost_of(client), sparse_speedup) for client in first.tolist()]
+    etas = fleet.sparse_efficiency[first].tolist()
+    jobs = [
+        _job(fleet, client, cost_of(client), eta, sparse_speedup)
+        for client, eta in zip(first.tolist(), etas, strict=True)
+    ]
     flops, traffic, steps, down, up, finer = (np.array(column, np.float64)[kind] for column in zip(*jobs, strict=True))
     down_s, up_s = fleet.latency_s + 8 * down / fleet.down_bps, fleet.latency_s + 8 * up / fleet.up_bps
     train_s = finer * (
@@ -51,10 +55,10 @@ def expect(
 
 
 def _job(
-    fleet: Fleet, client: int, assigned: Assignment, sparse_speedup: SparseSpeedup
+    fleet: Fleet, client: int, assigned: Assignment, eta: float, sparse_speedup: SparseSpeedup
 ) -> tuple[float, float, int, int, int, float]:
     """FLOPs, traffic, steps, bytes down and up, and the factor of the device model's finer figures."""
-    work, eta = assigned.workload, float(fleet.sparse_efficiency[client])
+    work = assigned.workload
     flops = cost.effective_flops(work, sparse_efficiency=eta, sparse_speedup=sparse_speedup)
     exact_ns, plain_ns = (
         cost.compute_ns(
