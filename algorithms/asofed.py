@@ -30,9 +30,7 @@ from edgesim.learning.tree import Params, State
 class AsoFed(Algorithm):
     """Each arrival is merged by what changed since the client's last one."""
 
-    summary: ClassVar[str] = (
-        "asynchronous: each arrival counts by its data and what changed since the client's last"
-    )
+    summary: ClassVar[str] = "asynchronous: each arrival counts by its data and what changed since the client's last"
     paper: ClassVar[str] = "Chen et al. 2020, arXiv:1911.02134"
 
     pull: Annotated[float, Ge(0), Doc("λ, how strongly local models are held near the server's")] = 0.01

@@ -35,24 +35,26 @@ _OWN = Board._fields[: Board._fields.index("sparse_efficiency")]
 _SHARED = ("sparse_efficiency", "tail_s", "tail_w", "idle_w", "receive_w", "training_w", "send_w")
 
 
+_MANY = 16  # from about here on numpy is the faster: it waits for the memory of several devices at once
+
+
 class Boards:
     """Reads the fleet's own columns, and copies none: a board is put together when it is asked for."""
 
     def __init__(self, fleet: Fleet) -> None:
-        self._own = [scalars(getattr(fleet, name)) for name in _OWN]
         row, figures = fleet.shared(*_SHARED)
         eta, tail_s, tail_w, idle_w, receive_w, training_w, send_w = figures.T
         common = eta, tail_s, tail_w, idle_w + receive_w, training_w, idle_w + send_w
-        self._row, self._common = scalars(row), np.stack(common, 1).tolist()
+        self._common = list(map(tuple, np.stack(common, 1).tolist()))
+        self._columns = [*(getattr(fleet, name) for name in _OWN), row]
+        self._scalars = [scalars(column) for column in self._columns]
 
     def of(self, devices: Sequence[int]) -> list[Board]:
         """Those of these devices."""
-        speed, bandwidth, overhead_s, memory_bytes, down_bps, up_bps, latency_s = self._own
-        row, common = self._row, self._common
-        return [
-            Board(
-                speed[device], bandwidth[device], overhead_s[device], memory_bytes[device],
-                down_bps[device], up_bps[device], latency_s[device], *common[row[device]],
-            )
-            for device in devices
-        ]  # fmt: skip
+        common, made = self._common, Board._make
+        if len(devices) < _MANY:
+            singly = ([column[device] for column in self._scalars] for device in devices)
+            return [made((*own, *common[row])) for *own, row in singly]
+        at = np.array(devices)
+        together = zip(*(column[at].tolist() for column in self._columns), strict=True)
+        return [made(figures[:-1] + common[figures[-1]]) for figures in together]

@@ -62,6 +62,7 @@ class Coordinator(Standing):
         )  # fmt: skip
         self.to_proceed = False
         self._cause: tuple[str, int | None] = ("timer", None)
+        self._lost_at_once = (-1, 0)  # an instant, and the jobs lost at it
         self._ledger, self._recorder, self._timers, self._aggregated = ledger, recorder, timers, aggregated
 
     def proceed(self) -> None:
@@ -184,6 +185,13 @@ class Coordinator(Standing):
     def _check_progress(self, outcome: str) -> None:
         """A run that only its own progress can end must make some."""
         endless = max(1000, 10 * len(self._fleet))
+        at_ns, lost = self._lost_at_once
+        self._lost_at_once = (self.now_ns, lost + 1 if at_ns == self.now_ns else 1)
+        if self._lost_at_once[1] > endless:
+            raise RunError(
+                f"at {self.now_ns / 1e9:g} s: more than {endless} jobs were lost at one instant (the last one: "
+                f"{outcome}), so time would never go on; give the devices what a job needs: more memory, say"
+            )
         if self.fruitless >= endless and self._stopping.stop.time_ns is None:
             raise RunError(
                 f"at {self.now_ns / 1e9:g} s: the last {endless} jobs were all lost (the last one: {outcome}), and no "

@@ -39,12 +39,12 @@ class Ledger:
         self.delivered = self.broken = self.moving = 0
         self._fates = dict.fromkeys(_COUNTS, 0)
         # A device's figures lie side by side: entering a stretch touches a few cache lines, not a dozen pages.
-        whole = np.zeros((devices, len(_WHOLE) + len(Phase)), np.int64).T
+        rows = np.zeros((devices, len(_WHOLE) + len(Phase) + len(_COUNTS) // 2), np.int64)
+        whole, counts = rows.T, rows[:, -(len(_COUNTS) // 2) :].view(np.int32).T  # two counts in one int64
         real = np.zeros((devices, 1 + len(Phase))).T
-        counts = np.zeros((devices, len(_COUNTS)), np.int32).T
         self.radio_until_ns, self.bytes_down, self.bytes_up = whole[: len(_WHOLE)]
         self.dispatched, self.aggregated, self.lost, self.discarded = counts
-        self.phase_ns = whole[len(_WHOLE) :]
+        self.phase_ns = whole[len(_WHOLE) : len(_WHOLE) + len(Phase)]
         self.flops, self.phase_j = real[0], real[1:]
         self._phase_ns, self._phase_j = [*map(scalars, self.phase_ns)], [*map(scalars, self.phase_j)]
         self._down, self._up, self._flops = map(scalars, (self.bytes_down, self.bytes_up, self.flops))

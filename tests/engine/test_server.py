@@ -180,7 +180,7 @@ def test_a_selector_may_look_at_what_was(tmp_path: Path) -> None:
     assert run.server.history.duration_ns.tolist() == [3 * S, 8 * S]
     assert run.server.history.last_version.tolist() == [1, 1]
     assert run.server.history.aggregated.tolist() == [2, 2]
-    assert run.server.history.dispatched.dtype == np.int64
+    assert run.server.history.dispatched.dtype == np.int32
 
 
 def test_rows_of_a_job_stand_together_in_the_order_in_which_jobs_end(tmp_path: Path) -> None:
