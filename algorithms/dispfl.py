@@ -25,7 +25,7 @@ from annotated_types import Ge, Gt, Le, MinLen
 from torch import Tensor
 from typing_extensions import Doc
 
-from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, Peer, local_work
+from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, Peer, local_work, masked
 from edgesim.algorithms.fedspa import Density, FedSpa
 from edgesim.devices.workload import Workload
 from edgesim.errors import ScenarioError
@@ -84,7 +84,7 @@ class DisPfl(Algorithm):
         return self._sibling.init_client(context, client)
 
     def download(self, context: Context, server: State, client: Client) -> Payload:
-        size = codecs.size(_message(server["params"], client.state["mask"]))
+        size = codecs.size(masked(server["params"], client.state["mask"], known=False))
         return Payload(state={"params": server["params"]}, size_bytes=size)
 
     def workload(self, context: Context, payload: Payload, client: Client) -> Workload:
@@ -97,7 +97,7 @@ class DisPfl(Algorithm):
         return payload.size_bytes if fixed else None
 
     def upload(self, update: State, before: State, after: State) -> list[Part]:
-        return _message(update["params"], after["mask"])
+        return masked(update["params"], after["mask"], known=False)
 
     def aggregate(self, context: Context, server: State, arrivals: Arrivals) -> State:
         return {**server, "params": tree.row(arrivals.update, -1)["params"]}  # its own, the last one
@@ -125,11 +125,6 @@ class DisPfl(Algorithm):
     # ── user ────────────────────────────────────────────────────────────────────────────────────────
     def client_model(self, server: State, client: Client) -> Params:
         return masks.apply(client.state["mask"], server["params"])
-
-
-def _message(params: Params, mask: Params) -> list[Part]:
-    """Active values with their masks, which the receiver does not know."""
-    return [Part(values=tensor, mask=mask.get(name), mask_known=False) for name, tensor in params.items()]
 
 
 def _is_settled(mask: Tensor) -> bool:

@@ -21,7 +21,7 @@ from torch import Tensor
 from typing_extensions import Doc
 
 from edgesim.algorithms import shared_mask
-from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, local_work
+from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, local_work, masked
 from edgesim.devices.workload import Workload
 from edgesim.errors import ScenarioError
 from edgesim.learning import codecs, masks, tree
@@ -90,7 +90,7 @@ class FedDst(Algorithm):
                 "job": job,
                 "left": self._counts(context, 1 - rate),
             },
-            size_bytes=codecs.size(shared_mask.parts(server["params"], server["mask"], known=known)),
+            size_bytes=codecs.size(masked(server["params"], server["mask"], known=known)),
         )
 
     def workload(self, context: Context, payload: Payload, client: Client) -> Workload:
@@ -100,10 +100,10 @@ class FedDst(Algorithm):
     def upload_bytes(self, context: Context, payload: Payload, client: Client) -> int | None:
         if payload.state["job"]["moves"]:
             return None
-        return codecs.size(shared_mask.parts(payload.state["params"], payload.state["mask"], known=True))
+        return codecs.size(masked(payload.state["params"], payload.state["mask"]))
 
     def upload(self, update: State, before: State, after: State) -> list[Part]:
-        return shared_mask.parts(update["params"], update["mask"], known=not update["job"]["moves"])
+        return masked(update["params"], update["mask"], known=not update["job"]["moves"])
 
     def aggregate(self, context: Context, server: State, arrivals: Arrivals) -> State:
         state = shared_mask.merge_held(context, server, arrivals, arrivals.shares)

@@ -36,7 +36,7 @@ from typing_extensions import Doc
 from edgesim import streams
 from edgesim.algorithms import levels as budget_levels
 from edgesim.algorithms import shared_mask, warmup
-from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, local_work, merge
+from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, local_work, masked, merge
 from edgesim.algorithms.levels import FULL, drawn
 from edgesim.algorithms.shared_mask import Layers
 from edgesim.devices.workload import Workload
@@ -128,7 +128,7 @@ class Flash(Algorithm):
         """Active values; and the mask where it is new: a random one by its seed."""
         version = server["seen"]["version"]
         seen, random = shared_mask.has_seen(client, version), int(version) <= _LAST_RANDOM
-        parts = shared_mask.parts(server["params"], mask, known=level == FULL and (seen or random))
+        parts = masked(server["params"], mask, known=level == FULL and (seen or random))
         return [*parts, shared_mask.seed(mask)] if mask and level == FULL and random and not seen else parts
 
     def workload(self, context: Context, payload: Payload, client: Client) -> Workload:
@@ -243,4 +243,4 @@ def _reply(job: Params, params: Params, mask: Params) -> list[Part]:
     """What goes up: in stage 1 a report; then active values, and the mask where it moved."""
     if job["warm"]:
         return [warmup.report(mask)]
-    return shared_mask.parts(params, mask, known=not job["moves"])
+    return masked(params, mask, known=not job["moves"])

@@ -21,7 +21,7 @@ from torch import Tensor
 from typing_extensions import Doc
 
 from edgesim.algorithms import shared_mask
-from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, local_work
+from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, local_work, masked
 from edgesim.algorithms.costs import forward_work
 from edgesim.devices.workload import Workload
 from edgesim.learning import codecs, masks, phases, tree
@@ -52,7 +52,7 @@ class LotteryFl(Algorithm):
         return {"mask": shared_mask.full(context)}
 
     def download(self, context: Context, server: State, client: Client) -> Payload:
-        parts = shared_mask.parts(server["params"], client.state["mask"], known=True)
+        parts = masked(server["params"], client.state["mask"])
         return Payload(state={"params": server["params"], "start": server["start"]}, size_bytes=codecs.size(parts))
 
     def workload(self, context: Context, payload: Payload, client: Client) -> Workload:
@@ -63,7 +63,7 @@ class LotteryFl(Algorithm):
     def upload_bytes(self, context: Context, payload: Payload, client: Client) -> int | None:
         if self._may_prune({name: mask[None] for name, mask in client.state["mask"].items()}).any():
             return None
-        return codecs.size(shared_mask.parts(payload.state["params"], client.state["mask"], known=True))
+        return codecs.size(masked(payload.state["params"], client.state["mask"]))
 
     def upload(self, update: State, before: State, after: State) -> list[Part]:
         return shared_mask.owned(update["params"], before["mask"], after["mask"])

@@ -15,9 +15,11 @@ def dense(params: Params) -> list[Part]:
     return [Part(values=tensor, mask=None, mask_known=False) for tensor in params.values()]
 
 
-def masked(params: Params, mask: Params) -> list[Part]:
-    """Active values of masked tensors, all values of the others; the receiver knows the mask."""
-    return [Part(values=tensor, mask=mask.get(name), mask_known=name in mask) for name, tensor in params.items()]
+def masked(params: Params, mask: Params, *, known: bool = True) -> list[Part]:
+    """Active values of masked tensors, all values of the others; and the masks, unless the receiver has them."""
+    return [
+        Part(values=tensor, mask=mask.get(name), mask_known=known and name in mask) for name, tensor in params.items()
+    ]
 
 
 def dense_bytes(shapes: Mapping[str, tuple[int, ...]]) -> int:

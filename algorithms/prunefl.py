@@ -27,7 +27,7 @@ from typing_extensions import Doc
 
 from edgesim import streams
 from edgesim.algorithms import shared_mask
-from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, local_work, merge
+from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, local_work, masked, merge
 from edgesim.devices.workload import NO_WORK, Workload
 from edgesim.errors import ScenarioError
 from edgesim.learning import codecs, masks, tree
@@ -80,7 +80,7 @@ class PruneFl(Algorithm):
         draw = streams.key(context.seed, "prunefl/first", int(stage["waited"]), client.id)
         chosen = first and draw % context.cadence.concurrency == 0
         known = int(version) == 0 or shared_mask.has_seen(client, version)  # the first is full
-        sent = shared_mask.parts(server["params"], server["mask"], known=known)
+        sent = masked(server["params"], server["mask"], known=known)
         readjusts = not first and (number - 1) % self.readjust_every == 0
         job = {
             "first": torch.tensor(chosen), "waits": torch.tensor(first and not chosen), "version": version,
@@ -203,7 +203,7 @@ def _reply(update: State) -> list[Part]:
     job = update["job"]
     if job["waits"]:
         return []
-    parts = shared_mask.parts(update["params"], update["mask"], known=not job["first"])
+    parts = masked(update["params"], update["mask"], known=not job["first"])
     if job["readjusts"]:
         parts += [Part(values=update["gradient"][name], mask=None, mask_known=False) for name in update["mask"]]
     return parts

@@ -47,13 +47,6 @@ def has_seen(client: Client, version: Tensor) -> bool:
     return bool(client.state["seen"]["version"] == version)
 
 
-def parts(params: Params, mask: Params, *, known: bool) -> list[Part]:
-    """Active values as they travel, and the mask unless the receiver knows it."""
-    return [
-        Part(values=tensor, mask=mask.get(name), mask_known=known and name in mask) for name, tensor in params.items()
-    ]
-
-
 def full(context: Context) -> Params:
     """Every weight of two or more dimensions active."""
     return {

@@ -22,7 +22,7 @@ from torch import Tensor
 from typing_extensions import Doc
 
 from edgesim.algorithms import shared_mask
-from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, local_work
+from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, local_work, masked
 from edgesim.algorithms.costs import forward_work
 from edgesim.devices.workload import Workload
 from edgesim.learning import codecs, masks, phases, tree
@@ -52,7 +52,7 @@ class SubFedAvg(Algorithm):
         return {"mask": shared_mask.full(context)}
 
     def download(self, context: Context, server: State, client: Client) -> Payload:
-        parts = shared_mask.parts(server["params"], client.state["mask"], known=True)
+        parts = masked(server["params"], client.state["mask"])
         return Payload(state={"params": server["params"]}, size_bytes=codecs.size(parts))
 
     def workload(self, context: Context, payload: Payload, client: Client) -> Workload:
@@ -65,7 +65,7 @@ class SubFedAvg(Algorithm):
     def upload_bytes(self, context: Context, payload: Payload, client: Client) -> int | None:
         if _pruned(client.state["mask"]) < self.target:
             return None
-        return codecs.size(shared_mask.parts(payload.state["params"], client.state["mask"], known=True))
+        return codecs.size(masked(payload.state["params"], client.state["mask"]))
 
     def upload(self, update: State, before: State, after: State) -> list[Part]:
         return shared_mask.owned(update["params"], before["mask"], after["mask"])

@@ -23,8 +23,7 @@ import torch
 from annotated_types import Ge, Le, Lt
 from typing_extensions import Doc
 
-from edgesim.algorithms import shared_mask
-from edgesim.algorithms.contract import Algorithm, Client, Context, Payload, local_work
+from edgesim.algorithms.contract import Algorithm, Client, Context, Payload, local_work, masked
 from edgesim.devices.workload import Workload
 from edgesim.errors import ScenarioError
 from edgesim.learning import codecs, masks, tree
@@ -69,7 +68,7 @@ class ZeroFl(Algorithm):
         return None  # the length of a mask depends on its places
 
     def upload(self, update: State, before: State, after: State) -> list[Part]:
-        return shared_mask.parts(update["params"], update["mask"], known=False)
+        return masked(update["params"], update["mask"], known=False)
 
     # ── device ──────────────────────────────────────────────────────────────────────────────────────
     def local_step(self, local: State, batch: Batch, learner: Learner) -> State:
@@ -101,4 +100,4 @@ def _top(params: Params, density: float) -> Params:
 def _nonzero(params: Params) -> list[Part]:
     """The model as it goes down: where it has zeros, without them."""
     holes = {name: tensor != 0 for name, tensor in params.items() if tensor.dim() >= 2 and not tensor.all()}
-    return shared_mask.parts(params, holes, known=False)
+    return masked(params, holes, known=False)
