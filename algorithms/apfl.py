@@ -49,13 +49,9 @@ class Apfl(FedAvg):
         mixed = _mixed(alpha, local["personal"], local["params"])
         at_mixture = learner.gradient(mixed, batch)
         away = learner.without_statistics(tree.subtract(local["personal"], local["params"]))
-        slope = _inner_product(away, at_mixture)
-        pulled = {
-            name: g if name in learner.task.model.statistics else tree.broadcast(alpha, g) * g
-            for name, g in at_mixture.items()
-        }
+        slope = tree.inner(away, at_mixture)
         local = learner.descend(local, learner.gradient(local["params"], batch))
-        local = learner.descend(local, pulled, group="personal")
+        local = learner.descend(local, learner.scaled(at_mixture, alpha), group="personal")
         if self.adaptive:
             local = {**local, "share": {"alpha": (alpha - learner.lr * slope).clamp(0, 1)}}
         return local
@@ -71,8 +67,3 @@ class Apfl(FedAvg):
 
 def _mixed(alpha: Tensor, personal: Params, shared: Params) -> Params:
     return tree.apply(lambda v, w: w + tree.broadcast(alpha, v) * (v - w), personal, shared)
-
-
-def _inner_product(a: Params, b: Params) -> Tensor:
-    """Σ a · b of each client: [client]."""
-    return torch.stack([(tensor * b[name]).flatten(1).sum(1) for name, tensor in a.items()]).sum(0)

@@ -79,10 +79,7 @@ class AsoFed(Algorithm):
     def local_step(self, local: State, batch: Batch, learner: Learner) -> State:
         gradient = learner.gradient(local["params"], batch)
         pulled = learner.pulled(gradient, local["params"], local["anchor"], self.pull)
-        statistics = learner.task.model.statistics
-        rate = local["step"]["rate"]
-        longer = {n: g if n in statistics else tree.broadcast(rate, g) * g for n, g in pulled.items()}
-        return learner.descend(local, longer)
+        return learner.descend(local, learner.scaled(pulled, local["step"]["rate"]))
 
     def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:
         learned = tree.subtract(payload["params"], local["params"])  # s

@@ -125,7 +125,7 @@ class FedFomo(Algorithm):
         for j in range(self.others):
             step = tree.scale(share[:, j], tree.subtract(payload[_other(j)], payload["params"]))
             taken = share[:, j] > 0
-            start = tree.apply(lambda a, b, on=taken: torch.where(_like(on, b), a + b, a), start, step)
+            start = tree.apply(lambda a, b, on=taken: torch.where(tree.per_client(on, b), a + b, a), start, step)
         return start
 
     # ── user ────────────────────────────────────────────────────────────────────────────────────────
@@ -139,11 +139,6 @@ def _model(client: int) -> str:
 
 def _other(place: int) -> str:
     return f"other/{place}"
-
-
-def _like(on: Tensor, tensor: Tensor) -> Tensor:
-    """[client] shaped to choose among tensors [client, *shape]."""
-    return on.view(-1, *[1] * (tensor.dim() - 1))
 
 
 def _last(server: State, client: int) -> Params:

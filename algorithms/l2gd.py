@@ -98,11 +98,7 @@ class L2GD(Algorithm):
     def local_step(self, local: State, batch: Batch, learner: Learner) -> State:
         moved = learner.descend(local, learner.gradient(local["params"], batch))
         going = learner.step < local["l2gd"]["steps"]  # [client]: others of the cohort may have more steps to make
-        params = {
-            name: torch.where(going.view(-1, *[1] * (new.dim() - 1)), new, local["params"][name])
-            for name, new in moved["params"].items()
-        }
-        return {**moved, "params": params}
+        return {**moved, "params": tree.where(going, moved["params"], local["params"])}
 
     # ── user ────────────────────────────────────────────────────────────────────────────────────────
     def client_model(self, server: State, client: Client) -> Params:

@@ -15,7 +15,6 @@ others. w_0 follows from a seed that both sides know, so it costs memory but no 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-import torch
 from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor
 from typing_extensions import Doc
@@ -89,10 +88,7 @@ class LotteryFl(Algorithm):
             for (name, mask), count in zip(local["mask"].items(), counts.T, strict=True)
         }
         ticket = masks.apply(thinner, start)
-        params = tree.apply(
-            lambda new, old: torch.where(prunes.view(-1, *[1] * (old.dim() - 1)), new, old), ticket, local["params"]
-        )
-        return {"params": params, "mask": thinner}
+        return {"params": tree.where(prunes, ticket, local["params"]), "mask": thinner}
 
     def _may_prune(self, mask: Params) -> Tensor:
         """Whether enough weights are left, bool [client]."""

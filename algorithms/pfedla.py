@@ -165,7 +165,7 @@ class PFedLA(Algorithm):
         if not self._keeps:
             return payload["params"]
         kept, own = payload["kept"], client["own"]
-        return {n: torch.where(kept[n].view(-1, *[1] * (t.dim() - 1)), own[n], t) for n, t in payload["params"].items()}
+        return {n: torch.where(tree.per_client(kept[n], t), own[n], t) for n, t in payload["params"].items()}
 
     # ── user ────────────────────────────────────────────────────────────────────────────────────────
     def client_model(self, server: State, client: Client) -> Params:

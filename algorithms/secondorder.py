@@ -1,7 +1,6 @@
 """Conjugate gradients over a part of a model."""
 
 import torch
-from torch import Tensor
 
 from edgesim.learning import split, tree
 from edgesim.learning.training import Learner
@@ -33,7 +32,7 @@ def conjugate_gradients(params: Params, own: tuple[str, ...], learner: Learner, 
     step, p, size = tree.scale(0.0, start), residual, tree.squared_norm(residual)
     for _ in range(steps):
         image = product(p)
-        curvature = _inner(p, image)
+        curvature = tree.inner(p, image)
         rate = torch.where(curvature > _TINY, size / curvature.clamp_min(_TINY), 0.0)
         step = tree.add(step, tree.scale(rate, p))
         residual = tree.subtract(residual, tree.scale(rate, image))
@@ -43,18 +42,12 @@ def conjugate_gradients(params: Params, own: tuple[str, ...], learner: Learner, 
     for length in _LENGTHS:  # rising, so that the longest that will do stays
         loss = learner.loss({**params, **tree.add(start, tree.scale(length, step))}, batch)
         share = torch.where(loss <= limit, length, share)
-    return {name: torch.where(_like(share, w) > 0, w + _like(share, w) * step[name], w) for name, w in start.items()}
+    return {
+        name: torch.where(tree.per_client(share, w) > 0, w + tree.per_client(share, w) * step[name], w)
+        for name, w in start.items()
+    }
 
 
 _TINY = 1e-30
 _SLACK = 1e-3  # near the minimum a loss in single precision cannot tell
 _LENGTHS = (1 / 64, 1 / 16, 1 / 4, 1.0)
-
-
-def _like(share: Tensor, tensor: Tensor) -> Tensor:
-    return share.view(-1, *[1] * (tensor.dim() - 1))
-
-
-def _inner(a: Params, b: Params) -> Tensor:
-    """Inner product of each client: [client]."""
-    return torch.stack([(tensor * b[name]).flatten(1).sum(1) for name, tensor in a.items()]).sum(0)

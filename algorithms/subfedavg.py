@@ -85,7 +85,7 @@ class SubFedAvg(Algorithm):
         if not now.any():
             return local
         early = _thinner(local, torch.full((len(now),), self.percent / 100, dtype=torch.float64))
-        return {**local, "early": _where(now, early, local["early"])}
+        return {**local, "early": tree.where(now, early, local["early"])}
 
     def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:
         mask = self._next(local, learner)
@@ -101,7 +101,7 @@ class SubFedAvg(Algorithm):
         late = _thinner(local, step)
         right = learner.accuracy(masks.apply(late, local["params"]), learner.samples())
         prunes = (distance > self.distance) & (pruned < self.target) & (right > self.accuracy)
-        return _where(prunes, late, local["mask"])
+        return tree.where(prunes, late, local["mask"])
 
     # ── user ────────────────────────────────────────────────────────────────────────────────────────
     def client_model(self, server: State, client: Client) -> Params:
@@ -113,11 +113,6 @@ def _thinner(local: State, share: Tensor) -> Params:
     counts = masks.below_percentile(masks.count(local["mask"]), share)
     named = zip(local["mask"].items(), counts.T, strict=True)
     return {name: masks.prune(mask, local["params"][name], count) for (name, mask), count in named}
-
-
-def _where(chosen: Tensor, yes: Params, no: Params) -> Params:
-    """The one tree for the clients chosen, the other for the rest."""
-    return tree.apply(lambda a, b: torch.where(chosen.view(-1, *[1] * (a.dim() - 1)), a, b), yes, no)
 
 
 def _hamming(a: Params, b: Params) -> Tensor:

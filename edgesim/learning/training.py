@@ -183,6 +183,11 @@ class Learner:
             for name, tensor in gradient.items()
         }  # fmt: skip
 
+    def scaled(self, gradient: Params, factor: float | Tensor) -> Params:
+        """`factor` × gradient, [client] or a number; statistics of norm layers keep their whole step."""
+        statistics = self.task.model.statistics
+        return {n: g if n in statistics else tree.broadcast(factor, g) * g for n, g in gradient.items()}
+
     def without_statistics(self, params: Params, *, zero: bool = False) -> Params:
         """The tensors that gradients train; with `zero` the others are there, but 0."""
         statistics = self.task.model.statistics

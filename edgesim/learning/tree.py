@@ -36,13 +36,27 @@ def scale(factor: float | Tensor, tree: Params) -> Params:
 
 def broadcast(factor: float | Tensor, tensor: Tensor) -> float | Tensor:
     """Shape a per-client factor [client] so that it multiplies a tensor [client, *shape]."""
-    return factor.view(-1, *[1] * (tensor.dim() - 1)) if isinstance(factor, Tensor) else factor
+    return per_client(factor, tensor) if isinstance(factor, Tensor) else factor
+
+
+def per_client(values: Tensor, tensor: Tensor) -> Tensor:
+    """One value a client, [client], shaped to go with a tensor [client, *shape]."""
+    return values.view(-1, *[1] * (tensor.dim() - 1))
+
+
+def where(chosen: Tensor, a: Params, b: Params) -> Params:
+    """`a` for the chosen clients, bool [client], `b` for the others."""
+    return apply(lambda x, y: torch.where(per_client(chosen, x), x, y), a, b)
+
+
+def inner(a: Params, b: Params) -> Tensor:
+    """Σ a · b of each client, over the tensors of `a`: [client]."""
+    return torch.stack([(tensor * b[name]).flatten(1).sum(1) for name, tensor in a.items()]).sum(0)
 
 
 def squared_norm(tree: Params) -> Tensor:
     """Sum of squares over everything but the client axis: [client]."""
-    parts = [tensor.flatten(1).square().sum(1) for tensor in tree.values()]
-    return torch.stack(parts).sum(0)
+    return inner(tree, tree)
 
 
 def stack(states: Sequence[State]) -> State:
