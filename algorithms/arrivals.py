@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ class Arrivals:
         staleness: aggregations since its dispatch, int64 [arrival].
         discount: the schedule's factor for that staleness, 1 when fresh, float64 [arrival].
         update: what was sent up, [arrival, *shape].
-        sent: what had been sent down, [arrival, *shape].
+        payloads: what had been sent down, one state an arrival; `sent` is the same, stacked.
         population: how many clients there are.
         spare: how many, the last ones, count from the next aggregation on, where the rule keeps a cache.
         outdated: clients, none of these, whose entry in such a cache is to become the server's model.
@@ -31,7 +32,7 @@ class Arrivals:
     staleness: Tensor
     discount: Tensor
     update: State
-    sent: State
+    payloads: tuple[State, ...]
     population: int
     spare: int = 0
     outdated: tuple[int, ...] = ()
@@ -48,8 +49,13 @@ class Arrivals:
             staleness=self.staleness[list(rows)],
             discount=self.discount[list(rows)],
             update=tree.take(self.update, rows),
-            sent=tree.take(self.sent, rows),
+            payloads=tuple(self.payloads[row] for row in rows),
         )
+
+    @cached_property
+    def sent(self) -> State:
+        """What had been sent down, [arrival, *shape]; stacked for the first who asks."""
+        return tree.stack(self.payloads)
 
     @property
     def shares(self) -> Tensor:

@@ -1,12 +1,14 @@
 """What a job costs on a device: pure functions of numbers. Each duration is rounded once, to whole ns."""
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal
+from operator import attrgetter
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from edgesim.devices.arrays import FloatArray
+from edgesim.devices.arrays import FloatArray, IndexArray, IntArray
 from edgesim.devices.traits import Curve, Traits, dense_share
 from edgesim.devices.workload import Workload
 
@@ -26,6 +28,11 @@ def transfer_ns(size_bytes: int, rate_bps: float, latency_s: float) -> int:
     if not (math.isfinite(latency_s) and latency_s >= 0):
         raise ValueError(f"latency {latency_s!r} s: must be finite and not negative")
     return round(1e9 * latency_s + 8e9 * size_bytes / rate_bps)
+
+
+def transfers_ns(size_bytes: IntArray, rate_bps: FloatArray, latency_s: FloatArray) -> IntArray:
+    """`transfer_ns` of each message [job], to the nanosecond the same; figures as a fleet has checked them."""
+    return np.rint(1e9 * latency_s + 8e9 * size_bytes / rate_bps).astype(np.int64)
 
 
 def effective_flops(workload: Workload, *, sparse_efficiency: float, sparse_speedup: SparseSpeedup) -> float:
@@ -95,26 +102,91 @@ def compute_ns(
         raise ValueError(f"bandwidth {bandwidth!r} byte/s: must be above 0")
     if not (math.isfinite(step_overhead_s) and step_overhead_s >= 0):
         raise ValueError(f"step_overhead_s {step_overhead_s!r} s: must be finite and not negative")
-    traffic_ns = 1e9 * workload.traffic_bytes / bandwidth
-    overhead_ns = workload.steps * 1e9 * step_overhead_s
+    curve = () if traits is None else traits.sparse_curve
+    flops = _split(workload, sparse_efficiency, sparse_speedup, curve)
+    whole_ns: float = _compute_ns(workload, flops, compute_flops, bandwidth, step_overhead_s, traits, max)
+    return round(whole_ns)
+
+
+def computes_ns(
+    workloads: Sequence[Workload],
+    *,
+    compute_flops: FloatArray,
+    bandwidth: FloatArray,
+    step_overhead_s: FloatArray,
+    sparse_efficiency: FloatArray,
+    sparse_speedup: SparseSpeedup,
+    class_traits: Sequence[Traits | None],
+    device_class: IndexArray,
+) -> IntArray:
+    """`compute_ns` of each job [job], to the nanosecond the same; rates as a fleet has checked them.
+
+    `class_traits` by the number of a device's class.
+    """
+    found = np.empty(len(workloads))
+    for number in np.unique(device_class).tolist():
+        rows, traits = np.flatnonzero(device_class == number), class_traits[number]
+        works, etas = [workloads[row] for row in rows.tolist()], sparse_efficiency[rows].tolist()
+        work, flops = _figures(works, etas, sparse_speedup, () if traits is None else traits.sparse_curve)
+        rates = compute_flops[rows], bandwidth[rows], step_overhead_s[rows]
+        found[rows] = _compute_ns(work, flops, *rates, traits, np.maximum)
+    return np.rint(found).astype(np.int64)
+
+
+class _Figures(NamedTuple):
+    """What `_compute_ns` reads of workloads, each [job]."""
+
+    steps: FloatArray
+    traffic_bytes: FloatArray
+    activation_bytes: FloatArray
+    convolution_bytes: FloatArray
+    layer_calls: FloatArray
+
+
+_figures_of = attrgetter(*_Figures._fields)
+
+
+def _figures(
+    works: Sequence[Workload], etas: Sequence[float], sparse_speedup: SparseSpeedup, curve: Curve
+) -> tuple[_Figures, FloatArray]:
+    """The figures of jobs, and what `_split` says of each [3, job]; jobs of one kind share a workload."""
+    pairs = list(zip(map(id, works), etas, strict=True))
+    kinds = dict(zip(pairs, zip(works, etas, strict=True), strict=True))
+    place = {pair: number for number, pair in enumerate(kinds)}
+    table = [(*_figures_of(work), *_split(work, eta, sparse_speedup, curve)) for work, eta in kinds.values()]
+    columns = np.array(table, np.float64)[[place[pair] for pair in pairs]].T
+    return _Figures(*columns[:-3]), columns[-3:]
+
+
+def _compute_ns(
+    work: Any, flops: Any, compute_flops: Any, bandwidth: Any, step_overhead_s: Any, traits: Traits | None, most: Any
+) -> Any:
+    """Training time before it is rounded: of one job in numbers, or of many in arrays [job]. `flops` as `_split` gives
+    them; `most`, the larger of two."""
+    total, of_convolutions, rest = flops
+    traffic_ns = 1e9 * work.traffic_bytes / bandwidth
+    overhead_ns = work.steps * 1e9 * step_overhead_s
     if traits is None:
-        flops = _split(workload, sparse_efficiency, sparse_speedup, ())[0]
-        return round(max(1e9 * flops / compute_flops, traffic_ns) + overhead_ns)
-    _, of_convolutions, rest = _split(workload, sparse_efficiency, sparse_speedup, traits.sparse_curve)
+        return most(1e9 * total / compute_flops, traffic_ns) + overhead_ns
     speed = compute_flops / traits.compute_flops
     rate = speed * (traits.convolution_flops or traits.compute_flops)
     arithmetic_ns = 1e9 * (rest / compute_flops + of_convolutions / rate)
     for part_bytes, own in (
-        (workload.activation_bytes, traits.activation_bandwidth),
-        (workload.convolution_bytes, traits.convolution_bandwidth),
+        (work.activation_bytes, traits.activation_bandwidth),
+        (work.convolution_bytes, traits.convolution_bandwidth),
     ):
         if own is not None:
-            traffic_ns += 1e9 * part_bytes * (1 / (speed * own) - 1 / bandwidth)
-    together_ns = max(arithmetic_ns, traffic_ns) if traits.overlap else arithmetic_ns + traffic_ns
-    layers_ns = workload.layer_calls * 1e9 * traits.layer_overhead_s / speed
-    return round(1e9 * traits.burst_time_s((together_ns + overhead_ns + layers_ns) / 1e9))
+            traffic_ns = traffic_ns + 1e9 * part_bytes * (1 / (speed * own) - 1 / bandwidth)
+    together_ns = most(arithmetic_ns, traffic_ns) if traits.overlap else arithmetic_ns + traffic_ns
+    layers_ns = work.layer_calls * 1e9 * traits.layer_overhead_s / speed
+    return 1e9 * traits.burst_time_s((together_ns + overhead_ns + layers_ns) / 1e9)
 
 
 def energy_j(power_w: float, duration_ns: int) -> float:
     """Energy of a constant power over a duration."""
+    return power_w * duration_ns / 1e9
+
+
+def energies_j(power_w: FloatArray, duration_ns: IntArray) -> FloatArray:
+    """`energy_j` of each [job], to the last bit the same."""
     return power_w * duration_ns / 1e9

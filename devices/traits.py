@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from edgesim.devices.arrays import FloatArray
 
+Time = TypeVar("Time", float, FloatArray)
 Curve = tuple[tuple[float, float], ...]
 
 
@@ -60,11 +62,15 @@ class Traits:
         """Whether there is nothing here that the plain figures do not say."""
         return self == Traits(compute_flops=self.compute_flops)
 
-    def burst_time_s(self, sustained_s: float) -> float:
-        """How long a job takes that would take `sustained_s` on a hot device."""
-        if sustained_s <= self.burst * self.burst_s:
-            return sustained_s / self.burst
-        return sustained_s - (self.burst - 1) * self.burst_s
+    def burst_time_s(self, sustained_s: Time) -> Time:
+        """How long a job takes, or each of several [job], that would take `sustained_s` on a hot device."""
+        if self.burst == 1:
+            return sustained_s
+        hot_s = sustained_s - (self.burst - 1) * self.burst_s
+        within = sustained_s <= self.burst * self.burst_s
+        if isinstance(sustained_s, np.ndarray):
+            return np.where(within, sustained_s / self.burst, hot_s)
+        return sustained_s / self.burst if within else hot_s
 
 
 def _check_curve(curve: Curve) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from edgesim.devices.fleet import Fleet
 from edgesim.engine.emissions import Emissions
 from edgesim.engine.job import Job, Spent, Stretch
+from edgesim.engine.journal import Journal
 from edgesim.engine.ledger import Ledger
 from edgesim.engine.power import Power
 from edgesim.engine.radio import Radio
@@ -34,6 +35,7 @@ class Accounts:
         self._by_phase, self._phase_ended = by_phase, phase_ended
         self._power, self._emissions = power, emissions
         self._device_class = scalars(fleet.device_class)
+        self._journal = Journal(ledger, recorder, fleet.device_class)
 
     def follow(self, job: Job) -> None:
         """Some stretches are over."""
@@ -52,15 +54,22 @@ class Accounts:
                 self._power.book(job.client, stretch)
 
     def book(self, job: Job, staleness: int | None = None) -> Spent:
-        """A job has ended: record it and enter it; what it has spent."""
-        if not job.stretches:
-            return Spent()
-        device_class = self._device_class[job.client]
-        self._recorder.job(job.id, job.client, device_class, job.version, job.stretches, staleness, job.batch_size)
+        """A job has ended: record it and enter it, at the latest when the books are settled; what it has spent."""
         self._radio.book(job)
         if self._emissions is not None:
-            self._emissions.book(job.client, job.stretches)
+            self._emissions.book(job.client, job.planned())
+        if job.smooth is not None:
+            return self._journal.enter(job, staleness)
+        if not job.rough:
+            return Spent()
+        self._journal.settle()
+        device_class = self._device_class[job.client]
+        self._recorder.job(job.id, job.client, device_class, job.version, job.rough, staleness, job.batch_size)
         return self._ledger.book(job)
+
+    def settle(self) -> None:
+        """Let ledger and recorder hold all jobs that have ended."""
+        self._journal.settle()
 
     def levels(
         self, now_ns: int, jobs: Iterable[Job], under_way: Iterable[tuple[int, Sequence[Stretch]]]

@@ -1,41 +1,48 @@
 """Boards: the figures of devices, one device at a time, as the plan of a job asks for them."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
+from edgesim.devices.arrays import FloatArray, IntArray
 from edgesim.devices.fleet import Fleet
 from edgesim.engine.scalars import scalars
 
-
-class Board(NamedTuple):
-    """What a job must know of its device; the last three are its power in each phase."""
-
-    compute_flops: float
-    bandwidth: float
-    step_overhead_s: float
-    memory_bytes: int
-    down_bps: float
-    up_bps: float
-    latency_s: float
-    sparse_efficiency: float
-    tail_s: float
-    tail_w: float
-    download_w: float
-    training_w: float
-    upload_w: float
+Figure = TypeVar("Figure")
 
 
-POWER = Board._fields.index("download_w")
+class Figures(NamedTuple, Generic[Figure]):
+    """What a job must know of its device, or jobs of theirs [job]; the last three are its power in each phase."""
+
+    compute_flops: Figure
+    bandwidth: Figure
+    step_overhead_s: Figure
+    memory_bytes: Figure
+    down_bps: Figure
+    up_bps: Figure
+    latency_s: Figure
+    sparse_efficiency: Figure
+    tail_s: Figure
+    tail_w: Figure
+    download_w: Figure
+    training_w: Figure
+    upload_w: Figure
+
+
+Board: TypeAlias = Figures[float]
+Columns: TypeAlias = Figures[FloatArray]
+
+POWER = Figures._fields.index("download_w")
 """The place of a phase's power is POWER + phase."""
 
 
-_OWN = Board._fields[: Board._fields.index("sparse_efficiency")]
+_OWN = Figures._fields[: Figures._fields.index("sparse_efficiency")]
 _SHARED = ("sparse_efficiency", "tail_s", "tail_w", "idle_w", "receive_w", "training_w", "send_w")
 
 
-_MANY = 16  # from about here on numpy is the faster: it waits for the memory of several devices at once
+MANY = 16
+"""From about so many devices on numpy is the faster: it waits for the memory of several at once."""
 
 
 class Boards:
@@ -45,16 +52,22 @@ class Boards:
         row, figures = fleet.shared(*_SHARED)
         eta, tail_s, tail_w, idle_w, receive_w, training_w, send_w = figures.T
         common = eta, tail_s, tail_w, idle_w + receive_w, training_w, idle_w + send_w
-        self._common = list(map(tuple, np.stack(common, 1).tolist()))
+        self._table = np.stack(common)
+        self._common = list(map(tuple, self._table.T.tolist()))
         self._columns = [*(getattr(fleet, name) for name in _OWN), row]
         self._scalars = [scalars(column) for column in self._columns]
 
     def of(self, devices: Sequence[int]) -> list[Board]:
         """Those of these devices."""
-        common, made = self._common, Board._make
-        if len(devices) < _MANY:
+        common, made = self._common, Figures[float]._make
+        if len(devices) < MANY:
             singly = ([column[device] for column in self._scalars] for device in devices)
             return [made((*own, *common[row])) for *own, row in singly]
         at = np.array(devices)
         together = zip(*(column[at].tolist() for column in self._columns), strict=True)
         return [made(figures[:-1] + common[figures[-1]]) for figures in together]
+
+    def columns(self, devices: IntArray) -> Columns:
+        """The same of all as arrays [device]."""
+        *own, row = (column[devices] for column in self._columns)
+        return Figures(*own, *self._table[:, row])

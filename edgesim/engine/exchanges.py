@@ -18,7 +18,7 @@ from edgesim.engine.clock import Clock
 from edgesim.engine.flight import Flight
 from edgesim.engine.job import Job, Phase, Stretch
 from edgesim.engine.ledger import Ledger
-from edgesim.engine.radio import Radio
+from edgesim.engine.radio import Radio, last_transfer_ns
 
 
 @dataclass(slots=True)
@@ -143,7 +143,7 @@ class Exchanges:
     def _energy_j(self, job: Job, board: Board, phase: int, start_ns: int, end_ns: int, *, ends: bool) -> float:
         energy_j = cost.energy_j(board[POWER + phase], end_ns - start_ns)
         if ends and end_ns > start_ns and board.tail_s:
-            energy_j += self._radio.tail_j(job.client, board, job.stretches, start_ns)
+            energy_j += self._radio.tail_j(job.client, board, last_transfer_ns(job.planned()), start_ns)
         return energy_j
 
 

@@ -103,6 +103,7 @@ class Flight:
 
     def spent(self) -> Spent:
         """What all that has ended and all that is in flight has taken up to now; no tail of a transfer under way."""
+        self.accounts.settle()
         total = Spent(*self._ledger.total.state())
         for job in self.jobs.values():
             for stretch in self._planner.until(job, self._clock.now_ns, "in-flight"):
@@ -118,7 +119,9 @@ class Flight:
         for job in self.jobs.values():
             job.stretches = self._planner.until(job, self._clock.now_ns, "in-flight")
             self.accounts.debit(job)
-        return [self.accounts.book(job) for job in self.jobs.values()]
+        spent = [self.accounts.book(job) for job in self.jobs.values()]
+        self.accounts.settle()
+        return spent
 
     def state(self) -> dict[str, Any]:
         """As plain data."""
@@ -141,7 +144,9 @@ class Flight:
     # ── waking ──────────────────────────────────────────────────────────────────────────────────────
     def _sleep(self, job: Job) -> None:
         """Until its plan ends, or its open transfer begins."""
-        if job.open_ns < 0:
+        if job.smooth is not None:
+            self._wake_at(job, job.smooth.end_ns)
+        elif job.open_ns < 0:
             self._wake_at(job, job.stretches[-1].end_ns)
         elif job.open_ns > self._clock.now_ns:
             self._wake_at(job, job.open_ns)
@@ -182,6 +187,9 @@ class Flight:
         """All stretches of a job are over."""
         if self.accounts.follows:
             self.accounts.follow(job)
+        if job.smooth is not None:
+            self._home.arrived(job)
+            return
         last = job.stretches[-1]
         if not job.planned_to_the_end:
             if last.phase == Phase.TRAIN and job.upload_bytes < 0 and last.outcome == "done":
@@ -198,4 +206,4 @@ class Flight:
         for job in self.jobs.values():
             yield job.client, self._planner.until(job, self._clock.now_ns, "in-flight")
         for job in self.left.values():
-            yield job.client, job.stretches
+            yield job.client, job.planned()

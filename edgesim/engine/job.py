@@ -13,6 +13,7 @@ class Phase(IntEnum):
     UPLOAD = 2
 
 
+_DOWNLOAD, _TRAIN, _UPLOAD = (phase.value for phase in Phase)
 PHASE_NAMES = ("download", "train", "upload")
 
 FAILED = ("failed", "corrupt")
@@ -73,6 +74,20 @@ class Spent:
         return self.ns, self.bytes_down, self.bytes_up, self.flops, self.energy_j
 
 
+class Smooth(NamedTuple):
+    """The whole plan of a job that nothing comes in the way of: its three phases follow one another.
+
+    Attributes: when it trains, when it uploads, when it ends; the energy of each phase, radio tails included.
+    """
+
+    training_ns: int
+    upload_ns: int
+    end_ns: int
+    download_j: float
+    training_j: float
+    upload_j: float
+
+
 @dataclass(slots=True)
 class Job:
     """One dispatch.
@@ -85,8 +100,8 @@ class Job:
         wake_ns: when to look at it next; -1: whenever its transfer ends.
         open_ns: when a transfer begins, or began, whose end cannot be foreseen; -1: none is open.
         followed: how many of the stretches count in `Accounts.so_far`.
-        stretches: the plan, in order of time: what is over, what goes on now, and what is to come as far as
-            it can be foreseen. Between two of them the job waits.
+        smooth: the plan, where it is that simple; None from when it is no more.
+        rough: the plan as stretches, where it is not.
     """
 
     id: int
@@ -102,15 +117,40 @@ class Job:
     wake_ns: int = -1
     open_ns: int = -1
     followed: int = 0
-    stretches: list[Stretch] = field(default_factory=list)
+    smooth: Smooth | None = None
+    rough: list[Stretch] = field(default_factory=list)
+
+    @property
+    def stretches(self) -> list[Stretch]:
+        """The plan, in order of time: what is over, what goes on now, and what is to come as far as it can be
+        foreseen. Between two of them the job waits. To be changed at will: the plan counts as rough from now on."""
+        self.rough, self.smooth = self.planned(), None
+        return self.rough
+
+    @stretches.setter
+    def stretches(self, plan: list[Stretch]) -> None:
+        self.rough, self.smooth = plan, None
+
+    def planned(self) -> list[Stretch]:
+        """The same, to be looked at only."""
+        if self.smooth is None:
+            return self.rough
+        training_ns, upload_ns, end_ns, download_j, training_j, upload_j = self.smooth
+        return [
+            Stretch(_DOWNLOAD, self.dispatched_ns, training_ns, self.download_bytes, 0.0, download_j, "done"),
+            Stretch(_TRAIN, training_ns, upload_ns, 0, self.flops, training_j, "done"),
+            Stretch(_UPLOAD, upload_ns, end_ns, self.upload_bytes, 0.0, upload_j, "done"),
+        ]
 
     @property
     def planned_to_the_end(self) -> bool:
         """Whether the last stretch ends the job; else the plan has to be extended there."""
-        if not self.stretches:
+        if self.smooth is not None:
+            return True
+        if not self.rough:
             return False
-        outcome = self.stretches[-1].outcome
-        return self.stretches[-1].phase == Phase.UPLOAD if outcome == "done" else outcome not in WAITING
+        outcome = self.rough[-1].outcome
+        return self.rough[-1].phase == Phase.UPLOAD if outcome == "done" else outcome not in WAITING
 
     @property
     def is_flowing(self) -> bool:
@@ -119,11 +159,13 @@ class Job:
 
     def state(self) -> tuple[Any, ...]:
         """The job as plain data."""
-        return (*(getattr(self, entry.name) for entry in fields(self)[:-1]), [tuple(s) for s in self.stretches])
+        *plain, smooth, rough = (getattr(self, entry.name) for entry in fields(self))
+        return (*plain, None if smooth is None else tuple(smooth), [tuple(stretch) for stretch in rough])
 
     @classmethod
     def restored(cls, state: tuple[Any, ...]) -> "Job":
         """The job that `state` was taken of."""
-        job = cls(*state[:-1])
-        job.stretches = [Stretch(*stretch) for stretch in state[-1]]
+        job = cls(*state[:-2])
+        job.smooth = None if state[-2] is None else Smooth(*state[-2])
+        job.rough = [Stretch(*stretch) for stretch in state[-1]]
         return job

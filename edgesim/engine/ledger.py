@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesim.devices.arrays import FloatArray
 from edgesim.engine.job import FAILED, Job, Phase, Spent, Stretch
+from edgesim.engine.recording import SmoothJobs
 from edgesim.engine.scalars import scalars
 from edgesim.errors import RunError
 
@@ -55,7 +57,8 @@ class Ledger:
         failed attempts, which are waste already."""
         device, spent, again = job.client, Spent(), False
         phase_ns, phase_j = self._phase_ns, self._phase_j
-        for phase, start_ns, end_ns, size, flops, energy_j, outcome in job.stretches:
+        plan = job.planned()
+        for phase, start_ns, end_ns, size, flops, energy_j, outcome in plan:
             ns = end_ns - start_ns
             phase_ns[phase][device] += ns
             phase_j[phase][device] += energy_j
@@ -72,8 +75,25 @@ class Ledger:
         self._up[device] += spent.bytes_up
         self._flops[device] += spent.flops
         self.total.add(spent)
-        self._follow_transfers(job.stretches)
-        return self._without_repetition(job.stretches) if again else spent
+        self._follow_transfers(plan)
+        return self._without_repetition(plan) if again else spent
+
+    def book_smooth(self, jobs: SmoothJobs) -> None:
+        """Enter jobs that went smoothly, one after the other."""
+        device, ns, (down, _, up) = jobs.client, np.diff(jobs.edges_ns, axis=0), jobs.sizes
+        for phase in Phase:
+            np.add.at(self.phase_ns[phase], device, ns[phase])
+            np.add.at(self.phase_j[phase], device, jobs.energy_j[phase])
+        np.add.at(self.bytes_down, device, down)
+        np.add.at(self.bytes_up, device, up)
+        np.add.at(self.flops, device, jobs.flops)
+        total, energy_j = self.total, jobs.energy_j
+        total.ns += int(ns.sum())
+        total.bytes_down += int(down.sum())
+        total.bytes_up += int(up.sum())
+        total.flops = _add_up(total.flops, jobs.flops)
+        total.energy_j = _add_up(total.energy_j, energy_j[0] + energy_j[1] + energy_j[2])
+        self.delivered += int(jobs.sizes.sum())
 
     def _without_repetition(self, stretches: Sequence[Stretch]) -> Spent:
         """Enter failed attempts as waste; what the others come to."""
@@ -173,6 +193,11 @@ class Ledger:
             setattr(self, name, Spent(*state[name]))
         for name in _COLUMNS:
             getattr(self, name)[...] = state[name]
+
+
+def _add_up(start: float, figures: FloatArray) -> float:
+    """start + figures[0] + figures[1] + …, rounded after each."""
+    return float(np.cumsum(np.concatenate(([start], figures)))[-1])
 
 
 def _close(a: float, b: float) -> bool:

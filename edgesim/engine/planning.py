@@ -8,17 +8,16 @@ is over, so with batteries each plan is one stretch long.
 
 from collections.abc import Sequence
 
-from edgesim.devices import cost
 from edgesim.devices.fleet import Fleet
-from edgesim.engine.boards import Board, Boards
+from edgesim.engine.boards import MANY, Board, Boards
 from edgesim.engine.job import Job, Phase, Stretch
 from edgesim.engine.learning import Assignment
 from edgesim.engine.mishaps import Mishaps
 from edgesim.engine.parts import attempt, length_ns, part, worked_ns
 from edgesim.engine.presence import Presence
-from edgesim.engine.radio import Radio
+from edgesim.engine.radio import Radio, last_transfer_ns
 from edgesim.engine.rules import Rules
-from edgesim.engine.scalars import scalars
+from edgesim.engine.smooth import SmoothPlans
 from edgesim.engine.transfers import Transfers
 
 _DOWNLOAD, _TRAIN, _UPLOAD = (phase.value for phase in Phase)
@@ -38,29 +37,29 @@ class Planner:
         by_phase: bool,
         transfers: Transfers | None,
     ) -> None:
-        self._rules, self._radio, self._presence, self._mishaps = rules, radio, presence, mishaps
+        self._radio, self._presence, self._mishaps = radio, presence, mishaps
         self._transfers = transfers
         self._by_phase = by_phase or transfers is not None
         self._whole = not (self._by_phase or mishaps.by_chance)
         self._boards = Boards(fleet)
-        self._traits, self._device_class = fleet.class_traits, scalars(fleet.device_class)
-        self._always = presence.always
+        self._smooth = SmoothPlans(fleet, self._boards, radio, presence, rules.sparse_speedup)
 
     def start(
         self, first: int, clients: Sequence[int], version: int, now_ns: int, assignments: Sequence[Assignment]
     ) -> list[Job]:
         """The jobs, numbered from `first`, that begin now on these clients, planned."""
-        jobs: list[Job] = []
-        for client, board, assigned in zip(clients, self._boards.of(clients), assignments, strict=True):
-            work, upload_bytes = assigned.workload, assigned.upload_bytes
-            job = Job(
-                first + len(jobs), client, version, now_ns, assigned.download_bytes,
-                -1 if upload_bytes is None else upload_bytes,
-                self._train_ns(client, board, assigned), work.flops, work.memory_bytes, assigned.batch_size,
-            )  # fmt: skip
-            if not self._plan_whole(job, board):
-                self._plan(job, board)
-            jobs.append(job)
+        if self._whole and len(clients) >= MANY:
+            jobs = self._smooth.many(first, clients, version, now_ns, assignments)
+        else:
+            jobs = []
+            for client, board, assigned in zip(clients, self._boards.of(clients), assignments, strict=True):
+                job = self._smooth.make(first + len(jobs), client, version, now_ns, board, assigned)
+                if self._whole:
+                    self._smooth.plan(job, board)
+                jobs.append(job)
+        for job in jobs:
+            if job.smooth is None:
+                self.extend(job)
         return jobs
 
     def extend(self, job: Job) -> None:
@@ -74,8 +73,9 @@ class Planner:
         never over. A part pays a radio tail where it is the end of a transfer, which is so unless "in-flight".
         """
         past: list[Stretch] = []
-        last = job.stretches[-1] if job.planned_to_the_end else None
-        for stretch in job.stretches:
+        plan = job.planned()
+        last = plan[-1] if job.planned_to_the_end else None
+        for stretch in plan:
             if stretch.end_ns <= now_ns and stretch is not last:
                 past.append(stretch)
             elif stretch.start_ns < now_ns:
@@ -110,40 +110,6 @@ class Planner:
         return self._part(job, board, job.stretches, phase, job.open_ns, now_ns, outcome)._replace(bytes=moved)
 
     # ── plans ───────────────────────────────────────────────────────────────────────────────────────
-    def _train_ns(self, client: int, board: Board, assigned: Assignment) -> int:
-        return cost.compute_ns(
-            assigned.workload,
-            compute_flops=board.compute_flops,
-            bandwidth=board.bandwidth,
-            step_overhead_s=board.step_overhead_s,
-            sparse_efficiency=board.sparse_efficiency,
-            sparse_speedup=self._rules.sparse_speedup,
-            traits=self._traits[self._device_class[client]],
-        )
-
-    def _plan_whole(self, job: Job, board: Board) -> bool:
-        """Plan all of a new job if nothing comes in its way, which is quicker than one phase after the other."""
-        size, tail_s = job.upload_bytes, board.tail_s
-        if not self._whole or size < 0 or job.memory_bytes > board.memory_bytes:
-            return False
-        start_ns = job.dispatched_ns
-        train_ns = start_ns + cost.transfer_ns(job.download_bytes, board.down_bps, board.latency_s)
-        up_ns = train_ns + job.train_ns
-        end_ns = up_ns + cost.transfer_ns(size, board.up_bps, board.latency_s)
-        if not (self._always or self._presence.stays(job.client, start_ns, end_ns)):
-            return False
-        down_j = cost.energy_j(board.download_w, train_ns - start_ns)
-        if tail_s and train_ns > start_ns:
-            down_j += self._radio.tail_j(job.client, board, (), start_ns)
-        job.stretches.append(Stretch(_DOWNLOAD, start_ns, train_ns, job.download_bytes, 0.0, down_j, "done"))
-        train_j = cost.energy_j(board.training_w, job.train_ns)
-        job.stretches.append(Stretch(_TRAIN, train_ns, up_ns, 0, job.flops, train_j, "done"))
-        up_j = cost.energy_j(board.upload_w, end_ns - up_ns)
-        if tail_s and end_ns > up_ns:
-            up_j += self._radio.tail_j(job.client, board, job.stretches, up_ns)
-        job.stretches.append(Stretch(_UPLOAD, up_ns, end_ns, size, 0.0, up_j, "done"))
-        return True
-
     def _plan(self, job: Job, board: Board) -> None:
         """Plan stretches one after the other from the end of the plan."""
         plan = job.stretches
@@ -190,5 +156,5 @@ class Planner:
         stretch = part(job, board, before, phase, start_ns, end_ns, outcome)
         if phase == _TRAIN or end_ns == start_ns or outcome == "in-flight" or not board.tail_s:
             return stretch
-        tail_j = self._radio.tail_j(job.client, board, before, start_ns)
+        tail_j = self._radio.tail_j(job.client, board, last_transfer_ns(before), start_ns)
         return stretch._replace(energy_j=stretch.energy_j + tail_j)

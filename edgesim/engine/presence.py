@@ -69,6 +69,19 @@ class Presence:
             return False
         return self._plain or (not self.has_battery(client) and self._is_reached(at_ns, end_ns))
 
+    def stay(self, clients: IntArray, at_ns: int, end_ns: IntArray) -> BoolArray:
+        """`stays` of each of `clients` [n], until an end of its own [n] → [n]."""
+        if self.always:
+            return np.ones(len(clients), np.bool_)
+        stays = self._availability.is_on_many(clients, at_ns)
+        stays &= self._availability.next_change_many(clients, at_ns) >= end_ns
+        if self._power is not None:
+            stays &= ~self._power.has[clients]
+        change_ns = self._outages.next_change_ns(at_ns)
+        if not self._outages.is_up(at_ns):
+            return np.zeros_like(stays)
+        return stays if change_ns is None else stays & (change_ns >= end_ns)
+
     def leaves_ns(self, client: int, phase: int, at_ns: int, until_ns: int | None = None) -> int | None:
         """The first instant in [at, until) at which a device at work on this phase cannot go on; None if there is
         none. Without `until`: ever."""

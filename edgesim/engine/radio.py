@@ -6,9 +6,12 @@ One that overlaps the transfer before paid for its time already, so the next tai
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from edgesim.devices import cost
+from edgesim.devices.arrays import FloatArray, IntArray
 from edgesim.devices.fleet import Fleet
-from edgesim.engine.boards import Board
+from edgesim.engine.boards import Board, Columns
 from edgesim.engine.job import Job, Phase, Stretch
 from edgesim.engine.ledger import Ledger
 from edgesim.engine.scalars import scalars
@@ -17,30 +20,53 @@ _TRAIN = Phase.TRAIN.value
 
 
 class Radio:
-    """What tails add to transfers, on devices whose last booked tail the ledger knows."""
+    """What tails add to transfers, on devices whose last booked tail the ledger knows.
+
+    Attributes: any, whether there are tails at all.
+    """
 
     def __init__(self, fleet: Fleet, ledger: Ledger) -> None:
         row, figures = fleet.shared("tail_s")
-        self._any, self._tail_s, self._row = bool(figures.any()), figures[:, 0].tolist(), scalars(row)
-        self._until_ns = scalars(ledger.radio_until_ns)
+        self.any, self._tail_s, self._row = bool(figures.any()), figures[:, 0].tolist(), scalars(row)
+        self._ledger, self._until_ns = ledger, scalars(ledger.radio_until_ns)
 
-    def tail_j(self, client: int, board: Board, before: Sequence[Stretch], start_ns: int) -> float:
-        """Of a transfer begun at `start_ns`, where these stretches of the same job went before."""
+    def tail_j(self, client: int, board: Board, last_ns: int | None, start_ns: int) -> float:
+        """Of a transfer begun at `start`, where the one before it in the same job, if any, ended at `last`."""
         tail_ns = round(1e9 * board.tail_s)
-        end_ns = _last_transfer_ns(before)
-        until_ns = self._until_ns[client] if end_ns is None else end_ns + tail_ns
+        until_ns = self._until_ns[client] if last_ns is None else last_ns + tail_ns
         paid_ns = min(max(until_ns - start_ns, 0), tail_ns)
         return cost.energy_j(board.tail_w, tail_ns - paid_ns)
 
     def book(self, job: Job) -> None:
         """A job has ended: note until when its device's radio is paid for."""
-        if self._any:
-            end_ns = _last_transfer_ns(job.stretches)
+        if self.any:
+            plan = job.smooth
+            if plan is not None and plan.end_ns > plan.upload_ns:
+                end_ns: int | None = plan.end_ns
+            else:
+                end_ns = last_transfer_ns(job.planned())
             if end_ns is not None:
                 self._until_ns[job.client] = end_ns + round(1e9 * self._tail_s[self._row[job.client]])
 
+    # ── many together ───────────────────────────────────────────────────────────────────────────────
+    def until_ns(self, clients: IntArray) -> IntArray:
+        """Until when the radios of these are paid for [n]."""
+        found: IntArray = self._ledger.radio_until_ns[clients]
+        return found
 
-def _last_transfer_ns(stretches: Sequence[Stretch]) -> int | None:
+    def lengths_ns(self, boards: Columns) -> IntArray:
+        """Of each one's tails [n]."""
+        return np.rint(1e9 * boards.tail_s).astype(np.int64)
+
+    def tails_j(self, boards: Columns, until_ns: IntArray, start_ns: IntArray, end_ns: IntArray) -> FloatArray:
+        """Of transfers from `start` to `end` [n] on radios that are paid for until then; of none that takes no time."""
+        tail_ns = self.lengths_ns(boards)
+        paid_ns = np.clip(until_ns - start_ns, 0, tail_ns)
+        found: FloatArray = np.where(end_ns > start_ns, cost.energies_j(boards.tail_w, tail_ns - paid_ns), 0.0)
+        return found
+
+
+def last_transfer_ns(stretches: Sequence[Stretch]) -> int | None:
     """When it ended; None if these hold none."""
     for phase, start_ns, end_ns, *_ in reversed(stretches):
         if phase != _TRAIN and end_ns > start_ns:

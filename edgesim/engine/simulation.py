@@ -137,6 +137,7 @@ class Simulation:
     # ── checkpoints ─────────────────────────────────────────────────────────────────────────────────
     def state(self) -> dict[str, Any]:
         """Everything that `restore` needs, as plain data; to be taken between two instants only."""
+        self.server.flight.accounts.settle()
         return {
             "now_ns": self.now_ns,
             "last": self.last,

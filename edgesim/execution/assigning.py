@@ -1,25 +1,35 @@
 """Assigning: what a job is to transfer and to compute, by the algorithm's own hooks."""
 
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
 from edgesim.algorithms.contract import Algorithm, Client, Context, Payload, overrides
 from edgesim.devices.workload import NO_WORK
-from edgesim.engine.learning import Assignment, Terms
+from edgesim.engine.learning import USUAL, Assignment, Terms
 from edgesim.execution import terms as on
 from edgesim.execution.attackers import Attackers
 
 
 class Assigning:
-    """Asks once for each kind of job where clients differ in samples only."""
+    """Asks once for each kind of job where clients differ in samples only.
 
-    def __init__(self, algorithm: Algorithm, attackers: Attackers | None) -> None:
+    Attributes: alike, whether they do.
+    """
+
+    def __init__(self, algorithm: Algorithm, attackers: Attackers | None, samples: NDArray[np.int64]) -> None:
+        """`samples`, for training, of each client [client]."""
         self._algorithm, self._attackers = algorithm, attackers
+        self._samples = samples.data  # single numbers are read faster from the plain buffer
         hooks = ("init_client", "download", "workload", "upload_bytes")
-        self._alike = attackers is None and not overrides(algorithm, *hooks)
+        self.alike = attackers is None and not overrides(algorithm, *hooks)
         self._known: dict[tuple[int, Terms, int], Assignment] = {}
 
     def of(self, where: Context, payload: Payload, who: Client, terms: Terms, batch: int) -> Assignment:
         """Of a job with this payload; `batch`, its batch size where that had to be made smaller, else 0."""
         kind = (who.samples, on.costs_alike(terms), batch)
-        if self._alike and kind in self._known:
+        if self.alike and kind in self._known:
             return self._known[kind]
         workload = self._algorithm.workload(where, payload, who)
         if self._attackers is not None and self._attackers.hostile[who.id] and not self._attackers.attack.works:
@@ -30,6 +40,16 @@ class Assigning:
             upload_bytes=on.upload_bytes(where) or self._algorithm.upload_bytes(where, payload, who),
             batch_size=batch,
         )
-        if self._alike:
+        if self.alike:
             self._known[kind] = assigned
         return assigned
+
+    def of_alike(self, where: Context, payload: Payload, clients: Sequence[int]) -> list[Assignment]:
+        """Of jobs on the usual terms, whose clients are all sent this payload."""
+        found, samples, known = [], self._samples, self._known
+        for client in clients:
+            kind = (samples[client], USUAL, 0)
+            if kind not in known:
+                self.of(where, payload, Client(client, samples[client], {}), USUAL, 0)
+            found.append(known[kind])
+        return found

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 
 from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, overrides
@@ -20,7 +19,7 @@ from edgesim.execution.groups import Groups
 from edgesim.execution.lazy import LazyTraining
 from edgesim.execution.scoring import Scoring
 from edgesim.execution.store import ClientStore
-from edgesim.learning import codecs, tree
+from edgesim.learning import codecs
 from edgesim.learning.evaluation import Scores
 from edgesim.learning.local import Order, updates_of
 from edgesim.learning.tree import Params, State
@@ -52,7 +51,8 @@ class Federation(AtWork):
         self._attackers, self._seen = attackers, _NOTHING  # what attackers have seen of the honest
         self._version = 0
         self._stateful = overrides(algorithm, "init_client", "local_end", "local_train")
-        self._assigning = Assigning(algorithm, attackers)
+        self._assigning = Assigning(algorithm, attackers, context.task.train.count)
+        self._alike = self._assigning.alike and not self._stateful and not context.shrink_batch
         self._scoring = Scoring(algorithm, context, backend, self._base_model)
 
     @property
@@ -71,6 +71,17 @@ class Federation(AtWork):
         training = payload.training or (None if where is self._context else where.training)
         self._training.place(Order(job, client, version, payload.state, who.state, training))
         return self._assigning.of(where, payload, who, terms, batch)
+
+    def dispatch_all(
+        self, first_job: int, clients: Sequence[int], version: int, terms: Sequence[Terms] = ()
+    ) -> list[Assignment]:
+        """The same for jobs numbered from `first_job`; where clients differ in samples only, all get one payload."""
+        if terms or not self._alike:
+            return super().dispatch_all(first_job, clients, version, terms)
+        payload = self._algorithm.download(self._context, self._server, self._who(clients[0]))
+        for job, client in enumerate(clients, first_job):
+            self._training.place(Order(job, client, version, payload.state, _NOTHING, payload.training))
+        return self._assigning.of_alike(self._context, payload, clients)
 
     def cost(self, client: int, terms: Terms = USUAL) -> Assignment:
         """What a job would cost now; an upload whose size training must tell is taken at its most."""
@@ -103,21 +114,21 @@ class Federation(AtWork):
 
     def aggregate(self, received: Sequence[Received], merging: Merging | None = None) -> Workload | None:
         """Merge updates into the server's state, in the order of their arrival; what that costs the server."""
-        trained = [self._training.result(update.job) for update in received]
         clients = [update.client for update in received]
+        for client in clients if self._arrived else ():
+            self._settle(client)
+        orders, results = self._training.take([update.job for update in received])
         arrivals = Arrivals(
             clients=tuple(clients),
-            samples=torch.from_numpy(self._context.task.train.count[np.array(clients)]).double(),
+            samples=torch.from_numpy(self._context.task.train.count[clients]).double(),
             staleness=torch.tensor([update.staleness for update in received]),
             discount=torch.tensor([update.discount for update in received], dtype=torch.float64),
-            update=without_report(updates_of([result for _, result in trained])),
-            sent=tree.stack([order.payload for order, _ in trained]),
+            update=without_report(updates_of(results)),
+            payloads=tuple(order.payload for order in orders),
             population=self._context.task.clients,
             spare=merging.spare if merging else 0,
             outdated=merging.outdated if merging else (),
         )
-        for client in clients:
-            self._settle(client)
         if self._attackers is not None:
             spared = self._context.task.model.statistics
             arrivals, self._seen = self._attackers.strike(arrivals, self._seen, self._version, spared)
@@ -127,8 +138,6 @@ class Federation(AtWork):
         self._server = self._groups.blended(merging, merged, self._server)
         self._version += 1
         self._scoring.forget()
-        for update in received:
-            self._training.drop(update.job)
         return cost
 
     def evaluate(self) -> dict[str, float]:

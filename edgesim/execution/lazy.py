@@ -4,6 +4,7 @@ Exact, since an order holds all that its result depends on; and frugal, since an
 cancelled before anyone needed it is never trained.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from edgesim.execution.backend import Backend
@@ -29,10 +30,18 @@ class LazyTraining:
         """The order of a job and its result; trains everything that waits if it is not there yet."""
         if job in self._waiting:
             orders = list(self._waiting.values())
-            for order, trained in zip(orders, self._backend.train(orders), strict=True):
-                self._trained[order.job] = (order, trained)
+            results = zip(orders, self._backend.train(orders), strict=True)
+            self._trained.update(zip(self._waiting, results, strict=True))
             self._waiting.clear()
         return self._trained[job]
+
+    def take(self, jobs: Sequence[int]) -> tuple[list[Order], list[Result]]:
+        """The orders of these jobs, at least one, and their results, which are forgotten here."""
+        for job in jobs:
+            if job in self._waiting:
+                self.result(job)
+        orders, results = zip(*map(self._trained.pop, jobs), strict=True)
+        return list(orders), list(results)
 
     def drop(self, job: int) -> None:
         """Forget a job, trained or not."""
@@ -42,8 +51,8 @@ class LazyTraining:
     def state(self) -> dict[str, Any]:
         """All orders and results as plain data; untrained orders stay untrained."""
         return {
-            "waiting": [tuple(vars(order).values()) for order in self._waiting.values()],
-            "trained": [(tuple(vars(order).values()), tuple(t)) for order, t in self._trained.values()],
+            "waiting": [tuple(order) for order in self._waiting.values()],
+            "trained": [(tuple(order), tuple(t)) for order, t in self._trained.values()],
         }
 
     def restore(self, state: dict[str, Any]) -> None:

@@ -64,6 +64,7 @@ class PeerFederation(Federation):
         super().__init__(algorithm, context, backend, clients, *rest)
         self._groups = Models(self._server, self._clients, context.task.clients)
         self._sizes: dict[int, int] = {}  # of messages, by job, where they do not depend on what is trained
+        self._alike = False  # each client has a model of its own
 
     def dispatch(self, job: int, client: int, version: int, terms: Terms = USUAL) -> Assignment:
         assigned = super().dispatch(job, client, version, terms._replace(group=client))

@@ -19,8 +19,7 @@ class ClientSide(Protocol):
     def local_train(self, payload: State, client: State, learner: Learner) -> tuple[State, State]: ...
 
 
-@dataclass(frozen=True)
-class Order:
+class Order(NamedTuple):
     """One client's training as fixed at dispatch: nothing that happens later can change its result.
 
     Attributes: payload, what the client was sent; state, its own; training, the local solver, where it is
@@ -62,6 +61,7 @@ class Row:
 
 
 Result: TypeAlias = Trained | Row
+_FEW = 3  # updates of a cohort
 
 
 def local_update(
@@ -94,11 +94,17 @@ def cohort_of(orders: Sequence[Order]) -> Cohort:
 
 def updates_of(results: Sequence[Result]) -> State:
     """What several clients send as one state with a client axis, in their order: no copy of a whole cohort."""
-    first = results[0]
-    if isinstance(first, Row) and all(isinstance(r, Row) and r.cohort is first.cohort for r in results):
-        rows = [result.row for result in results if isinstance(result, Row)]
-        return tree.take(first.cohort.update, rows)
-    return tree.stack([result.update for result in results])
+    cohorts: dict[int, tuple[Trained, list[int], list[int]]] = {}  # by identity: places in the results, and rows
+    for place, result in enumerate(results):
+        if not isinstance(result, Row):
+            return tree.stack([result.update for result in results])
+        _, places, rows = cohorts.setdefault(id(result.cohort), (result.cohort, [], []))
+        places.append(place)
+        rows.append(result.row)
+    if len(results) < _FEW * len(cohorts):  # then pieces cost more than rows
+        return tree.stack([result.update for result in results])
+    pieces = tree.join([tree.take(cohort.update, rows) for cohort, _, rows in cohorts.values()])
+    return tree.take(pieces, np.argsort([place for _, places, _ in cohorts.values() for place in places]).tolist())
 
 
 def personalised(

@@ -3,7 +3,8 @@
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,29 @@ def replacing(path: Path) -> Iterator[Path]:
     _sync(path.parent)  # the rename itself must survive a power cut
 
 
+def replace_all(writers: Mapping[Path, Callable[[Path], None]]) -> None:
+    """Replace files side by side, each by what its writer puts at the path that it is given: they wait for the disk
+    together. They take their places in this order, once all of them are on the disk."""
+
+    def written(path: Path, write: Callable[[Path], None]) -> Path:
+        temporary = path.with_name(f".{path.name}.tmp")
+        write(temporary)
+        _sync(temporary)
+        return temporary
+
+    with ThreadPoolExecutor(len(writers)) as pool:
+        ready = dict(zip(writers, pool.map(written, *zip(*writers.items(), strict=True)), strict=True))
+    for path, temporary in ready.items():
+        os.replace(temporary, path)
+    for folder in dict.fromkeys(path.parent for path in writers):
+        _sync(folder)
+
+
+def json_text(document: Mapping[str, Any]) -> str:
+    """The document; NaN and infinities, which JSON does not have, are written as null."""
+    return json.dumps(finite(document), indent=2, allow_nan=False) + "\n"
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace `path` by `text` (UTF-8) at once."""
     with replacing(path) as temporary:
@@ -29,8 +53,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Replace `path` by the document; NaN and infinities, which JSON does not have, are written as null."""
-    write_text(path, json.dumps(finite(document), indent=2, allow_nan=False) + "\n")
+    """Replace `path` by `json_text` of the document."""
+    write_text(path, json_text(document))
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -4,44 +4,59 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from edgesim.errors import RunError
 from edgesim.results import atomic
-from edgesim.results.columns import table
+from edgesim.results.columns import Column, table
 
 CHUNK_ROWS = 65_536
 
 
 class Chunks:
-    """Attributes: name, of the table; rows, those that are in no chunk on the disk yet; parts, chunks on the disk;
-    size, rows a chunk.
+    """Attributes: name, of the table; parts, chunks on the disk; size, rows a chunk.
 
     Chunks lie in `folder` as <name>-00000.parquet … until `write` joins them. `names` as in columns.table.
     """
 
     def __init__(self, folder: Path, name: str, schema: Any, names: Mapping[str, Sequence[str]], size: int) -> None:
         self.name, self.size = name, size
-        self.rows: list[tuple[Any, ...]] = []
         self.parts = 0
+        self._rows: list[tuple[Any, ...]] = []  # the last of those in no chunk on the disk yet
+        self._tables: list[Any] = []  # what comes before them
         self._folder, self._schema, self._names = folder, schema, names
 
-    def add(self, row: tuple[Any, ...]) -> None:
-        """One more row. Values are checked when its chunk is written."""
-        self.rows.append(row)
-        self.spill()
+    def add(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """More rows. Values are checked when their chunk is written, or a checkpoint."""
+        self._rows += rows
+        if len(self._rows) >= self.size:
+            self._spill()
 
-    def spill(self) -> None:
-        """Write the chunks that are full."""
-        while len(self.rows) >= self.size:
-            write(self._part(self.parts), self._table(self.rows[: self.size]))
-            self.parts += 1
-            del self.rows[: self.size]
+    def add_columns(self, columns: Mapping[str, Column]) -> None:
+        """The same, column by column."""
+        self._gather()
+        self._tables.append(table(columns, self._schema, self._names, self._what))
+        self._spill()
+
+    def pending(self) -> Any:
+        """The rows that are in no chunk on the disk yet, as one table."""
+        self._gather()
+        whole = pa.concat_tables(self._tables).combine_chunks() if self._tables else self._schema.empty_table()
+        self._tables = [whole]
+        return whole
+
+    def pending_rows(self) -> list[tuple[Any, ...]]:
+        """The same as plain data, words as such."""
+        return list(zip(*(column.to_pylist() for column in self.pending().columns), strict=True))
 
     def restore(self, parts: int, rows: Sequence[Sequence[Any]]) -> None:
         """Be as with so many chunks on the disk and these rows; later chunks are removed. RunError if one is gone."""
         self.parts = parts
-        self.rows = [tuple(row) for row in rows]  # they may have been through a format without tuples
+        self._rows, self._tables = (
+            [tuple(row) for row in rows],
+            [],
+        )  # they may have been through a format without tuples
         gone = [self._part(i).name for i in range(self.parts) if not self._part(i).exists()]
         if gone:
             raise RunError(f"{self._folder}: {', '.join(gone)} missing; the run must be started again")
@@ -55,11 +70,29 @@ class Chunks:
                 part.unlink()
 
     def write(self, path: Path) -> None:
-        """All rows as one file."""
-        with atomic.replacing(path) as temporary, pq.ParquetWriter(temporary, self._schema, compression="zstd") as file:
+        """All rows as one file, at once where it belongs: see `atomic.replace_all`."""
+        with pq.ParquetWriter(path, self._schema, compression="zstd") as file:
             for index in range(self.parts):  # one row group a chunk, so that bytes do not depend on stops
                 file.write_table(_read(self._part(index)), row_group_size=self.size)
-            file.write_table(self._table(self.rows), row_group_size=self.size)
+            file.write_table(self.pending(), row_group_size=self.size)
+
+    def _spill(self) -> None:
+        """Write the chunks that are full."""
+        if len(self._rows) + sum(len(piece) for piece in self._tables) < self.size:
+            return
+        whole = self.pending()
+        full = len(whole) // self.size
+        for number in range(full):
+            with atomic.replacing(self._part(self.parts)) as path:
+                write(whole.slice(number * self.size, self.size), path)
+            self.parts += 1
+        self._tables = [whole.slice(full * self.size)]
+
+    def _gather(self) -> None:
+        """Let no row stand by itself."""
+        if self._rows:
+            self._tables.append(self._table(self._rows))
+            self._rows = []
 
     def _part(self, index: int) -> Path:
         return self._folder / f"{self.name}-{index:05d}.parquet"
@@ -67,17 +100,19 @@ class Chunks:
     def _table(self, rows: Sequence[tuple[Any, ...]]) -> Any:
         schema = self._schema
         try:
-            columns = list(zip(*rows, strict=True)) or [()] * len(schema)
-            named = dict(zip(schema.names, columns, strict=True))
+            named = dict(zip(schema.names, zip(*rows, strict=True), strict=True))
         except ValueError as error:
             raise RunError(f"{self.name}: a row has not the {len(schema)} columns {schema.names}") from error
-        return table(named, schema, self._names, f"{self._folder.parent}: {self.name}")
+        return table(named, schema, self._names, self._what)
+
+    @property
+    def _what(self) -> str:
+        return f"{self._folder.parent}: {self.name}"
 
 
-def write(path: Path, content: Any) -> None:
-    """Replace `path` by a table."""
-    with atomic.replacing(path) as temporary:
-        pq.write_table(content, temporary, compression="zstd", row_group_size=CHUNK_ROWS)
+def write(content: Any, path: Path) -> None:
+    """A table as one file."""
+    pq.write_table(content, path, compression="zstd", row_group_size=CHUNK_ROWS)
 
 
 _read: Callable[[Path], Any] = pq.read_table

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -146,6 +147,8 @@ def _array(values: Column, field: Any, names: Mapping[str, Sequence[str]], what:
             # asked for the type at once, pyarrow would cut 1.5 down to an integer 1 without a word
             return pa.array(values).cast(field.type)
         words = names[field.name]
+        if isinstance(values, np.ndarray) and values.dtype.kind in "iu":
+            return _by_index(values, words)
         code = {word: index for index, word in enumerate(words)} | dict(enumerate(range(len(words))))
         codes = pa.array([code[value] for value in values], type=pa.int32())
         return pa.DictionaryArray.from_arrays(codes, pa.array(words, type=pa.string()))
@@ -155,3 +158,11 @@ def _array(values: Column, field: Any, names: Mapping[str, Sequence[str]], what:
         ) from None
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
         raise RunError(f"{what}: {field.name}: not all values are {field.type}: {error}") from error
+
+
+def _by_index(codes: NDArray[np.integer[Any]], words: Sequence[str]) -> Any:
+    """Words by their indices."""
+    wrong = codes[(codes < 0) | (codes >= len(words))]
+    if len(wrong):
+        raise KeyError(int(wrong[0]))
+    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), pa.array(words, type=pa.string()))

@@ -9,10 +9,17 @@ Every file is a function of the rows alone (no clock, no host name), and each ap
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from edgesim.devices.arrays import IndexArray
+from edgesim.engine.recording import SmoothJobs
 from edgesim.errors import RunError
 from edgesim.results import atomic
 from edgesim.results.analysis import report
@@ -32,7 +39,7 @@ from edgesim.results.columns import (
 )
 
 SUMMARY = "summary.json"
-_TRAIN = PHASES.index("train")
+_TRAIN, _DONE = PHASES.index("train"), OUTCOMES.index("done")
 
 EventRow = tuple[int, int, int | str, int | str, int, int, int, int, float, float, int | str, int | None, int | None]
 """(job, client, device_class, phase, start_ns, end_ns, version, bytes, flops, energy_j, outcome, staleness or
@@ -65,7 +72,7 @@ class Recorder:
 
     def event(self, row: EventRow) -> None:
         """Record one stretch of a job's phase. Values are checked when the chunk is written."""
-        self._events.add(row)
+        self._events.add([row])
 
     def job(
         self,
@@ -79,22 +86,41 @@ class Recorder:
     ) -> None:
         """Record a job by its stretches (phase, start_ns, end_ns, bytes, flops, energy_j, outcome); `staleness`
         stands at the last of them, `batch_size` at its training, if it is not 0."""
-        rows = self._events.rows
-        for phase, start_ns, end_ns, size, flops, energy_j, outcome in stretches:
-            rows.append(
-                (
-                    number, client, device_class, phase, start_ns, end_ns, version, size, flops, energy_j, outcome,
-                    None, batch_size if batch_size and phase == _TRAIN else None,
-                )
-            )  # fmt: skip
-        if staleness is not None:
-            rows[-1] = (*rows[-1][:-2], staleness, rows[-1][-1])
-        if len(rows) >= self._events.size:
-            self._events.spill()
+        rows: list[EventRow] = [
+            (
+                number, client, device_class, phase, start_ns, end_ns, version, size, flops, energy_j, outcome,
+                None, batch_size if batch_size and phase == _TRAIN else None,
+            )
+            for phase, start_ns, end_ns, size, flops, energy_j, outcome in stretches
+        ]  # fmt: skip
+        rows[-1] = (*rows[-1][:-2], staleness, rows[-1][-1])
+        self._events.add(rows)
+
+    def smooth(self, jobs: SmoothJobs, device_class: IndexArray) -> None:
+        """Record many jobs that went smoothly, one after the other: three rows each."""
+        none = np.full_like(jobs.number, -1)
+        in_turn = np.zeros_like(jobs.flops)
+        staleness, batch_size = jobs.staleness, np.where(jobs.batch_size > 0, jobs.batch_size, -1)
+        self._events.add_columns(
+            {
+                **{name: np.repeat(getattr(jobs, name), len(PHASES)) for name in ("client", "version")},
+                "job": np.repeat(jobs.number, len(PHASES)),
+                "device_class": np.repeat(device_class, len(PHASES)),
+                "phase": np.tile(np.arange(len(PHASES)), len(jobs.number)),
+                "start_ns": _by_job(jobs.edges_ns[:-1]),
+                "end_ns": _by_job(jobs.edges_ns[1:]),
+                "bytes": _by_job(jobs.sizes),
+                "flops": _by_job(np.array([in_turn, jobs.flops, in_turn])),
+                "energy_j": _by_job(jobs.energy_j),
+                "outcome": np.full(len(PHASES) * len(jobs.number), _DONE),
+                "staleness": _where_any(_by_job(np.array([none, none, staleness]))),
+                "batch_size": _where_any(_by_job(np.array([none, batch_size, none]))),
+            }
+        )
 
     def aggregation(self, version: int, time_ns: int, done_ns: int, updates: int, cause: str, job: int | None) -> None:
         """Record an aggregation; see columns.AGGREGATIONS."""
-        self._aggregations.add((version, time_ns, done_ns, updates, cause, job))
+        self._aggregations.add([(version, time_ns, done_ns, updates, cause, job)])
 
     def metric(self, row: Mapping[str, float | int]) -> None:
         """Record one evaluation: exactly the columns of columns.METRICS, in any order (RunError if not); those of
@@ -110,7 +136,7 @@ class Recorder:
             "classes": list(self.classes),
             "chunk_rows": self._events.size,
             "parts": {chunks.name: chunks.parts for chunks in self._chunked},
-            **{chunks.name: list(chunks.rows) for chunks in self._chunked},
+            **{chunks.name: chunks.pending_rows() for chunks in self._chunked},
             "metrics": list(self._metrics),
         }
 
@@ -141,10 +167,14 @@ class Recorder:
 
         `clients` and `availability` are columns (see columns.py); `summary` is plain data.
         """
-        self._write_tables(availability)
-        write(self.directory / "clients.parquet", self._table(clients, CLIENTS, "clients"))
-        atomic.write_json(self.directory / report.FILE, report.analyse(self.directory))
-        atomic.write_json(self.directory / SUMMARY, summary)
+        self._write_tables(availability, clients)
+        documents = {report.FILE: report.analyse(self.directory), SUMMARY: summary}
+        atomic.replace_all(
+            {
+                self.directory / name: partial(_write_text, atomic.json_text(document))
+                for name, document in documents.items()
+            }
+        )
         if not keep_parts:
             self._drop_parts()
             if not any(self._folder.iterdir()):
@@ -170,15 +200,36 @@ class Recorder:
             chunks.drop()
         atomic.remove_leftovers(self._folder)
 
-    def _write_tables(self, availability: Mapping[str, Column] | None) -> None:
-        for chunks in self._chunked:
-            chunks.write(self.directory / f"{chunks.name}.parquet")
+    def _write_tables(
+        self, availability: Mapping[str, Column] | None, clients: Mapping[str, Column] | None = None
+    ) -> None:
         metrics = zip(*self._metrics, strict=True) if self._metrics else [()] * len(METRICS)
-        named = dict(zip(METRICS.names, metrics, strict=True))
-        write(self.directory / "metrics.parquet", self._table(named, METRICS, "metrics"))
-        if availability is not None:
-            off = self._table(availability, AVAILABILITY, "availability")
-            write(self.directory / "availability.parquet", off)
+        tables: dict[str, tuple[Mapping[str, Column] | None, Any]] = {
+            "metrics": (dict(zip(METRICS.names, metrics, strict=True)), METRICS),
+            "availability": (availability, AVAILABILITY),
+            "clients": (clients, CLIENTS),
+        }
+        writers: dict[str, Callable[[Path], None]] = {chunks.name: chunks.write for chunks in self._chunked}
+        writers |= {
+            name: partial(write, self._table(columns, schema, name))
+            for name, (columns, schema) in tables.items()
+            if columns is not None
+        }
+        atomic.replace_all({self.directory / f"{name}.parquet": writer for name, writer in writers.items()})
 
     def _table(self, columns: Mapping[str, Column], schema: Any, what: str) -> Any:
         return table(columns, schema, self._names, f"{self.directory}: {what}")
+
+
+def _write_text(text: str, path: Path) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _by_job(columns: NDArray[Any]) -> NDArray[Any]:
+    """[phase, job] → [job · phase], the phases of a job side by side."""
+    return columns.T.ravel()
+
+
+def _where_any(values: NDArray[np.int64]) -> Any:
+    """A column in which -1 stands for nothing."""
+    return pa.array(values, mask=values < 0)

@@ -40,7 +40,7 @@ def test_a_pull_moves_to_the_mean_by_its_share() -> None:
     mean = order.payload["params"]
     own = {name: tensor + 1.0 for name, tensor in mean.items()}
     payload = {"params": mean, "l2gd": {"steps": torch.tensor(0)}}
-    order = replace(order, payload=payload, state={"personal": own})
+    order = order._replace(payload=payload, state={"personal": own})
     update, state = world._backend.train([order])[0]
     for name, tensor in mean.items():
         torch.testing.assert_close(state["personal"][name], tensor + 0.8)
@@ -79,7 +79,7 @@ def test_clients_of_different_rounds_train_together_as_alone(rounds: int) -> Non
             world.dispatch(client, client, 0)
             order = world._training._waiting[client]
             payload = {**order.payload, "l2gd": {"steps": torch.tensor(client % rounds * 4)}}
-            orders.append(replace(order, payload=payload))
+            orders.append(order._replace(payload=payload))
         results.append([result.update["params"] for result in world._backend.train(orders)])
     for one, other in zip(*results, strict=True):
         for name, tensor in one.items():

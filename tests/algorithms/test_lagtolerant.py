@@ -19,7 +19,8 @@ def step(
     ones = torch.ones(len(given), dtype=torch.float64)
     arrivals = Arrivals(
         clients=clients, samples=ones, staleness=torch.zeros(len(given), dtype=torch.int64), discount=ones,
-        update=_tree(update), sent=_tree(sent), population=3, spare=spare, outdated=outdated,
+        update=_tree(update), payloads=tuple({"params": {"w": torch.tensor(w)}} for w in sent),
+        population=3, spare=spare, outdated=outdated,
     )  # fmt: skip
     moved, memory = RULE.step({"w": torch.tensor(w)}, memory, arrivals, ones, _tree(update)["params"], None)
     return float(moved["w"]), memory

@@ -60,7 +60,7 @@ def two_groups(rounds: int, lr: float) -> State:
     for _ in range(rounds):
         sent = torch.stack([algorithm._mixture(server, client)[0]["w"] for client in range(6)])
         update = {"params": {"w": (0.5 * (target - sent)).tolist()}, "kept": {"w": [False] * 6}}
-        moved = replace(arrivals(update, population=6), sent={"params": {"w": sent}})
+        moved = replace(arrivals(update, population=6), payloads=tuple({"params": {"w": row}} for row in sent))
         server = algorithm.aggregate(HERE, server, moved)
     return server
 
@@ -97,7 +97,7 @@ def one(client: int, delta: Params, sent: State) -> Arrivals:
     stacked = {group: {n: t.unsqueeze(0) for n, t in params.items()} for group, params in sent.items()}
     made = arrivals({"params": {"x": [[0.0]]}})
     update = {"params": {n: t.unsqueeze(0) for n, t in delta.items()}, "kept": stacked["kept"]}
-    return replace(made, clients=(client,), update=update, sent=stacked)
+    return replace(made, clients=(client,), update=update, payloads=(sent,))
 
 
 def test_participants_keep_their_model_and_others_theirs() -> None:

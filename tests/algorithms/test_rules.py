@@ -65,17 +65,17 @@ def test_fadas_shortens_its_step_only_after_long_delays() -> None:
 # ── asynchronous rules ──────────────────────────────────────────────────────────────────────────────────
 def test_fedasync_mixes_whole_models() -> None:
     """Sent 1, trained to 3; the server is at 5 by now: 0.5·5 + 0.5·3 = 4. An update's Δ = 2 alone would give 6."""
-    arrived = replace(updates(2.0), sent={"params": {"w": torch.tensor([[1.0]])}})
+    arrived = replace(updates(2.0), payloads=({"params": {"w": torch.tensor([1.0])}},))
     assert value(step(FedAsync(mixing=0.5), start(5.0), arrived)) == 4.0
 
 
 def test_fedasync_discounts_each_arrival_anew() -> None:
     """α = 0.5 · 0.5: 0.75·5 + 0.25·3 = 4.5, and the next fresh one is mixed with the whole α again."""
     rule = FedAsync(mixing=0.5)
-    arrived = replace(updates(2.0, discount=[0.5]), sent={"params": {"w": torch.tensor([[1.0]])}})
+    arrived = replace(updates(2.0, discount=[0.5]), payloads=({"params": {"w": torch.tensor([1.0])}},))
     later = step(rule, start(5.0), arrived)
     assert value(later) == 4.5
-    arrived = replace(updates(2.0), sent={"params": {"w": torch.tensor([[1.0]])}})
+    arrived = replace(updates(2.0), payloads=({"params": {"w": torch.tensor([1.0])}},))
     assert value(step(rule, later, arrived)) == pytest.approx(0.5 * 4.5 + 0.5 * 3)
 
 

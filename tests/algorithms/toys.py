@@ -56,7 +56,7 @@ def arrivals(
         staleness=torch.tensor(staleness or [0] * count),
         discount=torch.tensor(discount or [1.0] * count, dtype=torch.float64),
         update=state,
-        sent={},
+        payloads=({},) * count,
         population=population,
     )
 

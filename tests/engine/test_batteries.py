@@ -117,12 +117,12 @@ def test_devices_without_a_battery_do_as_they_would_alone(tmp_path: Path) -> Non
     """Beside others that have one: the same rows, to the last bit."""
     made = fleet([2.0, 3.0, 4.0], tail_s=0.5)
     seen = [
-        finished(tmp_path / f"{place}", made, batteries, 60, schedule=Sync(3)).recorder.state()["events"]
+        finished(tmp_path / f"{place}", made, batteries, 60, schedule=Sync(3)).state()["recorder"]["events"]
         for place, batteries in enumerate([None, power(made, [1, 100, 1], has=[False] * 3)])
     ]
     assert seen[0] == seen[1]
     large = finished(tmp_path / "large", made, power(made, [1e9] * 3, capacity_j=1e10), 60, schedule=Sync(3))
-    assert large.recorder.state()["events"] == seen[0]
+    assert large.state()["recorder"]["events"] == seen[0]
 
 
 rules = st.builds(
@@ -167,7 +167,7 @@ def test_nobody_works_on_an_empty_battery(made: tuple[Any, ...]) -> None:
         again, _ = world(Path(folder) / "again", made)
         batteries = again.server.flight.power
         assert batteries is not None
-        for row in sorted(run.recorder.state()["events"], key=lambda row: row[4]):
+        for row in sorted(run.state()["recorder"]["events"], key=lambda row: row[4]):
             client, start_ns, end_ns = row[1], row[4], row[5]
             if batteries.has[client] and end_ns > start_ns:
                 before = batteries.batteries.at(client, start_ns)
@@ -201,5 +201,5 @@ def test_a_pause_changes_no_battery(made: tuple[Any, ...], pauses: list[int]) ->
             broken.restore(state)
         broken.run()
         broken.finish()
-    assert broken.recorder.state() == whole.recorder.state()
+    assert broken.state()["recorder"] == whole.state()["recorder"]
     assert repr(broken.state()["server"]["flight"]) == repr(whole.state()["server"]["flight"])

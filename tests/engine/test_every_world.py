@@ -156,7 +156,7 @@ def test_the_laws_hold_in_every_world(name: str, world: World, pauses: list[int]
         run, learning = build(folder / "whole", name, world)
         followed(run, learning, name)
         assert set(run.finish().values()) == {"holds"}
-        check_rows(run.recorder.state(), name)
+        check_rows(run.state()["recorder"], name)
 
         again, _ = build(folder / "again", name, world)
         again.begin()
@@ -168,7 +168,7 @@ def test_the_laws_hold_in_every_world(name: str, world: World, pauses: list[int]
             again.restore(state)
         again.run()
         again.finish()
-    assert again.recorder.state() == run.recorder.state()
+    assert again.state()["recorder"] == run.state()["recorder"]
     assert repr(again.ledger.state()) == repr(run.ledger.state())
 
 

@@ -243,7 +243,7 @@ def test_planned_whole_planned_by_phase_and_sized_late_are_one(rule: Rules, spee
             run.begin()
             run.run()
             run.finish()
-            seen.append((run.recorder.state(), {key: repr(value) for key, value in run.ledger.state().items()}))
+            seen.append((run.state()["recorder"], {key: repr(value) for key, value in run.ledger.state().items()}))
     assert seen[0] == seen[1] == seen[2]
 
 

@@ -199,7 +199,7 @@ def test_books_balance_and_a_pause_changes_nothing(
             broken.restore(state)
         broken.run()
         broken.finish()
-    assert broken.recorder.state() == whole.recorder.state()
+    assert broken.state()["recorder"] == whole.state()["recorder"]
     assert again.aggregations == learned.aggregations
     total = whole.ledger.total
     assert total.bytes_up == total.bytes_down
@@ -225,6 +225,6 @@ def check_mixing(mergings: Sequence[Merging | None]) -> None:
 def check_turns(run: Simulation) -> None:
     """A device does one thing at a time."""
     last: dict[int, int] = {}
-    for row in sorted(run.recorder.state()["events"], key=lambda row: (row[1], row[4], row[5])):
+    for row in sorted(run.state()["recorder"]["events"], key=lambda row: (row[1], row[4], row[5])):
         assert row[4] >= last.get(row[1], 0)
         last[row[1]] = row[5]

@@ -43,7 +43,7 @@ def test_three_devices_two_edges_and_a_cloud_that_waits_for_both(tmp_path: Path)
     )  # fmt: skip
     assert made.version == 1
     assert cloud(learning) == [[(0, 1.0, 4), (1, 1.0, 2)]]
-    assert made.recorder.state()["aggregations"] == [(1, 21_000_000_000, 21_000_000_000, 6, "timer", None)]
+    assert made.state()["recorder"]["aggregations"] == [(1, 21_000_000_000, 21_000_000_000, 6, "timer", None)]
     assert set(made.finish().values()) == {"holds"}
     starts = {client: [] for client in range(3)}  # type: dict[int, list[float]]
     for client, phase, start, _, _ in events(made):
@@ -132,7 +132,7 @@ def test_one_edge_with_everything_on_an_infinitely_fast_link_is_flat(
             made.begin()
             made.run()
             made.finish()
-            state = made.recorder.state()
+            state = made.state()["recorder"]
             metrics = [row[:19] + row[23:] for row in state["metrics"]]
             rows.append((state["events"], state["aggregations"], made.now_ns, str(metrics)))
             updates.append([a for a in learning.aggregations if a])
@@ -170,8 +170,8 @@ def test_books_balance_and_a_pause_changes_nothing(
             broken.restore(state)
         broken.run()
         broken.finish()
-    assert broken.recorder.state() == whole.recorder.state()
+    assert broken.state()["recorder"] == whole.state()["recorder"]
     assert again.aggregations == learned.aggregations
     assert whole.version == len([a for a in learned.aggregations if not a])
-    arrivals = [row[11] for row in whole.recorder.state()["events"] if row[11] is not None]
+    arrivals = [row[11] for row in whole.state()["recorder"]["events"] if row[11] is not None]
     assert all(staleness >= 0 for staleness in arrivals)

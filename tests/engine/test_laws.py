@@ -74,7 +74,7 @@ def test_conservation_under_random_availability(name: str, rule: Rules, speed: l
         run.run()
         laws = run.finish()
     assert len(laws) == 11
-    rows = run.recorder.state()["events"]
+    rows = run.state()["recorder"]["events"]
     assert all(start <= end for _, _, _, _, start, end, *_ in rows)
     arrivals = [row[11] for row in rows if row[11] is not None]
     assert all(staleness >= 0 for staleness in arrivals)
@@ -129,7 +129,7 @@ def test_a_pause_anywhere_changes_nothing(
             broken.restore(state)
         broken.run()
         broken.finish()
-    assert broken.recorder.state() == whole.recorder.state()
+    assert broken.state()["recorder"] == whole.state()["recorder"]
     assert again.aggregations == learned.aggregations
     assert again.mergings[-1:] == learned.mergings[-1:] or not again.mergings
     assert broken.now_ns == whole.now_ns
@@ -166,7 +166,7 @@ def test_ties_fall_the_same_way_after_a_pause(tmp_path: Path) -> None:
         rest, _ = make(folder, Recorder.restore(folder, state["recorder"]))
         rest.restore(state)
         rest.run()
-        assert rest.recorder.state() == whole.recorder.state()
+        assert rest.state()["recorder"] == whole.state()["recorder"]
 
 
 def test_a_device_that_leaves_gives_up_or_resumes_by_rule(tmp_path: Path) -> None:

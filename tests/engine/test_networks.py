@@ -112,7 +112,7 @@ def test_a_shared_download_is_broken_off_by_the_rule(tmp_path: Path, rule: Any, 
     run = finished(tmp_path, devices, star(devices, 8e6), Stop(time_ns=6 * S), rules=Rules(transfer=rule))
     assert [row[2:] for row in rows(run) if row[:2] == (0, "download")] == expected
     assert (1, "download", 0, 1.75, "done") in rows(run)
-    moved = [row[7] for row in run.recorder.state()["events"] if row[1] == 0 and row[3] in (0, "download")]
+    moved = [row[7] for row in run.state()["recorder"]["events"] if row[1] == 0 and row[3] in (0, "download")]
     assert moved[0] == 750_000
     assert run.ledger.broken == (0 if rule == "resume" else 750_000)
     repeated = run.ledger.repeated
@@ -173,7 +173,7 @@ def test_a_star_without_a_limit_is_no_network_at_all(speeds: list[float], latenc
             network = star(devices) if shared else None
             rules = Rules(transfer="resume", training="resume")
             seen.append(finished(Path(folder), devices, network, Stop(aggregations=1), rules=rules))
-    alone, together = (sorted(run.recorder.state()["events"]) for run in seen)
+    alone, together = (sorted(run.state()["recorder"]["events"]) for run in seen)
     assert len(alone) == len(together)
     for a, b in zip(alone, together, strict=True):
         assert (a[:4], a[10]) == (b[:4], b[10])
@@ -252,7 +252,7 @@ def test_nothing_is_lost_or_made(
         run.run()
         run.finish()
     jobs: dict[int, list[Any]] = {}
-    for row in run.recorder.state()["events"]:
+    for row in run.state()["recorder"]["events"]:
         jobs.setdefault(row[0], []).append(row)
     availability = run.fleet.availability
     for found in jobs.values():
@@ -261,7 +261,7 @@ def test_nothing_is_lost_or_made(
             if end_ns > start_ns:
                 assert availability.on_ns(client, end_ns, start_ns) == end_ns - start_ns
                 down_ns = rule.outages.next_change_ns(start_ns)
-                assert phase == 1 or (rule.outages.is_up(start_ns) and (down_ns is None or end_ns <= down_ns))
+                assert phase == "train" or (rule.outages.is_up(start_ns) and (down_ns is None or end_ns <= down_ns))
             assert 0 <= size <= MB
         assert all(row[10] in ("done", "interrupted", "failed", "corrupt") for row in found[:-1])
     assert run.ledger.repeated.ns <= run.ledger.wasted.ns <= run.ledger.total.ns
@@ -291,6 +291,6 @@ def test_a_pause_in_the_middle_of_transfers_changes_nothing(
             broken.restore(state)
         broken.run()
         broken.finish()
-    assert broken.recorder.state() == whole.recorder.state()
+    assert broken.state()["recorder"] == whole.state()["recorder"]
     assert repr(broken.ledger.state()) == repr(whole.ledger.state())
     assert again.aggregations == learned.aggregations

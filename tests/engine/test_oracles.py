@@ -37,7 +37,7 @@ def ended(folder: Path, train_s: list[float], schedule: Schedule, stop: Stop, **
 
 def versions(run: Simulation) -> list[tuple[int, float]]:
     """(version, when) of each aggregation."""
-    return [(row[0], row[1] / S) for row in run.recorder.state()["aggregations"]]
+    return [(row[0], row[1] / S) for row in run.state()["recorder"]["aggregations"]]
 
 
 # ── the queue of events ─────────────────────────────────────────────────────────────────────────────────────

@@ -154,7 +154,7 @@ def test_a_run_taken_up_inside_a_plan_goes_on_with_it(tmp_path: Path) -> None:
     assert repr(rest.state()) == repr(state)
     rest.run()
     assert rest.finish() == laws
-    assert rest.recorder.state() == whole.recorder.state()
+    assert rest.state()["recorder"] == whole.state()["recorder"]
 
 
 schedules = st.sampled_from(["sync", "buffered", "async"])
@@ -191,7 +191,7 @@ def test_planned_whole_planned_by_phase_and_sized_late_are_one(
             run.run()
             laws = run.finish()
             ledger = {key: repr(value) for key, value in run.ledger.state().items()}
-            seen.append((run.recorder.state(), ledger, laws, learning.aggregations))
+            seen.append((run.state()["recorder"], ledger, laws, learning.aggregations))
     assert seen[0] == seen[1] == seen[2]
 
 
@@ -207,7 +207,7 @@ def test_boards_that_end_together_end_in_the_order_of_dispatch(tmp_path: Path, n
         run.begin()
         run.run()
         run.finish()
-        seen.append((run.recorder.state(), learning.aggregations))
+        seen.append((run.state()["recorder"], learning.aggregations))
     assert seen[0] == seen[1]
     jobs = [update.job for received in seen[0][1] for update in received]
     assert jobs == sorted(jobs)

@@ -62,8 +62,8 @@ def test_a_run_that_goes_by_losses_and_pauses_is_the_run_without(tmp_path: Path,
     part.begin()
     while not part.run(lambda _: True, events=29):
         part = assemble(planned.scenario, tmp_path, tmp_path / "part", copy.deepcopy(part.state()))
-    assert part.recorder.state()["metrics"] == whole.recorder.state()["metrics"]
-    assert part.recorder.state()["events"] == whole.recorder.state()["events"]
+    assert part.state()["recorder"]["metrics"] == whole.state()["recorder"]["metrics"]
+    assert part.state()["recorder"]["events"] == whole.state()["recorder"]["events"]
 
 
 def test_a_selector_of_ones_own_is_found_by_its_file(tmp_path: Path) -> None:

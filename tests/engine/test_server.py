@@ -76,7 +76,7 @@ def test_a_run_taken_up_while_the_server_computes_waits_for_it(tmp_path: Path) -
     )
     rest.restore(state)
     rest.run()
-    assert rest.recorder.state() == whole.recorder.state()
+    assert rest.state()["recorder"] == whole.state()["recorder"]
     assert rest.server.work.state() == whole.server.work.state()
 
 
@@ -187,7 +187,7 @@ def test_rows_of_a_job_stand_together_in_the_order_in_which_jobs_end(tmp_path: P
     run, _ = begun(tmp_path, Buffered(2, 1, constant), 0.0, Stop(time_ns=7 * S), server=None)
     run.run()
     run.finish()
-    rows = [(row[0], PHASE_NAMES[row[3]]) for row in run.recorder.state()["events"]]
+    rows = [(row[0], row[3]) for row in run.state()["recorder"]["events"]]
     assert rows == [(job, phase) for job in (0, 2) for phase in PHASE_NAMES] + [
         (1, "download"), (1, "train"), (3, "download"),
     ]  # fmt: skip

@@ -13,7 +13,6 @@ from edgesim.devices.device import Device
 from edgesim.devices.fleet import Fleet
 from edgesim.devices.network import Network
 from edgesim.devices.workload import Workload
-from edgesim.engine.job import PHASE_NAMES
 from edgesim.engine.learning import USUAL, Assignment, Loss, Merging, Received, Terms
 from edgesim.engine.limits import Evaluate, Stop
 from edgesim.engine.power import Power
@@ -209,5 +208,5 @@ def simulation(
 
 def events(run: Simulation) -> list[tuple[Any, ...]]:
     """What was recorded so far: (client, phase, start_s, end_s, outcome)."""
-    rows = run.recorder.state()["events"]
-    return [(row[1], PHASE_NAMES[row[3]], row[4] / 1e9, row[5] / 1e9, row[10]) for row in rows]
+    rows = run.state()["recorder"]["events"]
+    return [(row[1], row[3], row[4] / 1e9, row[5] / 1e9, row[10]) for row in rows]

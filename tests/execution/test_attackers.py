@@ -35,7 +35,7 @@ def arrived(*values: list[float], clients: tuple[int, ...] | None = None) -> Arr
         staleness=torch.zeros(count, dtype=torch.int64),
         discount=torch.ones(count, dtype=torch.float64),
         update={"params": {"w": torch.tensor(values)}, "held": {"w": torch.ones(count, len(values[0])).bool()}},
-        sent={},
+        payloads=({},) * count,
         population=count,
     )  # fmt: skip
 

@@ -43,7 +43,7 @@ def simulated(folder: Path, schedule: str, *overrides: str) -> Simulation:
 
 def rows(simulation: Simulation) -> Any:
     """Events, and metrics without the account of the backhaul."""
-    state = simulation.recorder.state()
+    state = simulation.state()["recorder"]
     return state["events"], str([row[:19] + row[23:] for row in state["metrics"]])
 
 
@@ -75,7 +75,7 @@ def test_edges_that_merge_after_every_round_average_as_one_server_does(tmp_path:
 def test_a_clients_learning_rate_decays_with_its_edges_aggregations(tmp_path: Path) -> None:
     schedule = f"{{kind: hierarchical, edges: 2, edge: {{kind: sync, cohort: 4, rounds: 3}}, {AT_ONCE}}}"
     run = simulated(tmp_path, schedule)
-    versions = {row[6] for row in run.recorder.state()["events"]}
+    versions = {row[6] for row in run.state()["recorder"]["events"]}
     assert (run.version, run.updates, versions) == (4, 4 * 3 * 8, set(range(12)))
 
 
@@ -95,7 +95,7 @@ def test_an_estimate_times_the_hierarchy_like_the_run(tmp_path: Path) -> None:
         for name, extra in (("run", ()), ("none", ("execution.backend=none",)))
     )
     assert estimate.now_ns == whole.now_ns
-    assert estimate.recorder.state()["events"] == whole.recorder.state()["events"]
+    assert estimate.state()["recorder"]["events"] == whole.state()["recorder"]["events"]
     assert [estimate.last[f"backhaul_{name}"] for name in ("s", "bytes_up", "j")] == [
         whole.last[f"backhaul_{name}"] for name in ("s", "bytes_up", "j")
     ]

@@ -100,7 +100,7 @@ def test_an_estimate_takes_the_time_of_the_run(tmp_path: Path, algorithm: str, m
     settings = (mode, f"algorithm={algorithm}", "task.model={name: mlp, hidden: [64]}")
     run = simulated(tmp_path / "run", *settings)
     estimate = simulated(tmp_path / "estimate", *settings, "execution.backend=none")
-    assert estimate.recorder.state()["events"] == run.recorder.state()["events"]
+    assert estimate.state()["recorder"]["events"] == run.state()["recorder"]["events"]
     assert run.version == 3
 
 
@@ -121,13 +121,13 @@ def test_a_pause_anywhere_changes_nothing(tmp_path: Path, algorithm: str, mode: 
         again = assemble(scenario, folder, folder / f"at-{instants}", state)
         again.run()
         again.finish()
-        assert again.recorder.state() == whole.recorder.state()
+        assert again.state()["recorder"] == whole.state()["recorder"]
 
 
 def test_a_client_s_learning_rate_decays_with_its_own_turns(tmp_path: Path) -> None:
     run = simulated(tmp_path, ASYNC, "stop.aggregations=12")
     turns: dict[int, set[int]] = {}
-    for row in run.recorder.state()["events"]:
+    for row in run.state()["recorder"]["events"]:
         turns.setdefault(row[1], set()).add(row[6])
     assert all(versions == set(range(len(versions))) for versions in turns.values())
     assert sum(max(versions) for versions in turns.values()) <= 2 * 12

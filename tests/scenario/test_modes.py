@@ -60,7 +60,7 @@ def ended(folder: Path, *overrides: str) -> Simulation:
 
 def rows(made: Simulation) -> Any:
     assert isinstance(made.recorder, Recorder)
-    return made.recorder.state()["metrics"]
+    return made.state()["recorder"]["metrics"]
 
 
 @pytest.mark.parametrize(
@@ -105,13 +105,13 @@ def test_async_is_buffered_with_a_buffer_of_one_and_every_mode_learns_and_can_be
     rest.run()
     rest.finish()
     assert rows(rest) == rows(whole)
-    assert rest.recorder.state() == whole.recorder.state()
+    assert rest.state()["recorder"] == whole.state()["recorder"]
 
 
 def test_async_is_buffered_with_a_buffer_of_one(tmp_path: Path) -> None:
     a = ended(tmp_path, "schedule={kind: async, concurrency: 5}", UNEQUAL)
     b = ended(tmp_path, "schedule={kind: buffered, concurrency: 5, buffer: 1}", UNEQUAL)
-    assert a.recorder.state() == b.recorder.state()
+    assert a.state()["recorder"] == b.state()["recorder"]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ _FEWEST = 8  # clients that are looked at together, at least; one costs nearly a
 _SPARE = 64  # places that are drawn beyond those that should do
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Candidates:
     """Idle clients that are on line and such as the schedule asks for.
 

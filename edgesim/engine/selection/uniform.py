@@ -1,5 +1,6 @@
 """The uniform choice."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from edgesim.engine.selection.candidates import Candidates
 from edgesim.engine.selection.selector import Selector
 
 _TRIES = 64  # clients that are looked at before all are looked at together, besides four for each one wanted
+_SINGLY = 16  # up to so many numbers are drawn one at a time, which is quicker
 _ALONE = 2  # so few clients are looked at one by one, which is quicker where they have been looked at before
 
 
@@ -23,8 +25,8 @@ class Uniform(Selector):
 
     def select(self, count: int, draw: int, candidates: Candidates, history: History) -> list[int]:
         idle, key = candidates.idle, streams.key(self.seed, "select", draw)
-        numbers, chosen, tried = streams.sequence(key), list[int](), 0
-        most = min(len(idle), 4 * count + _TRIES)
+        chosen, tried, most = list[int](), 0, min(len(idle), 4 * count + _TRIES)
+        numbers = _numbers(key, most) if count > _SINGLY else streams.sequence(key)
         while len(chosen) < count and tried < most:
             end = min(most, tried + count - len(chosen))
             some = [idle.draw(position, next(numbers)) for position in range(tried, end)]
@@ -34,6 +36,11 @@ class Uniform(Selector):
             order = streams.uniforms(streams.fold(key, rest), 1)[:, 0].argsort(kind="stable")
             chosen += rest[order][: count - len(chosen)].tolist()
         return chosen
+
+
+def _numbers(key: int, count: int) -> Iterator[float]:
+    """The first `count` numbers of a stream, drawn together."""
+    return iter(streams.uniforms(np.array([key], np.uint64), count)[0].tolist())
 
 
 def _available(clients: list[int], candidates: Candidates) -> list[int]:

@@ -1,0 +1,133 @@
+"""Smooth jobs: planned and booked together, they come out to the last bit as planned and booked one at a time."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from worlds import fleet, simulation
+
+from edgesim.devices.availability import AlwaysOn, Markov, Process
+from edgesim.devices.cost import compute_ns, computes_ns
+from edgesim.devices.traits import Traits
+from edgesim.devices.workload import Workload
+from edgesim.engine import journal, planning
+from edgesim.engine.limits import Evaluate, Stop
+from edgesim.engine.outages import ServerOutages
+from edgesim.engine.rules import Rules
+from edgesim.engine.schedules import Buffered, Polynomial, Schedule, Sync
+
+S = 1_000_000_000
+
+
+def seen(
+    many: int, few: int, most: int, availability: Process, rules: Rules, schedule: Schedule, tail_s: float, stop: Stop
+) -> tuple[Any, ...]:
+    """Everything that a run leaves: rows, books, laws."""
+    speeds = np.exp(np.random.default_rng(1).normal(size=40)).tolist()
+    devices = fleet(speeds, availability=availability, tail_s=tail_s, latency_s=0.013)
+    with (
+        TemporaryDirectory() as folder,
+        mock.patch.object(planning, "MANY", many),
+        mock.patch.object(journal, "_FEW", few),
+        mock.patch.object(journal, "_MOST", most),
+    ):
+        run, _ = simulation(
+            Path(folder), devices, schedule, stop, rules=rules, evaluate=Evaluate(every_aggregations=3)
+        )  # fmt: skip
+        run.begin()
+        run.run()
+        laws = run.finish()
+        state = run.state()
+    return state["recorder"], {name: repr(value) for name, value in state["ledger"].items()}, laws, run.now_ns
+
+
+OUTAGE = ServerOutages(starts_ns=(3 * S,), ends_ns=(5 * S,), period_ns=20 * S)
+WORLDS: dict[str, tuple[Process, Rules]] = {
+    "always": (AlwaysOn(), Rules()),
+    "absences": (Markov(mean_on_s=12.0, mean_off_s=3.0), Rules()),
+    "absences, resumed": (Markov(mean_on_s=4.0, mean_off_s=3.0), Rules(transfer="resume", training="resume")),
+    "outages": (AlwaysOn(), Rules(outages=OUTAGE)),
+    "both": (Markov(mean_on_s=9.0, mean_off_s=3.0), Rules(outages=OUTAGE)),
+}
+
+
+@given(
+    st.sampled_from(list(WORLDS)),
+    st.sampled_from([Sync(20), Buffered(30, 7, Polynomial(0.5))]),
+    st.sampled_from([0.0, 0.7, 4.0]),
+    st.sampled_from([Stop(updates=150), Stop(time_ns=25 * S)]),
+    st.sampled_from([(1, 0, 5), (1, 0, 10**6), (16, 16, 50)]),
+)
+@settings(max_examples=60, deadline=None)
+def test_together_is_one_at_a_time(
+    world: str, schedule: Schedule, tail_s: float, stop: Stop, sizes: tuple[int, int, int]
+) -> None:
+    kind, options = type(schedule), {k: v for k, v in vars(schedule).items() if k != "received"}
+    fresh = (kind(**options), kind(**options))
+    singly = seen(10**9, 10**9, 10**9, *WORLDS[world], fresh[0], tail_s, stop)
+    together = seen(*sizes, *WORLDS[world], fresh[1], tail_s, stop)
+    assert together == singly
+    assert len(singly[0]["events"]) > 50
+
+
+def test_most_jobs_of_an_untroubled_fleet_go_smoothly(tmp_path: Path) -> None:
+    run, _ = simulation(tmp_path, fleet([1.0, 2.0, 3.0]), Sync(3), Stop(aggregations=1))
+    run.begin()
+    run.server.proceed()
+    assert [job.smooth is not None for job in run.server.jobs.values()] == [True] * 3
+
+
+def test_to_look_at_a_plan_leaves_it_smooth_and_to_change_it_does_not(tmp_path: Path) -> None:
+    run, _ = simulation(tmp_path, fleet([1.0]), Sync(1), Stop(aggregations=1))
+    run.begin()
+    run.server.proceed()
+    (job,) = run.server.jobs.values()
+    plan = job.planned()
+    assert job.smooth is not None
+    assert [stretch.end_ns for stretch in plan] == [1 * S, 2 * S, 3 * S]
+    job.stretches[-1] = job.stretches[-1]._replace(outcome="stale")
+    assert job.smooth is None
+    assert job.planned()[-1].outcome == "stale"
+
+
+# ── training times ──────────────────────────────────────────────────────────────────────────────────────
+TRAITS = [
+    None,
+    Traits(compute_flops=2e9, burst=2.0, burst_s=0.5),
+    Traits(
+        compute_flops=3e9, convolution_flops=1e9, layer_overhead_s=1e-5, activation_bandwidth=2e9, overlap=False,
+        convolution_bandwidth=1e9, sparse_curve=((0.1, 4.0), (0.5, 1.5)),
+    ),
+]  # fmt: skip
+
+
+def work(rng: np.random.Generator) -> Workload:
+    return Workload(
+        layer_flops=rng.uniform(1e7, 1e9, 3), layer_density=rng.uniform(0, 1, 3),
+        other_flops=float(rng.uniform(0, 1e8)),
+        traffic_bytes=float(rng.uniform(1e6, 1e9)), steps=int(rng.integers(1, 90)), memory_bytes=1,
+        layer_convolution=rng.uniform(size=3) < 0.5, layer_calls=int(rng.integers(0, 200)),
+        activation_bytes=float(rng.uniform(0, 1e6)), convolution_bytes=float(rng.uniform(0, 1e6)),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("sparse_speedup", ["ideal", "realised"])
+def test_training_times_together_are_those_of_single_jobs(sparse_speedup: Any) -> None:
+    """Of three classes, each with traits of its own, in company of workloads that some share."""
+    rng = np.random.default_rng(0)
+    kinds, n = [work(rng) for _ in range(20)], 200
+    works = [kinds[i] for i in rng.integers(0, len(kinds), n)]
+    of_class = rng.integers(0, 3, n).astype(np.int32)
+    rates = {
+        "compute_flops": rng.uniform(1e8, 1e10, n), "bandwidth": rng.uniform(1e8, 1e10, n),
+        "step_overhead_s": rng.uniform(0, 1e-3, n), "sparse_efficiency": rng.choice([0.3, 0.7], n),
+    }  # fmt: skip
+    found = computes_ns(works, **rates, sparse_speedup=sparse_speedup, class_traits=TRAITS, device_class=of_class)
+    for i, one in enumerate(works):
+        own = {name: float(column[i]) for name, column in rates.items()}
+        assert found[i] == compute_ns(one, **own, sparse_speedup=sparse_speedup, traits=TRAITS[of_class[i]])
