@@ -1,5 +1,6 @@
-"""Gradients of a cohort of dense models: one batched product a layer, and a backward by hand."""
+"""A cohort of dense models: one batched product a layer, and a backward by hand."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -8,11 +9,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgesim.learning.batches import Batch, mean_loss
+from edgesim.learning import tree
+from edgesim.learning.batches import Batch, Batches, mean_loss, take
 from edgesim.learning.sequence import parts_of
 from edgesim.learning.tree import Params
 
 Array: TypeAlias = NDArray[np.float32]
+
+_gate = torch.ops.aten.threshold_backward.grad_input
+_TOGETHER = 1 << 19  # weights of the clients that descend at once
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,29 @@ class Layered:
                     delta *= inputs[i] > 0
         return {name: torch.from_numpy(gradients[name]) for name in params}
 
+    def sgd(self, params: Params, batches: Batches, lr: float | Tensor) -> Params:
+        """See `kernels.Descending`: in place, a few clients at a time, whose weights stay in the cache meanwhile."""
+        trained = {name: torch.empty(tensor.shape) for name, tensor in params.items()}
+        index = batches.index.transpose(0, 1).contiguous()  # [step, client, B]
+        x, y = batches.x.flatten(1), take(batches.y, index).unsqueeze(3)
+        factor = (tree.broadcast(lr, batches.weight) * batches.weight).transpose(0, 1).unsqueeze(3).contiguous()
+        clients, still = len(batches.steps), batches.still
+        together = max(_TOGETHER // sum(tensor[0].numel() for tensor in params.values()), 1)
+        for start in range(0, clients, together):
+            stop = min(start + together, clients)
+            for name, tensor in trained.items():
+                tensor[start:stop] = params[name][start:stop]
+            active = 0
+            for step in range(int(batches.steps[start])):
+                stop = min(stop, still[step])
+                if stop - start != active:
+                    active = stop - start
+                    descent = Descent(self.layers, {name: t[start:stop] for name, t in trained.items()}, y.shape[2])
+                here = slice(start, stop)
+                torch.index_select(x, 0, index[step, here].view(-1), out=descent.x.view(-1, x.shape[1]))
+                descent.step(y[step, here], factor[step, here])
+        return trained
+
     def logits(self, params: Params, x: Tensor) -> Tensor:
         return torch.from_numpy(self._forward(params, x)[1])
 
@@ -87,3 +115,37 @@ class Layered:
             if layer.relu:
                 np.maximum(h, 0, out=h)
         return inputs, h
+
+
+class Descent:
+    """A few clients on their way down, in place, with memory that every step uses again."""
+
+    def __init__(self, layers: Sequence[DenseLayer], params: Params, samples: int) -> None:
+        self._layers = layers
+        self._weights = [params[layer.weight] for layer in layers]
+        self._transposed = [weight.transpose(1, 2) for weight in self._weights]
+        self._biases = [None if layer.bias is None else params[layer.bias].unsqueeze(1) for layer in layers]
+        clients = len(self._weights[0])
+        self.x = torch.empty(clients, samples, self._weights[0].shape[2])
+        self._outputs = [torch.empty(clients, samples, weight.shape[1]) for weight in self._weights]
+        self._deltas = [torch.empty_like(output) for output in self._outputs]
+        self._ones = torch.ones(clients, 1, samples)
+        self._less = torch.full((clients, samples, 1), -1.0)
+
+    def step(self, y: Tensor, factor: Tensor) -> None:
+        """One step in place; factor [client, B, 1]: the learning rate times each sample's weight."""
+        h = self.x
+        for layer, weight, bias, out in zip(self._layers, self._transposed, self._biases, self._outputs, strict=True):
+            torch.bmm(h, weight, out=out) if bias is None else torch.baddbmm(bias, h, weight, out=out)
+            h = out.relu_() if layer.relu else out
+        delta = torch.softmax(h, 2, out=self._deltas[-1]).scatter_add_(2, y, self._less).mul_(factor)
+        for i in range(len(self._layers) - 1, -1, -1):
+            moved, weight, bias = delta, self._weights[i], self._biases[i]
+            h = self._outputs[i - 1] if i else self.x
+            if i:
+                delta = torch.bmm(moved, weight, out=self._deltas[i - 1])  # before the weights move
+                if self._layers[i - 1].relu:
+                    _gate(delta, h, 0, grad_input=delta)
+            weight.baddbmm_(moved.transpose(1, 2), h, alpha=-1)
+            if bias is not None:
+                bias.baddbmm_(self._ones, moved, alpha=-1)
