@@ -48,8 +48,12 @@ class Batches:
 
     def at(self, step: int, clients: int) -> Batch:
         """The batches of the first `clients` clients at one step."""
-        index = self.index[:clients, step]
-        return Batch(take(self.x, index), take(self.y, index), self.weight[:clients, step])
+        return self.of(step, slice(clients))
+
+    def of(self, step: int, clients: slice) -> Batch:
+        """The batches of some clients at one step."""
+        index = self.index[clients, step]
+        return Batch(take(self.x, index), take(self.y, index), self.weight[clients, step])
 
 
 def halves(batch: Batch) -> tuple[Batch, Batch]:
@@ -108,8 +112,8 @@ def draw(
     real = (places < samples[:, None]).reshape(len(clients), 1, -1, width)  # [client, 1, step of an epoch, B]
     order = np.stack([_permutations(streams.fold(keys, e), samples, len(places)) for e in range(epochs)], axis=1)
     index = shards.index[shards.offset[clients][:, None, None] + order].reshape(len(clients), -1, width)
-    weight = real / np.maximum(np.count_nonzero(real, axis=3, keepdims=True), 1)
-    weight = np.tile(weight.astype(np.float32), (1, epochs, 1, 1)).reshape(index.shape)
+    share = (real / np.maximum(np.count_nonzero(real, axis=3, keepdims=True), 1)).astype(np.float32)
+    weight = np.tile(share, (1, epochs, 1, 1)).reshape(index.shape)
     count = per_epoch * epochs if steps is None else np.minimum(per_epoch * epochs, steps)
     if epochs > 1:
         index, weight = _closed_up(index, per_epoch, epochs), _closed_up(weight, per_epoch, epochs)

@@ -39,8 +39,8 @@ def model(name: str) -> Model:
     if name == "bare head":
         template = bare_head((1, 6, 6), 5).to("meta").requires_grad_(False)
         return Model(module=template, build=lambda: bare_head((1, 6, 6), 5), input_shape=(1, 6, 6), classes=5)
-    params = {"mlp": {"hidden": [9, 5]}, "cnn": {"channels": [3, 4], "hidden": 8}}[name]
-    return make_model(name, params, input_shape=(1, 6, 6), classes=5, folder=Path())
+    params: dict[str, dict[str, object]] = {"mlp": {"hidden": [9, 5]}, "cnn": {"channels": [3, 4], "hidden": 8}}
+    return make_model(name, params[name], input_shape=(1, 6, 6), classes=5, folder=Path())
 
 
 MODELS = {name: model(name) for name in ("mlp", "bare head", "cnn")}
