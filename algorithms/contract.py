@@ -43,7 +43,7 @@ from edgesim.devices.workload import Workload
 from edgesim.learning import tree
 from edgesim.learning.batches import Batch
 from edgesim.learning.codecs import Part
-from edgesim.learning.training import Learner
+from edgesim.learning.training import Learner, plain
 from edgesim.learning.tree import Params, State
 
 __all__ = [
@@ -116,6 +116,7 @@ class Algorithm:
         """The local state that training starts from; `params` is what the solver trains."""
         return {"params": payload["params"]}
 
+    @plain
     def local_step(self, local: State, batch: Batch, learner: Learner) -> State:
         """One mini-batch."""
         return learner.descend(local, learner.gradient(local["params"], batch), spend=True)

@@ -53,7 +53,7 @@ class Federation(AtWork):
         self._stateful = overrides(algorithm, "init_client", "local_end", "local_train")
         self._assigning = Assigning(algorithm, attackers, context.task.train.count)
         self._alike = self._assigning.alike and not self._stateful and not context.shrink_batch
-        self._scoring = Scoring(algorithm, context, backend, self._base_model)
+        self._scoring = Scoring(algorithm, context, backend, self._base_model, self._common_model)
 
     @property
     def backend(self) -> str:
@@ -176,6 +176,10 @@ class Federation(AtWork):
 
     def _base_model(self, client: int) -> Params:
         return self._algorithm.client_model(self._server, self._who(client))
+
+    def _common_model(self) -> Params | None:
+        """What `_base_model` is for all clients, where it is the same."""
+        return None if overrides(self._algorithm, "client_model") else self._server["params"]
 
     def _who(self, client: int) -> Client:
         return Client(client, int(self._context.task.train.count[client]), self._state(client))

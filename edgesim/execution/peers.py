@@ -112,6 +112,9 @@ class PeerFederation(Federation):
     def _base_model(self, client: int) -> Params:
         return self._algorithm.client_model(self._groups.of(client), self._who(client))
 
+    def _common_model(self) -> Params | None:
+        return None
+
 
 class PeerTiming(TimingOnly):
     """The same by its costs alone."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from edgesim.algorithms.contract import Algorithm, Context, overrides
 from edgesim.execution.backend import Backend
-from edgesim.learning.evaluation import Scores, evaluate
+from edgesim.learning.evaluation import Scores, evaluate, evaluate_shared
 from edgesim.learning.local import personalised
 from edgesim.learning.tree import Params
 
@@ -12,10 +12,18 @@ _TOGETHER = 128  # clients whose models are personalised together, and kept unti
 
 
 class Scoring:
-    """`model`: a client's before it is personalised."""
+    """`model`: a client's before it is personalised. `common`: that of all clients, if there is one."""
 
-    def __init__(self, algorithm: Algorithm, context: Context, backend: Backend, model: Callable[[int], Params]):
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        context: Context,
+        backend: Backend,
+        model: Callable[[int], Params],
+        common: Callable[[], Params | None],
+    ) -> None:
         self._algorithm, self._context, self._backend, self._model = algorithm, context, backend, model
+        self._common = common
         self._personalises = overrides(algorithm, "personalise")
         self.forget()
 
@@ -27,9 +35,12 @@ class Scoring:
     def scores(self, version: int) -> Scores:
         """By client, of the models of this version; kept until one changes."""
         if self._scored is None:
-            self._scored = evaluate(
-                self._context.task, self._backend.kernel, lambda client: self._own_model(client, version)
-            )
+            task, kernel = self._context.task, self._backend.kernel
+            common = None if self._personalises else self._common()
+            if common is None:
+                self._scored = evaluate(task, kernel, lambda client: self._own_model(client, version))
+            else:
+                self._scored = evaluate_shared(task, kernel, common)
         return self._scored
 
     def _own_model(self, client: int, version: int) -> Params:

@@ -5,6 +5,7 @@ short. Rows beyond a batch's real samples carry weight 0, so lockstep over unequ
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from torch import Tensor
 
 from edgesim import streams
 from edgesim.learning.shards import Shards
+
+Rows = TypeVar("Rows", NDArray[np.int64], NDArray[np.float32])
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,21 @@ class Batches:
     steps: NDArray[np.int64]
     epoch_steps: NDArray[np.int64]
 
+    @property
+    def still(self) -> list[int]:
+        """How many clients have work at each step; they are sorted by falling number of steps."""
+        most = int(self.steps.max(initial=0))
+        still: list[int] = np.searchsorted(-self.steps, -np.arange(most)).tolist()
+        return still
+
     def at(self, step: int, clients: int) -> Batch:
         """The batches of the first `clients` clients at one step."""
-        index = self.index[:clients, step]
-        return Batch(take(self.x, index), take(self.y, index), self.weight[:clients, step])
+        return self.of(step, slice(clients))
+
+    def of(self, step: int, clients: slice) -> Batch:
+        """The batches of some clients at one step."""
+        index = self.index[clients, step]
+        return Batch(take(self.x, index), take(self.y, index), self.weight[clients, step])
 
 
 def halves(batch: Batch) -> tuple[Batch, Batch]:
@@ -91,25 +105,37 @@ def draw(
     `steps` cuts every client's list short: 1 draws one random mini-batch each.
     """
     samples = shards.count[clients]
-    most, width = int(samples.max()), int(min(batch_size, samples.max()))
-    keys = streams.fold(streams.fold(streams.key(seed, purpose), clients), jobs)
-    order = np.stack([_permutations(streams.fold(keys, e), samples, most) for e in range(epochs)], axis=1)
-
+    width = min(batch_size, shards.most)  # of the task, so that company does not change the shape of anything
     per_epoch = -(-samples // batch_size)  # [client]
+    keys = streams.fold(streams.fold(streams.key(seed, purpose), clients), jobs)
+    places = np.arange(int(per_epoch.max()) * width)
+    real = (places < samples[:, None]).reshape(len(clients), 1, -1, width)  # [client, 1, step of an epoch, B]
+    order = np.stack([_permutations(streams.fold(keys, e), samples, len(places)) for e in range(epochs)], axis=1)
+    index = shards.index[shards.offset[clients][:, None, None] + order].reshape(len(clients), -1, width)
+    share = (real / np.maximum(np.count_nonzero(real, axis=3, keepdims=True), 1)).astype(np.float32)
+    weight = np.tile(share, (1, epochs, 1, 1)).reshape(index.shape)
     count = per_epoch * epochs if steps is None else np.minimum(per_epoch * epochs, steps)
-    step = np.arange(int(count.max()))
-    epoch = np.minimum(step[None, :] // per_epoch[:, None], epochs - 1)  # [client, step]
-    position = (step[None, :] % per_epoch[:, None])[:, :, None] * batch_size + np.arange(width)
-    going = step[None, :] < count[:, None]  # clients of fewer steps have finished before
-    real = (position < samples[:, None, None]) & going[:, :, None]  # [client, step, B]
-    local = order[np.arange(len(clients))[:, None, None], epoch[:, :, None], np.where(real, position, 0)]
-    index = shards.index[shards.offset[clients][:, None, None] + local]
-    weight = real / np.maximum(real.sum(axis=2, keepdims=True), 1)
-    return Batches(x, y, torch.from_numpy(index), torch.from_numpy(weight.astype(np.float32)), count, per_epoch)
+    if epochs > 1:
+        index, weight = _closed_up(index, per_epoch, epochs), _closed_up(weight, per_epoch, epochs)
+    most = int(count.max())
+    return Batches(x, y, torch.from_numpy(index[:, :most]), torch.from_numpy(weight[:, :most]), count, per_epoch)
 
 
-def _permutations(keys: NDArray[np.uint64], samples: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """A permutation of range(samples[i]) in the first samples[i] places of row i: [client, most]."""
-    draws = streams.uniforms(keys, most)
-    draws[np.arange(most)[None, :] >= samples[:, None]] = 2.0
-    return np.argsort(draws, axis=1, kind="stable")
+def _closed_up(rows: Rows, per_epoch: NDArray[np.int64], epochs: int) -> Rows:
+    """[client, epochs · most steps of any client, B] with each client's own steps first, one epoch after the other."""
+    most = int(per_epoch.max())
+    if int(per_epoch.min()) == most:
+        return rows
+    empty = np.arange(most) >= per_epoch[:, None]  # [client, step of an epoch]
+    order = np.argsort(np.tile(empty, epochs), axis=1, kind="stable")
+    return np.take_along_axis(rows, order[:, :, None], axis=1)
+
+
+def _permutations(keys: NDArray[np.uint64], samples: NDArray[np.int64], places: int) -> NDArray[np.int64]:
+    """A permutation of range(samples[i]) in the first samples[i] places of row i, and then zeros: [client, place]."""
+    draws = streams.uniforms(keys, places)
+    rest = np.arange(places) >= samples[:, None]
+    draws[rest] = 2.0
+    order = np.argsort(draws, axis=1, kind="stable")
+    order[rest] = 0
+    return order

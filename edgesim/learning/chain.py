@@ -1,4 +1,4 @@
-"""One client's gradient by hand: chains of Conv2d, MaxPool2d, ReLU, Flatten and Linear, without autograd.
+"""One client's gradients by hand: chains of Conv2d, MaxPool2d, ReLU, Flatten and Linear, without autograd.
 
 What that saves is measured in benchmarks/README.md: images are channels last, as a CPU convolves them
 fastest; ReLU runs in place, and after pooling, on fewer numbers, since the two commute; gradients of
@@ -20,6 +20,40 @@ Pair: TypeAlias = tuple[int, int]
 _aten = torch.ops.aten
 
 
+class Taker(Protocol):
+    """Who takes the gradients of parameters as they come. A layer is done with its parameters before it gives any."""
+
+    def take(self, name: str, gradient: Tensor) -> None: ...
+
+    def take_product(self, name: str, delta: Tensor, x: Tensor) -> None:
+        """The gradient deltaᵀ x."""
+        ...
+
+
+class Found(Params):
+    """Keeps them."""
+
+    def take(self, name: str, gradient: Tensor) -> None:
+        self[name] = gradient
+
+    def take_product(self, name: str, delta: Tensor, x: Tensor) -> None:
+        self[name] = delta.t() @ x
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of SGD, which changes `params` in place."""
+
+    params: Params
+    lr: float
+
+    def take(self, name: str, gradient: Tensor) -> None:
+        self.params[name].sub_(gradient, alpha=self.lr)
+
+    def take_product(self, name: str, delta: Tensor, x: Tensor) -> None:
+        self.params[name].addmm_(delta.t(), x, alpha=-self.lr)
+
+
 class Layer(Protocol):
     """A link of the chain. Its input is its own to overwrite, but for the first layer that computes."""
 
@@ -27,10 +61,10 @@ class Layer(Protocol):
         """The output, and what `backward` needs."""
         ...
 
-    def backward(self, params: Params, kept: Kept, delta: Tensor, found: Params, below: bool) -> Tensor:
+    def backward(self, params: Params, kept: Kept, delta: Tensor, taker: Taker, below: bool) -> Tensor:
         """∂loss/∂input from `delta`, ∂loss/∂output, which may be overwritten; undefined without `below`.
 
-        The gradients of the layer's parameters are added to `found`.
+        The gradients of the layer's parameters go to `taker`.
         """
         ...
 
@@ -50,13 +84,13 @@ class Convolution:
         bias = None if self.bias is None else params[self.bias]
         return _aten.convolution(x, params[self.weight], bias, *self.geometry), (x,)
 
-    def backward(self, params: Params, kept: Kept, delta: Tensor, found: Params, below: bool) -> Tensor:
+    def backward(self, params: Params, kept: Kept, delta: Tensor, taker: Taker, below: bool) -> Tensor:
         (x,), weight = kept, params[self.weight]
         wanted = [below, True, self.bias is not None]
         back, of_weight, of_bias = _aten.convolution_backward(delta, x, weight, [len(weight)], *self.geometry, wanted)
-        found[self.weight] = of_weight
+        taker.take(self.weight, of_weight)
         if self.bias is not None:
-            found[self.bias] = of_bias
+            taker.take(self.bias, of_bias)
         return back if below else delta
 
 
@@ -70,7 +104,7 @@ class Pooling:
         largest, place = _aten.max_pool2d_with_indices(x, *self.window)
         return largest, (x, place)
 
-    def backward(self, params: Params, kept: Kept, delta: Tensor, found: Params, below: bool) -> Tensor:
+    def backward(self, params: Params, kept: Kept, delta: Tensor, taker: Taker, below: bool) -> Tensor:
         x, place = kept  # of x, only the shape matters
         back: Tensor = _aten.max_pool2d_with_indices_backward(delta, x, *self.window, place)
         return back
@@ -83,7 +117,7 @@ class Rectifier:
     def forward(self, params: Params, x: Tensor) -> tuple[Tensor, Kept]:
         return x.relu_(), (x,)
 
-    def backward(self, params: Params, kept: Kept, delta: Tensor, found: Params, below: bool) -> Tensor:
+    def backward(self, params: Params, kept: Kept, delta: Tensor, taker: Taker, below: bool) -> Tensor:
         back: Tensor = _aten.threshold_backward.grad_input(delta, kept[0], 0, grad_input=delta)
         return back
 
@@ -95,7 +129,7 @@ class Flattening:
     def forward(self, params: Params, x: Tensor) -> tuple[Tensor, Kept]:
         return x.flatten(1), (x,)
 
-    def backward(self, params: Params, kept: Kept, delta: Tensor, found: Params, below: bool) -> Tensor:
+    def backward(self, params: Params, kept: Kept, delta: Tensor, taker: Taker, below: bool) -> Tensor:
         return torch.empty_like(kept[0]).copy_(delta.reshape(kept[0].shape))
 
 
@@ -110,11 +144,12 @@ class Dense:
         weight = params[self.weight].t()
         return x @ weight if self.bias is None else torch.addmm(params[self.bias], x, weight), (x,)
 
-    def backward(self, params: Params, kept: Kept, delta: Tensor, found: Params, below: bool) -> Tensor:
-        found[self.weight] = delta.t() @ kept[0]
+    def backward(self, params: Params, kept: Kept, delta: Tensor, taker: Taker, below: bool) -> Tensor:
+        back = delta @ params[self.weight] if below else delta
+        taker.take_product(self.weight, delta, kept[0])
         if self.bias is not None:
-            found[self.bias] = delta.sum(0)
-        return delta @ params[self.weight] if below else delta
+            taker.take(self.bias, delta.sum(0))
+        return back
 
 
 @dataclass(frozen=True)
@@ -125,16 +160,23 @@ class Chain:
 
     def gradient(self, params: Params, x: Tensor, y: Tensor) -> Params:
         """Gradient of the mean cross-entropy over the samples."""
+        found = Found()
+        self._differentiate(params, x, y, found)
+        return {name: found[name] for name in params}
+
+    def step(self, params: Params, x: Tensor, y: Tensor, lr: float) -> None:
+        """params ← params − lr · gradient, in place."""
+        self._differentiate(params, x, y, Step(params, lr))
+
+    def _differentiate(self, params: Params, x: Tensor, y: Tensor, taker: Taker) -> None:
         tape, h = [], _channels_last(x)
         for layer in self.layers:
             h, kept = layer.forward(params, h)
             tape.append(kept)
         delta = _loss_by_logits(h, y)
-        found: Params = {}
         first = next(i for i, layer in enumerate(self.layers) if isinstance(layer, Convolution | Dense))
         for i in range(len(self.layers) - 1, first - 1, -1):
-            delta = self.layers[i].backward(params, tape.pop(), delta, found, below=i > first)
-        return {name: found[name] for name in params}
+            delta = self.layers[i].backward(params, tape.pop(), delta, taker, below=i > first)
 
     def logits(self, params: Params, x: Tensor) -> Tensor:
         h = _channels_last(x)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import prod
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -16,6 +17,10 @@ from edgesim.learning.task import Task
 from edgesim.learning.tree import Params
 
 _WEIGHTS_AT_ONCE = 50_000_000  # of stacked models: 200 MB
+_SAMPLES_AT_ONCE = 2048  # under one model
+
+Part: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
+"""Of some clients: number right, summed loss, share of weights that are not zero; each [client]."""
 
 
 @dataclass(frozen=True)
@@ -71,58 +76,65 @@ def evaluate(task: Task, kernel: Kernel, model_of: Callable[[int], Params]) -> S
     clients = len(task.test.count)
     weights = sum(prod(shape) for shape in task.model.shapes.values())
     at_once = min(max(_WEIGHTS_AT_ONCE // weights, 4), 1024)
-    right, loss, active = [], [], []
+    parts = []
     for start in range(0, clients, at_once):
         models = [model_of(client) for client in range(start, min(start + at_once, clients))]
         shared = all(model is models[0] for model in models)
-        score = _shared if shared else _own
-        hit, each = score(task, kernel, models, start)
-        first = task.test.offset[start : start + len(models)] - task.test.offset[start]
-        right.append(np.add.reduceat(hit, first))
-        loss.append(np.add.reduceat(each, first))
-        dense = task.model.statistics
-        active += [_active(models[0], dense)] * len(models) if shared else [_active(model, dense) for model in models]
-    return Scores(
-        np.concatenate(right), np.concatenate(loss), task.test.count, np.array(active), np.empty((clients, 0))
-    )
+        offset = task.test.offset[start : start + len(models) + 1]
+        parts.append(_shared(task, kernel, models[0], offset) if shared else _own(task, kernel, models, offset))
+    right, loss, active = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return Scores(right, loss, task.test.count, active, np.empty((clients, 0)))
+
+
+def evaluate_shared(task: Task, kernel: Kernel, model: Params) -> Scores:
+    """Score the one model that all clients use."""
+    if isinstance(task.model.module, quadratic.Quadratic):
+        return _stationarity(task, lambda _: model)
+    right, loss, active = _shared(task, kernel, model, task.test.offset)
+    return Scores(right, loss, task.test.count, active, np.empty((len(right), 0)))
 
 
 def _stationarity(task: Task, model_of: Callable[[int], Params]) -> Scores:
     """Of quadratic problems: each client's own loss, and its gradient in what all share."""
     models = [model_of(client) for client in range(task.clients)]
-    theta, w = (torch.stack([model[name] for model in models]) for name in ("theta", "w"))
-    loss, gradient = quadratic.measure(task.x, theta, w)
+    stacked = tree.stack([{"params": model} for model in models])["params"]
+    loss, gradient = quadratic.measure(task.x, stacked["theta"], stacked["w"])
     return Scores(
         right=np.full(task.clients, np.nan),
         loss=loss,
         samples=task.test.count,
-        active=np.array([_active(model, frozenset()) for model in models]),
+        active=np.array([_active(model) for model in models]),
         gradient=gradient,
     )
 
 
-def _shared(
-    task: Task, kernel: Kernel, models: Sequence[Params], first: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Whether each test sample of these clients is right, and its loss, all under one model."""
-    samples = task.test.index[task.test.offset[first] : task.test.offset[first + len(models)]]
-    one = {name: tensor.unsqueeze(0) for name, tensor in models[0].items()}
-    hit, each = _score(task, kernel, one, samples[None, :])
-    return hit[0], each[0]
+def _shared(task: Task, kernel: Kernel, model: Params, offset: NDArray[np.int64]) -> Part:
+    """Of the clients whose test samples these stretches of the index are, all under one model."""
+    one = {name: tensor.unsqueeze(0) for name, tensor in model.items()}
+    samples = task.test.index[offset[0] : offset[-1]]
+    cuts = range(0, len(samples), _SAMPLES_AT_ONCE)
+    scored = [_score(task, kernel, one, samples[None, cut : cut + _SAMPLES_AT_ONCE]) for cut in cuts]
+    hit, each = (np.concatenate(part, axis=1)[0] for part in zip(*scored, strict=True))
+    return (*_by_client(hit, each, offset), np.full(len(offset) - 1, _active(model, task.model.statistics)))
 
 
-def _own(
-    task: Task, kernel: Kernel, models: Sequence[Params], first: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _own(task: Task, kernel: Kernel, models: Sequence[Params], offset: NDArray[np.int64]) -> Part:
     """The same, each client under its own model; test parts are padded to one length, then cut again."""
-    offset = task.test.offset[first : first + len(models) + 1]
     count = np.diff(offset)
     place = np.arange(count.max())
     samples = task.test.index[offset[:-1, None] + np.minimum(place, count[:, None] - 1)]
     stacked = tree.stack([{"params": model} for model in models])["params"]
     hit, each = _score(task, kernel, stacked, samples)
     real = place < count[:, None]
-    return hit[real], each[real]
+    active = np.array([_active(model, task.model.statistics) for model in models])
+    return (*_by_client(hit[real], each[real], offset), active)
+
+
+def _by_client(
+    hit: NDArray[np.int64], each: NDArray[np.float64], offset: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    first = offset[:-1] - offset[0]
+    return np.add.reduceat(hit, first), np.add.reduceat(each, first)
 
 
 def _score(

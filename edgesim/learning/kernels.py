@@ -14,7 +14,7 @@ decrease, before − after the batch. Only the loop takes such models.
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from edgesim.errors import ScenarioError
-from edgesim.learning.batches import Batch, mean_loss
-from edgesim.learning.chain import chain
+from edgesim.learning.batches import Batch, Batches, mean_loss, take
+from edgesim.learning.chain import Chain, chain
 from edgesim.learning.layered import Layered, dense_layers
 from edgesim.learning.quadratic import Quadratic, QuadraticKernel
 from edgesim.learning.statistics import statistics
@@ -49,6 +49,18 @@ class Kernel(Protocol):
         ...
 
 
+@runtime_checkable
+class Descending(Kernel, Protocol):
+    """A kernel that does a whole local run of plain SGD by itself: nothing but the weights is kept between steps."""
+
+    def sgd(self, params: Params, batches: Batches, lr: float | Tensor) -> Params:
+        """w ← w − lr ∇loss over all batches of each client, from `params`, which are not changed; lr may be [client].
+
+        Clients are sorted by falling number of steps.
+        """
+        ...
+
+
 def kernel(module: nn.Module, backend: str) -> Kernel:
     """The kernel of a backend ("loop" or "stacked") for this model.
 
@@ -57,7 +69,8 @@ def kernel(module: nn.Module, backend: str) -> Kernel:
     if isinstance(module, Quadratic):
         return QuadraticKernel()
     if backend == "loop":
-        return Loop(chain(module) or Autograd(module))
+        by_hand = chain(module)
+        return Loop(Autograd(module)) if by_hand is None else Chained(by_hand)
     if statistics(module):
         raise ScenarioError(
             "execution.backend: stacked cannot train models with batch norm, since it pads short batches; "
@@ -91,6 +104,31 @@ class Loop:
 
     def loss(self, params: Params, batch: Batch) -> Tensor:
         return mean_loss(self.logits(params, batch.x), batch)
+
+
+@dataclass(frozen=True)
+class Chained(Loop):
+    """One client at a time, by hand."""
+
+    one: Chain
+
+    def sgd(self, params: Params, batches: Batches, lr: float | Tensor) -> Params:
+        """See `Descending`."""
+        rows = [
+            self._sgd(_row(params, client), batches, client, float(lr[client]) if isinstance(lr, Tensor) else lr)
+            for client in range(len(batches.steps))
+        ]
+        return _rows(rows)
+
+    def _sgd(self, params: Params, batches: Batches, client: int, lr: float) -> Params:
+        """That of one client."""
+        own = {name: tensor.clone() for name, tensor in params.items()}
+        steps = int(batches.steps[client])
+        real = np.count_nonzero(batches.weight[client, :steps].numpy(), 1)
+        for index, samples in zip(batches.index[client], real, strict=False):
+            at = index[:samples]
+            self.one.step(own, take(batches.x, at), take(batches.y, at), lr)
+        return own
 
 
 class Autograd:

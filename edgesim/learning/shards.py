@@ -47,6 +47,11 @@ class Shards:
         """Samples of each client, [client]."""
         return np.diff(self.offset)
 
+    @cached_property
+    def most(self) -> int:
+        """Samples of the client that has most."""
+        return int(self.count.max(initial=0))
+
     def of(self, client: int) -> IntArray:
         """Positions of one client's samples, [sample]; IndexError for a client that is not there."""
         if not 0 <= client < self.clients:

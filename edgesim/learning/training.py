@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from edgesim import streams
 from edgesim.learning import batches as batching
 from edgesim.learning import tree
 from edgesim.learning.batches import Batch, Batches
-from edgesim.learning.kernels import Kernel
+from edgesim.learning.kernels import Descending, Kernel
 from edgesim.learning.tree import Params, State
 
 if TYPE_CHECKING:
@@ -38,6 +38,11 @@ class Training:
     clip: float | None = None
     trained: tuple[str, ...] | None = None
 
+    @property
+    def plain(self) -> bool:
+        """Whether a step is w ← w − lr g, of all tensors."""
+        return not (self.momentum or self.weight_decay) and self.clip is None and self.trained is None
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cohort:
@@ -53,6 +58,16 @@ class Cohort:
 
 Step = Callable[[State, Batch, "Learner"], State]
 """One mini-batch of a cohort: (local state, batch, learner) → local state."""
+
+S = TypeVar("S", bound=Callable[..., State])
+_PLAIN: set[Callable[..., State]] = set()
+
+
+def plain(step: S) -> S:
+    """Mark a step, function or method, that is `descend` along the `gradient` of `params` and nothing else: `run` may
+    leave all of them to the kernel at once. A subclass's own step is another function, and not marked."""
+    _PLAIN.add(step)
+    return step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,10 +111,12 @@ class Learner:
         different `purpose` draw different batches.
         """
         drawn = self._draw(purpose, epochs, steps, batch_size or self.training.batch_size)
+        marked = getattr(step, "__func__", step) in _PLAIN
+        if marked and self.training.plain and isinstance(self.kernel, Descending):
+            return {**local, "params": self.kernel.sgd(local["params"], drawn, self.lr)}
         learner = replace(self, steps=torch.from_numpy(drawn.steps), epoch_steps=torch.from_numpy(drawn.epoch_steps))
-        count, finished, active = drawn.steps, [], len(drawn.steps)
-        for number in range(int(count.max(initial=0))):
-            still = int(np.count_nonzero(count > number))
+        finished, active = [], len(drawn.steps)
+        for number, still in enumerate(drawn.still):
             if still < active:
                 finished.append(tree.rows(local, still, active))
                 local, learner, active = tree.rows(local, 0, still), learner.first(still), still

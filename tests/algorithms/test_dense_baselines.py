@@ -31,6 +31,11 @@ def same(a: Params, b: Params) -> bool:
     return all(torch.equal(tensor, b[name]) for name, tensor in a.items())
 
 
+def alike(a: Params, b: Params) -> bool:
+    """But for rounding: steps of plain SGD are taken by another way than those of one's own."""
+    return away(a, b) < 1e-6
+
+
 def away(a: Params, b: Params) -> float:
     return max(float((tensor - b[name]).abs().max()) for name, tensor in a.items())
 
@@ -49,7 +54,7 @@ def whole_gradient(client: int, params: Params) -> Params:
 # ── FedProx ─────────────────────────────────────────────────────────────────────────────────────────────
 def test_no_pull_is_fedavg() -> None:
     plain, prox = trained(FedAvg()), trained(FedProx(mu=0.0))
-    assert all(same(a.update["params"], b.update["params"]) for a, b in zip(plain, prox, strict=True))
+    assert all(alike(a.update["params"], b.update["params"]) for a, b in zip(plain, prox, strict=True))
 
 
 def test_a_strong_pull_keeps_clients_near_the_server() -> None:
@@ -105,7 +110,7 @@ def test_control_variates_cost_fedavgs_bytes_twice() -> None:
 
 def test_the_first_round_of_scaffold_is_fedavgs() -> None:
     plain, controlled = trained(FedAvg()), trained(Scaffold())
-    assert all(same(a.update["params"], b.update["params"]) for a, b in zip(plain, controlled, strict=True))
+    assert all(alike(a.update["params"], b.update["params"]) for a, b in zip(plain, controlled, strict=True))
 
 
 @pytest.mark.parametrize("control", ["steps", "gradient"])
@@ -153,7 +158,7 @@ def test_controls_undo_client_drift() -> None:
 # ── Ditto ───────────────────────────────────────────────────────────────────────────────────────────────
 def test_without_pull_dittos_personal_model_is_local_training() -> None:
     for own, alone in zip(trained(Ditto(pull=0.0)), trained(LocalOnly()), strict=True):
-        assert same(own.state["personal"], alone.state["params"])
+        assert alike(own.state["personal"], alone.state["params"])
 
 
 def test_dittos_global_model_is_fedavgs() -> None:

@@ -5,7 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from edgesim.learning.evaluation import Scores, evaluate
+from edgesim.learning import evaluation
+from edgesim.learning.evaluation import Scores, evaluate, evaluate_shared
 from edgesim.learning.kernels import kernel
 from edgesim.learning.task import make_task
 from edgesim.learning.tree import Params
@@ -42,6 +43,22 @@ def test_a_model_that_all_share_is_scored_as_if_each_had_its_own() -> None:
     apart = evaluate(TASK, kernel(TASK.model.module, "stacked"), lambda _: model(0))
     assert together.right.tolist() == apart.right.tolist()
     np.testing.assert_allclose(together.loss, apart.loss, rtol=1e-5)
+
+
+@pytest.mark.parametrize("at_once", [50, 10_000])
+@pytest.mark.parametrize("backend", ["stacked", "loop"])
+def test_one_model_for_all_is_scored_without_asking_each(
+    backend: str, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by = kernel(TASK.model.module, backend)
+    apart = evaluate(TASK, by, lambda _: model(0))
+    monkeypatch.setattr(evaluation, "_SAMPLES_AT_ONCE", at_once)
+    one = evaluate_shared(TASK, by, model(0))
+    assert len(TASK.test.index) > 50
+    assert one.right.tolist() == apart.right.tolist()
+    np.testing.assert_allclose(one.loss, apart.loss, rtol=1e-5)
+    assert one.samples.tolist() == apart.samples.tolist()
+    assert one.active.tolist() == apart.active.tolist()
 
 
 def test_active_is_the_share_of_weights_that_are_not_zero() -> None:

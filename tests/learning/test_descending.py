@@ -1,0 +1,142 @@
+"""Plain SGD left to the kernel as a whole is what its steps one by one come to, for any sizes and in any company."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from edgesim.algorithms.contract import Algorithm
+from edgesim.learning import layered
+from edgesim.learning.batches import Batch
+from edgesim.learning.kernels import Autograd, Descending, Loop, kernel
+from edgesim.learning.local import Order, local_update
+from edgesim.learning.models import Model, make_model
+from edgesim.learning.shards import Shards
+from edgesim.learning.task import Task
+from edgesim.learning.training import Learner, Training
+from edgesim.learning.tree import Params, State
+
+
+class StepByStep(Algorithm):
+    """The same step, which nobody knows to be plain."""
+
+    def local_step(self, local: State, batch: Batch, learner: Learner) -> State:
+        return learner.descend(local, learner.gradient(local["params"], batch))
+
+
+def bare_head(input_shape: tuple[int, ...], classes: int) -> nn.Module:
+    """Without biases, and two layers with nothing between them."""
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(36, 7, bias=False), nn.Linear(7, 6), nn.ReLU(), nn.Linear(6, classes, bias=False)
+    )
+
+
+def model(name: str) -> Model:
+    if name == "bare head":
+        template = bare_head((1, 6, 6), 5).to("meta").requires_grad_(False)
+        return Model(module=template, build=lambda: bare_head((1, 6, 6), 5), input_shape=(1, 6, 6), classes=5)
+    params: dict[str, dict[str, object]] = {"mlp": {"hidden": [9, 5]}, "cnn": {"channels": [3, 4], "hidden": 8}}
+    return make_model(name, params[name], input_shape=(1, 6, 6), classes=5, folder=Path())
+
+
+MODELS = {name: model(name) for name in ("mlp", "bare head", "cnn")}
+KINDS = [("mlp", "stacked"), ("bare head", "stacked"), ("mlp", "loop"), ("cnn", "loop")]
+
+
+def world(name: str, sizes: list[int]) -> Task:
+    rng, total = np.random.default_rng(1), sum(sizes)
+    x = torch.from_numpy(rng.normal(size=(total, 1, 6, 6)).astype(np.float32))
+    shards = Shards(index=rng.permutation(total), offset=np.cumsum([0, *sizes]))
+    y = torch.from_numpy(rng.integers(0, 5, total))
+    return Task(x=x, y=y, classes=5, train=shards, test=shards, model=MODELS[name])
+
+
+def orders(task: Task, clients: list[int]) -> list[Order]:
+    """Each client from a start of its own, at another version."""
+    return [Order(10 + c, c, c % 3, {"params": task.model.init(c)}, {}) for c in clients]
+
+
+def changes(
+    task: Task, backend: str, training: Training, clients: list[int], algorithm: Algorithm | None = None
+) -> list[Params]:
+    by = kernel(task.model.module, backend)
+    assert isinstance(by, Descending)
+    results = local_update(algorithm or Algorithm(), task, training, by, 3, orders(task, clients))
+    return [result.update["params"] for result in results]
+
+
+@pytest.mark.parametrize(("name", "backend"), KINDS)
+@settings(max_examples=15, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 13), min_size=1, max_size=6),
+    batch_size=st.integers(1, 9),
+    epochs=st.integers(1, 3),
+    decay=st.sampled_from([1.0, 0.7]),
+)
+def test_a_whole_run_is_its_steps_one_by_one(
+    name: str, backend: str, sizes: list[int], batch_size: int, epochs: int, decay: float
+) -> None:
+    task, everyone = world(name, sizes), list(range(len(sizes)))
+    training = Training(lr=0.1, lr_decay=decay, batch_size=batch_size, epochs=epochs)
+    whole = changes(task, backend, training, everyone)
+    for one, other in zip(whole, changes(task, backend, training, everyone, StepByStep()), strict=True):
+        assert max(float(tensor.abs().max()) for tensor in one.values()) > 1e-4, "no change would prove nothing"
+        for name, tensor in other.items():
+            torch.testing.assert_close(one[name], tensor, rtol=1e-3, atol=2e-6)
+
+
+SIZES = [13, 1, 7, 8, 12, 3, 20, 1]
+PLAIN = Training(lr=0.1, lr_decay=0.9, batch_size=5, epochs=2)
+
+
+@pytest.mark.parametrize(("name", "backend"), KINDS)
+def test_company_changes_not_a_bit(name: str, backend: str) -> None:
+    task = world(name, SIZES)
+    together = changes(task, backend, PLAIN, list(range(len(SIZES))))
+    some = dict(zip([5, 0, 3], changes(task, backend, PLAIN, [5, 0, 3]), strict=True))
+    for client, expected in enumerate(together):
+        for got in (changes(task, backend, PLAIN, [client])[0], some.get(client, expected)):
+            assert all(torch.equal(got[name], tensor) for name, tensor in expected.items())
+
+
+@pytest.mark.parametrize("weights", [1, 1000])
+def test_how_many_descend_at_once_changes_not_a_bit(weights: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, everyone = world("mlp", SIZES), list(range(len(SIZES)))
+    whole = changes(task, "stacked", PLAIN, everyone)
+    monkeypatch.setattr(layered, "_TOGETHER", weights)
+    for one, other in zip(whole, changes(task, "stacked", PLAIN, everyone), strict=True):
+        assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+@pytest.mark.parametrize(("name", "backend"), KINDS)
+def test_what_was_sent_is_not_changed(name: str, backend: str) -> None:
+    """One tree for all, as servers send it."""
+    task = world(name, SIZES)
+    sent, data = task.model.init(0), task.x.clone()
+    placed = [Order(client, client, 0, {"params": sent}, {}) for client in range(len(SIZES))]
+    local_update(Algorithm(), task, PLAIN, kernel(task.model.module, backend), 3, placed)
+    assert torch.equal(task.x, data)
+    assert all(torch.equal(tensor, task.model.init(0)[name]) for name, tensor in sent.items())
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"momentum": 0.9}, {"weight_decay": 0.1}, {"clip": 0.5}, {"trained": ("fc1.weight",)}],
+    ids=lambda other: next(iter(other)),
+)
+def test_a_rule_that_is_not_plain_keeps_its_terms(other: dict[str, object]) -> None:
+    """Step by step and as a whole, by the kernel or by autograd, momentum and the like count."""
+    task, everyone = world("mlp", SIZES), list(range(len(SIZES)))
+    training = Training(lr=0.1, batch_size=5, epochs=2, **other)  # type: ignore[arg-type]
+    ruled = changes(task, "stacked", training, everyone)
+    oracle = Loop(Autograd(task.model.module))
+    alone = local_update(Algorithm(), task, training, oracle, 3, orders(task, everyone))
+    plain = changes(task, "stacked", Training(lr=0.1, batch_size=5, epochs=2), everyone)
+    for one, result in zip(ruled, alone, strict=True):
+        for name, tensor in result.update["params"].items():
+            torch.testing.assert_close(one[name], tensor, rtol=1e-3, atol=2e-6)
+    assert any(not torch.allclose(a[n], b[n], atol=1e-4) for a, b in zip(ruled, plain, strict=True) for n in a)
