@@ -166,11 +166,11 @@ def merge(
     trained = {name: tensor for name, tensor in update.items() if name not in statistics}
     of_trained = None if held is None else {n: mask for n, mask in held.items() if n not in statistics}
     moved, kept = context.rule.step({n: whole[n] for n in trained}, memory, arrivals, weights, trained, of_trained)
-    # Running means and variances are no directions to step in: they are averaged, whatever the rule.
-    of_statistics = {n: mask for n, mask in (held or {}).items() if n in statistics}
-    averaged = {name: update[name] for name in statistics}
-    mean = weighted_sum(averaged, weights * arrivals.discount, weights, of_statistics)
-    moved |= {name: whole[name] + step for name, step in mean.items()}
+    if statistics:  # running means and variances are no directions to step in: they are averaged, whatever the rule
+        of_statistics = {n: mask for n, mask in (held or {}).items() if n in statistics}
+        averaged = {name: update[name] for name in statistics}
+        mean = weighted_sum(averaged, weights * arrivals.discount, weights, of_statistics)
+        moved |= {name: whole[name] + step for name, step in mean.items()}
     return {**server, group: {**whole, **moved}, **{_MEMORY + name: params for name, params in kept.items()}}
 
 

@@ -110,11 +110,16 @@ def weighted_sum(update: Params, factors: Tensor, weights: Tensor, held: Params 
     """Σ_k factor_k Δ_k over the arrivals, in their order; where `held` says who holds a value, divided by the
     weight of its holders (0 where there are none)."""
     scale = factors.float()
-    total = {name: torch.tensordot(scale, tensor, dims=1) for name, tensor in update.items()}
+    total = {name: _weighted(scale, tensor) for name, tensor in update.items()}
     for name, mask in (held or {}).items():
-        share = torch.tensordot(weights.float(), mask.float(), dims=1)
+        share = _weighted(weights.float(), mask.float())
         total[name] = torch.where(share > 0, total[name] / share.clamp_min(torch.finfo(share.dtype).tiny), 0.0)
     return total
+
+
+def _weighted(factors: Tensor, tensor: Tensor) -> Tensor:
+    """Σ_k factor_k · tensor_k, [n] and [n, *shape] → [*shape]: `torch.tensordot` at a third of its overhead."""
+    return (factors @ tensor.flatten(1)).view(tensor.shape[1:])
 
 
 def flat(update: Params) -> Tensor:

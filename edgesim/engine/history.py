@@ -85,7 +85,8 @@ class History:
 
     def aggregate(self, received: Sequence[Received], version: int) -> None:
         """These updates are about to be merged, which trains them all, and makes this version."""
-        self._read([update.client for update in received])
+        if self._unread:
+            self._read([update.client for update in received])
         self.version = version
 
     def _read(self, clients: Sequence[int]) -> None:

@@ -123,11 +123,14 @@ class PeerTiming(TimingOnly):
         super().__init__(algorithm, context)
         self._sizes: dict[int, int] = {}
 
-    def dispatch(self, job: int, client: int, version: int, terms: Terms = USUAL) -> Assignment:
-        assigned = super().dispatch(job, client, version, terms)
-        assert assigned.upload_bytes is not None
-        self._sizes[job] = assigned.upload_bytes
-        return _silent(assigned)
+    def dispatch_all(
+        self, first_job: int, clients: Sequence[int], version: int, terms: Sequence[Terms] = ()
+    ) -> list[Assignment]:
+        assignments = super().dispatch_all(first_job, clients, version, terms)
+        for job, assigned in enumerate(assignments, first_job):
+            assert assigned.upload_bytes is not None
+            self._sizes[job] = assigned.upload_bytes
+        return [_silent(assigned) for assigned in assignments]
 
     def upload_bytes(self, job: int) -> int:
         """The length of what the job's client sends to a peer."""

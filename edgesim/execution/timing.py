@@ -73,6 +73,15 @@ class TimingOnly(AtWork):
         """What the job costs."""
         return self.cost(client, terms)
 
+    def dispatch_all(
+        self, first_job: int, clients: Sequence[int], version: int, terms: Sequence[Terms] = ()
+    ) -> list[Assignment]:
+        """The same for jobs numbered from `first_job`; kinds that are known are looked up."""
+        numbers = [self._kind_of[client] for client in clients]
+        if terms or _UNKNOWN in numbers:
+            return super().dispatch_all(first_job, clients, version, terms)
+        return [self._kinds[number] for number in numbers]
+
     @property
     def notes(self) -> list[str]:
         """What a reader of the figures must know."""
