@@ -12,7 +12,8 @@ from edgesim.learning.sequence import parts_of
 from edgesim.learning.tree import Params
 
 _gate = torch.ops.aten.threshold_backward.grad_input
-_TOGETHER = 1 << 20  # weights of the clients that descend at once: 4 MB
+# Weights of the clients that descend at once, 4 MB: fewer make more calls, more leave the cache that cores share.
+_TOGETHER = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,8 @@ class Layered:
         return mean_loss(self.logits(params, batch.x), batch)
 
     def sgd(self, params: Params, batches: Batches, lr: float | Tensor) -> Params:
-        """See `kernels.Descending`: in place, a few clients at a time, whose weights stay in the cache meanwhile."""
-        trained = {name: torch.empty(tensor.shape) for name, tensor in params.items()}
+        """See `kernels.Descending`: in place in a copy, some clients at a time."""
+        trained = {name: tensor.new_empty(tensor.shape) for name, tensor in params.items()}
         together = max(_TOGETHER // sum(tensor[0].numel() for tensor in params.values()), 1)
         scaled = replace(batches, weight=tree.broadcast(lr, batches.weight) * batches.weight)
         for start in range(0, len(batches.steps), together):

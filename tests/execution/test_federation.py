@@ -1,5 +1,6 @@
 """Lazy training: exact, together, and never for jobs that nobody waits for."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from edgesim.algorithms.contract import Algorithm, Context
+from edgesim.algorithms.contract import Algorithm, Client, Context
 from edgesim.algorithms.fedavg import FedAvg
 from edgesim.algorithms.fedspa import FedSpa
 from edgesim.devices.workload import Workload
@@ -19,6 +20,7 @@ from edgesim.learning.models import make_model
 from edgesim.learning.profile import profile_model
 from edgesim.learning.task import make_task
 from edgesim.learning.training import Training
+from edgesim.learning.tree import Params, State
 
 
 class Noting:
@@ -139,3 +141,28 @@ def test_scores_are_of_the_models_as_they_are_now() -> None:
     assert moved.loss[1:].tolist() == first.loss[1:].tolist()
     world.aggregate([Received(0, 0, 0, 1.0)])
     assert all(after != before for after, before in zip(world.scores().loss, moved.loss, strict=True))
+
+
+class OwnModels(FedAvg):
+    """Client k's model is k times the server's."""
+
+    def client_model(self, server: State, client: Client) -> Params:
+        return {name: client.id * tensor for name, tensor in server["params"].items()}
+
+
+def test_every_client_is_scored_under_its_own_model_and_asked_for_it_only_where_it_may_have_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[int] = []
+    base_model = Federation._base_model
+
+    def noted(self: Federation, client: int) -> Params:
+        asked.append(client)
+        return base_model(self, client)
+
+    monkeypatch.setattr(Federation, "_base_model", noted)
+    shared, own = federation(FedAvg())[0].scores(), federation(OwnModels())[0].scores()
+    assert asked == list(range(6))
+    assert own.loss[0] / own.samples[0] == pytest.approx(math.log(10))  # of a model of zeros
+    assert own.loss[1] == pytest.approx(shared.loss[1], rel=1e-5)
+    assert own.loss[2] != pytest.approx(shared.loss[2], rel=1e-3)
