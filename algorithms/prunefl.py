@@ -176,7 +176,8 @@ class PruneFl(Algorithm):
 
     def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:
         change = tree.subtract(local["params"], payload["params"])
-        job, gradient = payload["job"], {name: torch.zeros(()).expand(m.shape) for name, m in local["mask"].items()}
+        job = payload["job"]
+        gradient = {name: change[name].new_zeros(()).expand(m.shape) for name, m in local["mask"].items()}
         if job["readjusts"].any():
             found = learner.gradient(local["params"], learner.probe())
             gradient = tree.scale(job["readjusts"].float(), {name: found[name] for name in gradient})

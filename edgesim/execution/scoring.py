@@ -28,7 +28,7 @@ class Scoring:
         """By client, of the models of this version; kept until one changes."""
         if self._scored is None:
             self._scored = evaluate(
-                self._context.task, self._backend.kernel, lambda client: self._own_model(client, version)
+                self._backend.placed, self._backend.kernel, lambda client: self._own_model(client, version)
             )
         return self._scored
 
@@ -48,7 +48,7 @@ class Scoring:
             model
             for cohort in cohorts
             for model in personalised(
-                self._algorithm.personalise, context.task, context.training, self._backend.kernel, context.seed,
-                cohort, version, [self._model(client) for client in cohort],
+                self._algorithm.personalise, self._backend.placed, context.training, self._backend.kernel,
+                context.seed, cohort, version, [self._model(client) for client in cohort],
             )
         ]  # fmt: skip

@@ -105,7 +105,8 @@ def draw(
     local = order[np.arange(len(clients))[:, None, None], epoch[:, :, None], np.where(real, position, 0)]
     index = shards.index[shards.offset[clients][:, None, None] + local]
     weight = real / np.maximum(real.sum(axis=2, keepdims=True), 1)
-    return Batches(x, y, torch.from_numpy(index), torch.from_numpy(weight.astype(np.float32)), count, per_epoch)
+    places, shares = torch.from_numpy(index), torch.from_numpy(weight.astype(np.float32))
+    return Batches(x, y, places.to(x.device), shares.to(x.device), count, per_epoch)
 
 
 def _permutations(keys: NDArray[np.uint64], samples: NDArray[np.int64], most: int) -> NDArray[np.int64]:

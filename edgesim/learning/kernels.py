@@ -3,8 +3,8 @@
 Ways to the same numbers; which pays where is measured in benchmarks/README.md:
   loop     one client at a time, best for convolutions on a CPU: by hand where the model is a chain of known
            layers (`chain`), by autograd otherwise, which is the oracle of all
-  stacked  every client at once: matrix products with a backward by hand for dense models (`layered`),
-           `torch.func.vmap` over the module for any other
+  stacked  every client at once: matrix products with a backward by hand for dense models (`layered`, on a GPU
+           `products`), `torch.func.vmap` over the module for any other
 
 Gradients are those of training, predictions and losses those of use: a batch norm goes by its batch in the
 former and by its running statistics in the latter. What is called the gradient of a running statistic is its
@@ -26,11 +26,13 @@ from edgesim.errors import ScenarioError
 from edgesim.learning.batches import Batch, mean_loss
 from edgesim.learning.chain import chain
 from edgesim.learning.layered import Layered, dense_layers
+from edgesim.learning.products import Products
 from edgesim.learning.quadratic import Quadratic, QuadraticKernel
 from edgesim.learning.statistics import statistics
 from edgesim.learning.tree import Params
 
 _SAMPLES = 64  # predicted at once, so that what layers pass on stays in the cache
+_SAMPLES_STACKED = 8192  # of all clients, so that what layers pass on has room in memory
 
 
 class Kernel(Protocol):
@@ -49,8 +51,8 @@ class Kernel(Protocol):
         ...
 
 
-def kernel(module: nn.Module, backend: str) -> Kernel:
-    """The kernel of a backend ("loop" or "stacked") for this model.
+def kernel(module: nn.Module, backend: str, device: str = "cpu") -> Kernel:
+    """The kernel of a backend ("loop" or "stacked") for this model on such a device.
 
     Raises ScenarioError for a stacked batch norm, whose samples of no weight would count.
     """
@@ -64,7 +66,9 @@ def kernel(module: nn.Module, backend: str) -> Kernel:
             "write backend: loop, or auto, or take group norm"
         )
     layers = dense_layers(module)
-    return Vmap(module) if layers is None else Layered(layers)
+    if layers is None:
+        return Vmap(module)
+    return Layered(layers) if device == "cpu" else Products(layers)
 
 
 class One(Protocol):
@@ -82,7 +86,7 @@ class Loop:
     one: One
 
     def gradient(self, params: Params, batch: Batch) -> Params:
-        real = np.count_nonzero(batch.weight.numpy(), 1)
+        real = np.count_nonzero(batch.weight.cpu().numpy(), 1)
         return _rows([self.one.gradient(_row(params, i), batch.x[i, :n], batch.y[i, :n]) for i, n in enumerate(real)])
 
     def logits(self, params: Params, x: Tensor) -> Tensor:
@@ -155,8 +159,9 @@ class Vmap:
         return self._gradient(params, batch.x, batch.y, batch.weight)
 
     def logits(self, params: Params, x: Tensor) -> Tensor:
+        at_once = max(_SAMPLES_STACKED // len(x), 1)
         with torch.no_grad():
-            return self._logits(params, x)
+            return torch.cat([self._logits(params, some) for some in torch.split(x, at_once, 1)], 1)
 
     def loss(self, params: Params, batch: Batch) -> Tensor:
         return mean_loss(self.logits(params, batch.x), batch)
