@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 from labelled import CARD, Labelled, Labels
+from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from edgesim.algorithms import registry
 from edgesim.engine.simulation import Simulation
 from edgesim.errors import RunError, ScenarioError
 from edgesim.execution import card
-from edgesim.execution.backend import InProcess
+from edgesim.execution.backend import InProcess, choose
 from edgesim.execution.pool import Pool
 from edgesim.learning.placement import HOST
 from edgesim.scenario.assembly import assemble, make_learning
@@ -121,7 +122,13 @@ WORLDS = [
     ["task.model=./model.py:plain", "execution.backend=loop"],
     ["task.model={name: mlp, hidden: [12]}", "execution.backend=loop"],
     ["task.model=./model.py:normed", "algorithm=fedavg-ft"],
-    ["task.model=./model.py:normed", "algorithm={name: heterofl, rates: [1.0, 0.5]}"],
+    [
+        "task.dataset=digits",
+        "task.model={name: cnn-bn, width: 0.05}",
+        "training={lr: 0.1, batch_size: 500}",
+        "algorithm=heterofl",
+        "stop.aggregations=1",
+    ],
     [
         "task.dataset=quadratic",
         "task.partition=iid",
@@ -287,3 +294,17 @@ def test_a_cohort_too_large_for_the_card_says_what_would_do(clients: int, told: 
     said = rf"to train {clients} clients at once \(CUDA out of memory\); {told}"
     with pytest.raises(RunError, match=said), card.enough_memory(clients):
         raise torch.OutOfMemoryError(text)
+
+
+@pytest.mark.parametrize(
+    ("model", "cpu", "gpu"),
+    [
+        (nn.Linear(4, 2), "stacked", "stacked"),
+        (nn.Sequential(nn.Conv2d(1, 2, 3), nn.GroupNorm(1, 2)), "loop", "stacked"),
+        (nn.Embedding(4, 2), "loop", "stacked"),
+        (nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)), "loop", "loop"),
+    ],
+)
+def test_what_can_be_stacked_is_stacked_on_a_card(model: nn.Module, cpu: str, gpu: str) -> None:
+    assert (choose(model, "auto"), choose(model, "auto", "cuda")) == (cpu, gpu)
+    assert choose(model, "loop", "cuda") == "loop"
