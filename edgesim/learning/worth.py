@@ -18,11 +18,12 @@ def worthwhile(params: Params, mask: Params, gradient: Params, time: Params, pru
     gain = torch.cat([gradient[name].flatten().double().square() for name in mask])
     cost = torch.cat([time[name].double().expand(tensor.numel()) for name, tensor in mask.items()])
     stays = masks.prune(on[None], size[None], torch.tensor([int(prunable * int(on.sum()))]))[0]
-    zero = cost.new_zeros(1)
     free = torch.nonzero(~stays).flatten()
     order = free[torch.argsort(gain[free] / cost[free], descending=True, stable=True)]
-    gains = gain[stays].sum() + torch.cat([zero, gain[order].cumsum(0)])[:-1]
-    costs = time["fixed"].double() + cost[stays].sum() + torch.cat([zero, cost[order].cumsum(0)])[:-1]
+    gains = gain[stays].sum() + torch.cat([torch.zeros(1).double(), gain[order].cumsum(0)])[:-1]
+    costs = (
+        time["fixed"].double() + cost[stays].sum() + torch.cat([torch.zeros(1).double(), cost[order].cumsum(0)])[:-1]
+    )
     worth = gain[order] * costs >= gains * cost[order]
     taken = int(worth.int().cumprod(0).sum())
     chosen = stays.clone()

@@ -25,7 +25,7 @@ class Execution(Section):
     gpus_per_worker: float = Field(default=0.0, ge=0)
     """of the Ray cluster; a part, such as 0.25, lets that many workers share one"""
     backend: Literal["auto", "loop", "stacked", "none"] = "auto"
-    """loop: one client at a time; stacked: a cohort at once; auto: whichever is faster for the model; none:
+    """loop: one client at a time; stacked: a cohort at once; auto: whichever is faster for model and device; none:
     nothing is trained, only costs are worked out (`edgesim estimate`)"""
     cohort: Count = 128
     """clients trained at once when stacked"""

@@ -99,6 +99,7 @@ VARIANTS = [
     "{name: feddst, rounds: 20, settle_epochs: 0}",
     "{name: subfedavg, distance: 0.0, accuracy: 0.0}",
     "{name: lotteryfl, start_accuracy: 0.0}",
+    "{name: prunefl, initial: none, readjust_every: 1}",
 ]
 
 
