@@ -86,14 +86,17 @@ class InProcess:
 
     @cached_property
     def placed(self) -> Task:
-        return placed(self.task, card.taken(self.device))
+        with card.enough_memory("the data", "device: cpu"):
+            return placed(self.task, card.taken(self.device))
 
     def train(self, orders: Sequence[Order]) -> list[Result]:
         trained: list[Result] = []
+        task = self.placed
         for start in range(0, len(orders), self.cohort):
             chunk = orders[start : start + self.cohort]
-            with card.enough_memory(len(chunk)):
-                trained += local_update(self.algorithm, self.placed, self.training, self.kernel, self.seed, chunk)
+            fewer = f"cohort: {len(chunk) // 2}" if len(chunk) > 1 else "device: cpu"
+            with card.enough_memory(f"the training of {len(chunk)} clients at once", fewer):
+                trained += local_update(self.algorithm, task, self.training, self.kernel, self.seed, chunk)
         return trained
 
     def close(self) -> None:

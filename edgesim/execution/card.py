@@ -43,14 +43,13 @@ def taken(device: str) -> torch.device:
 
 
 @contextmanager
-def enough_memory(clients: int) -> Iterator[None]:
-    """Raises RunError where a cohort of so many takes more memory than the card has left."""
+def enough_memory(what: str, instead: str) -> Iterator[None]:
+    """Raises RunError where `what` takes more memory than the card has left, with what to write `instead`."""
     try:
         yield
     except torch.OutOfMemoryError as error:
-        fewer = f"write execution.cohort: {clients // 2}" if clients > 1 else "write execution.device: cpu"
         said = str(error).partition(". ")[0]
-        raise RunError(f"the GPU has too little memory to train {clients} clients at once ({said}); {fewer}") from error
+        raise RunError(f"the GPU has too little memory for {what} ({said}); write execution.{instead}") from error
 
 
 def _repeatable() -> None:

@@ -16,12 +16,14 @@ from torch.utils._pytree import tree_leaves
 from edgesim.algorithms import registry
 from edgesim.engine.simulation import Simulation
 from edgesim.errors import RunError, ScenarioError
-from edgesim.execution import card
+from edgesim.execution import backend, card
 from edgesim.execution.backend import InProcess, choose
 from edgesim.execution.pool import Pool
 from edgesim.learning.placement import HOST
+from edgesim.scenario import progress, running
 from edgesim.scenario.assembly import assemble, make_learning
 from edgesim.scenario.loading import load
+from edgesim.scenario.progress import Interrupted
 from edgesim.scenario.samples import SCHEDULES
 
 SCENARIO = """
@@ -262,6 +264,21 @@ def test_an_estimate_needs_no_card(tmp_path: Path) -> None:
     assert simulated(tmp_path / "run", "execution.backend=none").version == 3
 
 
+def test_a_run_begun_on_a_card_goes_on_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a word in its own file, which its hash does not know of."""
+    (tmp_path / "card.yaml").write_text(SCENARIO)
+    with monkeypatch.context() as patch:
+        on(HOST, patch)
+        patch.setattr(progress, "LOOK_EVERY_S", 0.0)
+        (directory,) = running.prepare(load(tmp_path / "card.yaml"), tmp_path / "out", replace=False)
+        with pytest.raises(Interrupted, match="stopped at"):
+            running.run(directory, notify=lambda _: None, asked_to_stop=lambda: True)
+    path = directory / "scenario.yaml"
+    path.write_text(path.read_text().replace("device: cuda", "device: cpu"))
+    running.run(directory, notify=lambda _: None, asked_to_stop=lambda: False)
+    assert json.loads((directory / "summary.json").read_text())["backend"] == "stacked"
+
+
 # ── how it computes ─────────────────────────────────────────────────────────────────────────────────────────
 def test_the_card_is_left_to_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a CPU would be shared among several: one client at a time, four processes."""
@@ -289,12 +306,28 @@ def test_a_card_is_told_to_compute_the_same_again(monkeypatch: pytest.MonkeyPatc
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
 
 
-@pytest.mark.parametrize(("clients", "told"), [(128, "write execution.cohort: 64"), (1, "write execution.device: cpu")])
-def test_a_cohort_too_large_for_the_card_says_what_would_do(clients: int, told: str) -> None:
-    text = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8 GiB"
-    said = rf"to train {clients} clients at once \(CUDA out of memory\); {told}"
-    with pytest.raises(RunError, match=said), card.enough_memory(clients):
-        raise torch.OutOfMemoryError(text)
+@pytest.mark.parametrize(("clients", "told"), [(3, r"cohort: 1"), (1, "device: cpu")])
+def test_a_cohort_too_large_for_the_card_says_what_would_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clients: int, told: str
+) -> None:
+    def full(*args: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 8 GiB")
+
+    on(HOST, monkeypatch)
+    monkeypatch.setattr(backend, "local_update", full)
+    said = rf"for the training of {clients} clients at once \(CUDA out of memory\); write execution\.{told}"
+    with pytest.raises(RunError, match=said):
+        simulated(tmp_path / "run", f"execution.cohort={clients}")
+
+
+def test_data_too_large_for_the_card_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 8 GiB")
+
+    on(HOST, monkeypatch)
+    monkeypatch.setattr(backend, "placed", full)
+    with pytest.raises(RunError, match=r"too little memory for the data .*; write execution\.device: cpu"):
+        simulated(tmp_path / "run")
 
 
 @pytest.mark.parametrize(
