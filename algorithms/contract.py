@@ -11,6 +11,10 @@ tensors), so runs can be checkpointed, shipped and batched. Trees are values: ne
 `aggregate` gets: [arrival, *shape]. Write ordinary tensor arithmetic (`w - lr * g`) and never mix clients on
 the device; a cohort of one gives the same numbers.
 
+**The device.** It may be a GPU (`execution.device`): all tensors that a device hook is given are there, and it must
+make its own there, too: `torch.zeros_like(w)`, `w.new_zeros(…)`, `torch.zeros(…, device=learner.device)`. Fetch with
+`.cpu()` what numpy is to see. The server's hooks and the user's `client_model` see tensors of the host alone.
+
 A complete algorithm, FedProx, to be read with the base class `Algorithm`, which is FedAvg:
 
     @dataclass(frozen=True, kw_only=True)

@@ -143,7 +143,7 @@ class FedSpa(Algorithm):
 
     def _prune_rate(self, version: Tensor, rounds: Tensor) -> Tensor:
         """α_t = α_0/2 (1 + cos(π t/T)) of each client [client]; 0 from T on."""
-        return self.prune_rate / 2 * (1 + torch.cos(math.pi * torch.minimum(version.float() / rounds, torch.ones(()))))
+        return self.prune_rate / 2 * (1 + torch.cos(math.pi * (version.float() / rounds).clamp_max(1.0)))
 
     # ── user ────────────────────────────────────────────────────────────────────────────────────────
     def client_model(self, server: State, client: Client) -> Params:

@@ -143,7 +143,11 @@ class FFGG(Partial):
             return {**local, "sum": total, "count": {"n": local["count"]["n"] + count}}
 
         zero = {name: torch.zeros_like(params[name]) for name in shared}
-        begin = {"params": params, "sum": zero, "count": {"n": torch.zeros(len(learner.version))}}
+        begin = {
+            "params": params,
+            "sum": zero,
+            "count": {"n": torch.zeros(len(learner.version), device=learner.device)},
+        }
         if self.gradient_batch is None:
             local = learner.run(begin, add, epochs=1, purpose="gradient")
         else:

@@ -22,7 +22,7 @@ from edgesim.algorithms.contract import Client, Context, Payload, local_work
 from edgesim.algorithms.nested import Nested, Rate, rate_of, thin
 from edgesim.devices.workload import Workload
 from edgesim.errors import ScenarioError
-from edgesim.learning import masks, tree, widths
+from edgesim.learning import masks, placement, tree, widths
 from edgesim.learning.batches import Batch
 from edgesim.learning.training import Learner
 from edgesim.learning.tree import Params, State
@@ -78,7 +78,8 @@ class FjORD(Nested):
         """The mask of this mini-batch's width: bool [client, *shape]."""
         place = self._places(local["choices"]["count"], learner)
         every = tree.stack([{"kept": widths.kept(learner.task.model, rate)} for rate in self._rising])["kept"]
-        return widths.masks({name: sizes[place] for name, sizes in every.items()}, local["params"])
+        sizes = placement.moved(every, learner.device)
+        return widths.masks({name: size[place] for name, size in sizes.items()}, local["params"])
 
     def _places(self, choices: Tensor, learner: Learner) -> Tensor:
         """Which of the widths each client draws, [client]."""

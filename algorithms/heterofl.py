@@ -95,9 +95,9 @@ class HeteroFL(Nested):
         """The labels that each client has: bool [client, class]."""
         shape = (len(learner.version), learner.task.classes)
         if not self.masked_loss:
-            return torch.ones(shape, dtype=torch.bool)
+            return torch.ones(shape, dtype=torch.bool, device=learner.device)
         own = learner.samples()
-        return torch.zeros(shape).scatter_add_(1, own.y, own.weight) > 0
+        return own.weight.new_zeros(shape).scatter_add_(1, own.y, own.weight) > 0
 
     def _settled(self, local: State, learner: Learner) -> Params:
         """The params, with the statistics of all samples at once: a gradient of theirs is momentum · (before − now)."""

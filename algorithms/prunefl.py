@@ -30,7 +30,7 @@ from edgesim.algorithms import shared_mask
 from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, local_work, masked, merge
 from edgesim.devices.workload import NO_WORK, Workload
 from edgesim.errors import ScenarioError
-from edgesim.learning import codecs, masks, tree
+from edgesim.learning import codecs, masks, placement, tree
 from edgesim.learning.batches import Batch
 from edgesim.learning.codecs import Part
 from edgesim.learning.sparse_training import masked_step, remask
@@ -169,14 +169,17 @@ class PruneFl(Algorithm):
             if self._readjusts(number):
                 gradient = learner.gradient(local["params"], learner.probe())
                 state = {"w": local["params"], "m": local["mask"], "g": gradient, "t": time}
+                # on the host: a GPU has no running sums that come out the same every time
+                state = {group: placement.moved(params, placement.HOST) for group, params in state.items()}
                 rows = [tree.row(state, i) for i in range(len(learner.version))]
                 found = [{"m": worthwhile(one["w"], one["m"], one["g"], one["t"], self.prunable)} for one in rows]
-                local = remask(local, tree.stack(found)["m"])
+                local = remask(local, placement.moved(tree.stack(found)["m"], learner.device))
         return local
 
     def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:
         change = tree.subtract(local["params"], payload["params"])
-        job, gradient = payload["job"], {name: torch.zeros(()).expand(m.shape) for name, m in local["mask"].items()}
+        job = payload["job"]
+        gradient = {name: change[name].new_zeros(()).expand(m.shape) for name, m in local["mask"].items()}
         if job["readjusts"].any():
             found = learner.gradient(local["params"], learner.probe())
             gradient = tree.scale(job["readjusts"].float(), {name: found[name] for name in gradient})

@@ -117,8 +117,9 @@ def losses(params: Params, learner: Learner) -> Tensor:
         each = each * (batch.weight > 0)
         return {"sum": {"loss": local["sum"]["loss"] + torch.stack([each.sum(1), each.square().sum(1)], 1)}}
 
-    count = torch.from_numpy(learner.task.train.count[learner.cohort.clients])
-    summed = learner.run({"sum": {"loss": torch.zeros(len(count), 2)}}, step, epochs=1, purpose=REPORT)
+    count = torch.from_numpy(learner.task.train.count[learner.cohort.clients]).to(learner.device)
+    zero = torch.zeros(len(count), 2, device=learner.device)
+    summed = learner.run({"sum": {"loss": zero}}, step, epochs=1, purpose=REPORT)
     return summed["sum"]["loss"] / count[:, None]
 
 

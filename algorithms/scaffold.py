@@ -77,8 +77,9 @@ class Scaffold(Algorithm):
     # ── device ──────────────────────────────────────────────────────────────────────────────────────
     def local_start(self, payload: State, client: State) -> State:
         correction = tree.subtract(payload["control"], client["control"])
-        clients = len(next(iter(correction.values())))
-        return {"params": payload["params"], "correction": correction, "count": {"steps": torch.zeros(clients)}}
+        some = next(iter(correction.values()))
+        steps = some.new_zeros(len(some))
+        return {"params": payload["params"], "correction": correction, "count": {"steps": steps}}
 
     def local_step(self, local: State, batch: Batch, learner: Learner) -> State:
         gradient = learner.gradient(local["params"], batch)

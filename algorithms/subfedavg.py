@@ -84,7 +84,7 @@ class SubFedAvg(Algorithm):
         now = first == learner.step
         if not now.any():
             return local
-        early = _thinner(local, torch.full((len(now),), self.percent / 100, dtype=torch.float64))
+        early = _thinner(local, torch.full_like(now, self.percent / 100, dtype=torch.float64))
         return {**local, "early": tree.where(now, early, local["early"])}
 
     def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:

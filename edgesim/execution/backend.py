@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, Protocol
 
 from torch import nn
 
+from edgesim.execution import card
 from edgesim.learning.kernels import Kernel, kernel
 from edgesim.learning.local import ClientSide, Order, Result, local_update
+from edgesim.learning.placement import placed
 from edgesim.learning.statistics import statistics
 from edgesim.learning.task import Task
 from edgesim.learning.training import Training
@@ -23,7 +26,17 @@ class Backend(Protocol):
     def name(self) -> BackendName: ...
 
     @property
+    def device(self) -> str:
+        """Where cohorts are trained: cpu, or a card by torch's name."""
+        ...
+
+    @property
     def kernel(self) -> Kernel: ...
+
+    @property
+    def placed(self) -> Task:
+        """The task with its data where this process computes."""
+        ...
 
     def train(self, orders: Sequence[Order]) -> list[Result]:
         """The results, in the order of the orders."""
@@ -34,22 +47,33 @@ class Backend(Protocol):
         ...
 
 
-def choose(module: nn.Module, asked: Literal["auto", "loop", "stacked"]) -> BackendName:
-    """The backend of a run: the one asked for; "auto" stacks all but convolutions, texts and batch norms.
+def choose(module: nn.Module, asked: Literal["auto", "loop", "stacked"], device: str = "cpu") -> BackendName:
+    """The backend of a run: the one asked for; "auto" stacks all but batch norms and, on a CPU, convolutions and texts.
 
     On a CPU a stacked cohort of dense models is several times as fast as one client at a time, and a stacked
     cohort of convolutions is slower: "stacked over loop" in benchmarks/README.md. A small transformer takes an
     eighth longer stacked (10 clients, batches of 10 of 80 characters); batch norm cannot be stacked: see kernels.
+    On a GPU the batches of one client are too small to keep it busy, and to start a kernel takes longer than to run
+    it: what can be stacked is. That is expected, not measured: `benchmarks/gpu.py` will tell.
     """
     if asked != "auto":
         return asked
-    alone = any(isinstance(part, _ALONE) for part in module.modules())
+    alone = device == card.NONE and any(isinstance(part, _ALONE) for part in module.modules())
     return "loop" if alone or statistics(module) else "stacked"
+
+
+def told(backend: Backend) -> str:
+    """How training is computed, as results tell it: "stacked", "stacked on cuda"."""
+    return backend.name if backend.device == card.NONE else f"{backend.name} on {backend.device}"
 
 
 @dataclass(frozen=True)
 class InProcess:
-    """Trains in this process: cohorts of at most `cohort` orders, cut by their place in the list."""
+    """Trains in this process: cohorts of at most `cohort` orders, cut by their place in the list.
+
+    The card is taken into use, and the data put there, when they are first needed: not where scenarios are only
+    checked, nor in a process that lets others train.
+    """
 
     name: BackendName
     algorithm: ClientSide
@@ -58,12 +82,21 @@ class InProcess:
     kernel: Kernel
     seed: int
     cohort: int
+    device: str = card.NONE
+
+    @cached_property
+    def placed(self) -> Task:
+        with card.enough_memory("the data", "device: cpu"):
+            return placed(self.task, card.taken(self.device))
 
     def train(self, orders: Sequence[Order]) -> list[Result]:
         trained: list[Result] = []
+        task = self.placed
         for start in range(0, len(orders), self.cohort):
             chunk = orders[start : start + self.cohort]
-            trained += local_update(self.algorithm, self.task, self.training, self.kernel, self.seed, chunk)
+            fewer = f"cohort: {len(chunk) // 2}" if len(chunk) > 1 else "device: cpu"
+            with card.enough_memory(f"the training of {len(chunk)} clients at once", fewer):
+                trained += local_update(self.algorithm, task, self.training, self.kernel, self.seed, chunk)
         return trained
 
     def close(self) -> None:
@@ -71,8 +104,15 @@ class InProcess:
 
 
 def in_process(
-    name: BackendName, algorithm: ClientSide, task: Task, training: Training, *, seed: int, cohort: int
+    name: BackendName,
+    algorithm: ClientSide,
+    task: Task,
+    training: Training,
+    *,
+    seed: int,
+    cohort: int,
+    device: str = card.NONE,
 ) -> InProcess:
     """The backend of that name; "loop" trains one client at a time."""
     chunk = 1 if name == "loop" else cohort
-    return InProcess(name, algorithm, task, training, kernel(task.model.module, name), seed, chunk)
+    return InProcess(name, algorithm, task, training, kernel(task.model.module, name), seed, chunk, device)

@@ -13,7 +13,7 @@ from edgesim.execution import terms as on
 from edgesim.execution.assigning import Assigning
 from edgesim.execution.attackers import Attackers
 from edgesim.execution.atwork import AtWork
-from edgesim.execution.backend import Backend
+from edgesim.execution.backend import Backend, told
 from edgesim.execution.fitting import fitted
 from edgesim.execution.groups import Groups
 from edgesim.execution.lazy import LazyTraining
@@ -58,7 +58,7 @@ class Federation(AtWork):
     @property
     def backend(self) -> str:
         """How training is computed."""
-        return self._backend.name
+        return told(self._backend)
 
     def dispatch(self, job: int, client: int, version: int, terms: Terms = USUAL) -> Assignment:
         """Fix what a job starts from; what it costs follows from that alone."""

@@ -16,6 +16,7 @@ from edgesim.execution.poolworker import Worker
 from edgesim.execution.shared import Parcel
 from edgesim.learning.kernels import Kernel
 from edgesim.learning.local import Order, Result
+from edgesim.learning.task import Task
 
 Results = dict[int, list[Result]]
 
@@ -35,8 +36,16 @@ class Pool:
         return self._inner.name
 
     @property
+    def device(self) -> str:
+        return self._inner.device
+
+    @property
     def kernel(self) -> Kernel:
         return self._inner.kernel
+
+    @property
+    def placed(self) -> Task:
+        return self._inner.placed
 
     def train(self, orders: Sequence[Order]) -> list[Result]:
         """The results, in the order of the orders.

@@ -15,6 +15,7 @@ from edgesim.execution.raycrew import Crew, Member, Wanted
 from edgesim.execution.rayworker import read, write
 from edgesim.learning.kernels import Kernel
 from edgesim.learning.local import Order, Result
+from edgesim.learning.task import Task
 
 _MOST = 4096  # pieces in a batch
 _AHEAD = 2  # pieces that a worker has at a time, so that it need not wait for the next
@@ -32,8 +33,17 @@ class Ray:
         return self._inner.name
 
     @property
+    def device(self) -> str:
+        return self._inner.device
+
+    @property
     def kernel(self) -> Kernel:
         return self._inner.kernel
+
+    @property
+    def placed(self) -> Task:
+        """On the host: this process may have no card."""
+        return self._inner.task
 
     def train(self, orders: Sequence[Order]) -> list[Result]:
         """The results, in the order of the orders.

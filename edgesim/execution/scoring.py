@@ -35,7 +35,7 @@ class Scoring:
     def scores(self, version: int) -> Scores:
         """By client, of the models of this version; kept until one changes."""
         if self._scored is None:
-            task, kernel = self._context.task, self._backend.kernel
+            task, kernel = self._backend.placed, self._backend.kernel
             common = None if self._personalises else self._common()
             if common is None:
                 self._scored = evaluate(task, kernel, lambda client: self._own_model(client, version))
@@ -59,7 +59,7 @@ class Scoring:
             model
             for cohort in cohorts
             for model in personalised(
-                self._algorithm.personalise, context.task, context.training, self._backend.kernel, context.seed,
-                cohort, version, [self._model(client) for client in cohort],
+                self._algorithm.personalise, self._backend.placed, context.training, self._backend.kernel,
+                context.seed, cohort, version, [self._model(client) for client in cohort],
             )
         ]  # fmt: skip

@@ -118,7 +118,8 @@ def draw(
     if epochs > 1:
         index, weight = _closed_up(index, per_epoch, epochs), _closed_up(weight, per_epoch, epochs)
     most = int(count.max())
-    return Batches(x, y, torch.from_numpy(index[:, :most]), torch.from_numpy(weight[:, :most]), count, per_epoch)
+    at, shares = torch.from_numpy(index[:, :most]), torch.from_numpy(weight[:, :most])
+    return Batches(x, y, at.to(x.device), shares.to(x.device), count, per_epoch)
 
 
 def _closed_up(rows: Rows, per_epoch: NDArray[np.int64], epochs: int) -> Rows:

@@ -68,7 +68,7 @@ class TopK:
         # stable: of equal magnitudes the first goes, on every machine
         chosen = torch.argsort(flat.abs(), dim=1, descending=True, stable=True)[:, :count]
         kept = torch.zeros_like(flat).scatter_(1, chosen, flat.gather(1, chosen))
-        return Compressed(kept.view(tensor.shape), torch.zeros(len(tensor)))
+        return Compressed(kept.view(tensor.shape), tensor.new_zeros(len(tensor)))
 
 
 @dataclass(frozen=True, kw_only=True)

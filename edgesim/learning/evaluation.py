@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edgesim.learning import quadratic, tree
 from edgesim.learning.batches import take
 from edgesim.learning.kernels import Kernel
+from edgesim.learning.placement import moved
 from edgesim.learning.task import Task
 from edgesim.learning.tree import Params
 
@@ -70,7 +71,8 @@ def spread(accuracy: NDArray[np.float64]) -> dict[str, float]:
 
 
 def evaluate(task: Task, kernel: Kernel, model_of: Callable[[int], Params]) -> Scores:
-    """Score every client's model; clients that share one parameter tree are scored in one pass."""
+    """Score every client's model where the task's data are; clients that share one parameter tree are scored in one
+    pass."""
     if isinstance(task.model.module, quadratic.Quadratic):
         return _stationarity(task, model_of)
     clients = len(task.test.count)
@@ -98,7 +100,7 @@ def _stationarity(task: Task, model_of: Callable[[int], Params]) -> Scores:
     """Of quadratic problems: each client's own loss, and its gradient in what all share."""
     models = [model_of(client) for client in range(task.clients)]
     stacked = tree.stack([{"params": model} for model in models])["params"]
-    loss, gradient = quadratic.measure(task.x, stacked["theta"], stacked["w"])
+    loss, gradient = quadratic.measure(task.x.cpu(), stacked["theta"], stacked["w"])
     return Scores(
         right=np.full(task.clients, np.nan),
         loss=loss,
@@ -141,10 +143,10 @@ def _score(
     task: Task, kernel: Kernel, params: Params, samples: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Right or not, and cross-entropy, of samples [client, sample] under params [client, *shape]."""
-    at = torch.from_numpy(samples)
-    logits, y = kernel.logits(params, take(task.x, at)), take(task.y, at)
+    at = torch.from_numpy(samples).to(task.x.device)
+    logits, y = kernel.logits(moved(params, at.device), take(task.x, at)), take(task.y, at)
     each = F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view(y.shape)
-    return (logits.argmax(2) == y).numpy().astype(np.int64), each.double().numpy()
+    return (logits.argmax(2) == y).cpu().numpy().astype(np.int64), each.double().cpu().numpy()
 
 
 def _active(model: Params, statistics: frozenset[str] = frozenset()) -> float:

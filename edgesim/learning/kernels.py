@@ -31,6 +31,7 @@ from edgesim.learning.statistics import statistics
 from edgesim.learning.tree import Params
 
 _SAMPLES = 64  # predicted at once, so that what layers pass on stays in the cache
+_SAMPLES_STACKED = 8192  # of all clients, so that what layers pass on has room in memory
 
 
 class Kernel(Protocol):
@@ -95,7 +96,7 @@ class Loop:
     one: One
 
     def gradient(self, params: Params, batch: Batch) -> Params:
-        real = np.count_nonzero(batch.weight.numpy(), 1)
+        real = np.count_nonzero(batch.weight.cpu().numpy(), 1)
         return _rows([self.one.gradient(_row(params, i), batch.x[i, :n], batch.y[i, :n]) for i, n in enumerate(real)])
 
     def logits(self, params: Params, x: Tensor) -> Tensor:
@@ -124,7 +125,7 @@ class Chained(Loop):
         """That of one client."""
         own = {name: tensor.clone() for name, tensor in params.items()}
         steps = int(batches.steps[client])
-        real = np.count_nonzero(batches.weight[client, :steps].numpy(), 1)
+        real = np.count_nonzero(batches.weight[client, :steps].cpu().numpy(), 1)
         for index, samples in zip(batches.index[client], real, strict=False):
             at = index[:samples]
             self.one.step(own, take(batches.x, at), take(batches.y, at), lr)
@@ -193,8 +194,9 @@ class Vmap:
         return self._gradient(params, batch.x, batch.y, batch.weight)
 
     def logits(self, params: Params, x: Tensor) -> Tensor:
+        at_once = max(_SAMPLES_STACKED // len(x), 1)
         with torch.no_grad():
-            return self._logits(params, x)
+            return torch.cat([self._logits(params, some) for some in torch.split(x, at_once, 1)], 1)
 
     def loss(self, params: Params, batch: Batch) -> Tensor:
         return mean_loss(self.logits(params, batch.x), batch)

@@ -106,7 +106,9 @@ class Layered:
         inputs = self._forward(params, batch.x)
         # ∂loss/∂logits = (softmax − one-hot) · weight
         delta = torch.softmax(inputs.pop(), 2)
-        delta.scatter_(2, batch.y.unsqueeze(2), -1.0, reduce="add").mul_(batch.weight.unsqueeze(2))
+        # compared, not scattered: scattering adds in any order on a GPU
+        hot = batch.y.unsqueeze(2) == torch.arange(delta.shape[2], device=delta.device)
+        delta.sub_(hot.to(delta.dtype)).mul_(batch.weight.unsqueeze(2))
         for i in range(len(self.layers) - 1, -1, -1):
             layer, out = self.layers[i], delta
             if i:

@@ -8,6 +8,7 @@ import numpy as np
 
 from edgesim.learning import tree
 from edgesim.learning.kernels import Kernel
+from edgesim.learning.placement import Crossing
 from edgesim.learning.task import Task
 from edgesim.learning.training import Cohort, Learner, Training, learner
 from edgesim.learning.tree import Params, State
@@ -67,7 +68,7 @@ _FEW = 3  # updates of a cohort
 def local_update(
     algorithm: ClientSide, task: Task, training: Training, kernel: Kernel, seed: int, orders: Sequence[Order]
 ) -> list[Result]:
-    """Train a cohort; the results are in the order of the orders."""
+    """Train a cohort where the task's data are; the results, on the host, are in the order of the orders."""
     results: list[Result | None] = [None] * len(orders)
     for solver in dict.fromkeys(order.training for order in orders):  # orders of one solver train together
         places = [place for place, order in enumerate(orders) if order.training == solver]
@@ -75,9 +76,10 @@ def local_update(
         by_samples = [places[i] for i in np.argsort(-samples, kind="stable")]
         cohort = [orders[place] for place in by_samples]
         who = learner(task, solver or training, kernel, seed=seed, cohort=cohort_of(cohort))
-        payload = tree.stack([order.payload for order in cohort])
-        state = tree.stack([order.state for order in cohort])
-        whole = Trained(*algorithm.local_train(payload, state, who))
+        crossing = Crossing(who.device)
+        payload = crossing.there(tree.stack([order.payload for order in cohort]))
+        state = crossing.there(tree.stack([order.state for order in cohort]))
+        whole = Trained(*map(crossing.back, algorithm.local_train(payload, state, who)))
         for row, place in enumerate(by_samples):
             results[place] = Row(whole, row)
     return [result for result in results if result is not None]
@@ -125,8 +127,9 @@ def personalised(
         versions=np.full(len(clients), version),
     )
     who = learner(task, training, kernel, seed=seed, cohort=cohort)
-    stacked = tree.stack([{"params": models[i]} for i in by_samples])["params"]
-    adapted = adapt(stacked, who)
+    crossing = Crossing(who.device)
+    stacked = crossing.there(tree.stack([{"params": models[i]} for i in by_samples]))["params"]
+    adapted = crossing.back({"params": adapt(stacked, who)})["params"]
     back = np.empty(len(clients), np.int64)
     back[by_samples] = np.arange(len(clients))
     return [{name: tensor[int(i)] for name, tensor in adapted.items()} for i in back]

@@ -154,8 +154,8 @@ def solve(params: Params, batch: Batch) -> Tensor:
     size = params["theta"].shape[1]
     matrix = _mean_matrix(batch).double()
     at = torch.cat([params["theta"], torch.ones_like(params["theta"][:, :1])], 1).double()
-    ends = [*range(size), matrix.shape[1] - 1]  # θ and the constant
-    found: Tensor = torch.linalg.solve(matrix[:, size:-1, size:-1], -(matrix[:, size:-1][:, :, ends] @ at))
+    across = torch.cat([matrix[:, size:-1, :size], matrix[:, size:-1, -1:]], 2)  # with θ and the constant
+    found: Tensor = torch.linalg.solve(matrix[:, size:-1, size:-1], -(across @ at))
     return found.float()
 
 

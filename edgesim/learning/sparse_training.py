@@ -74,7 +74,7 @@ def _moved(local: State, due: Tensor, learner: Learner, prune_rate: float) -> St
 
 
 def _of(learner: Learner, rows: Tensor) -> Learner:
-    some, cohort = rows.numpy(), learner.cohort
+    some, cohort = rows.cpu().numpy(), learner.cohort
     return replace(
         learner, cohort=Cohort(clients=cohort.clients[some], jobs=cohort.jobs[some], versions=cohort.versions[some])
     )
@@ -91,20 +91,20 @@ def redistribute(mask: Params, weight: Params, rate: Tensor, correction: Tensor,
 
     weight is float32 like mask; rate and correction are float64 [client]; draws in [0, 1) are [client, all weights].
     """
-    active, size = masks.count(mask).numpy(), np.array([tensor[0].numel() for tensor in mask.values()], np.float64)
+    active, size = masks.count(mask).cpu().numpy(), np.array([m[0].numel() for m in mask.values()], np.float64)
     share, sparsity = _shares(mask, weight, active), (size - active) / size
-    rates = np.repeat(rate.numpy()[:, None], len(size), axis=1)
+    rates = np.repeat(rate.cpu().numpy()[:, None], len(size), axis=1)
     kept_full = (sparsity < _FULL) & (share > 1 / len(size))
     rates = np.where(kept_full, np.minimum(sparsity, rates), rates)
     pruned = np.ceil(rates * active * (1 - 2.0**-40))  # less a hair of rounding: ⌈0.125 · 80⌉ is 10
     off = size - active + pruned
-    wanted = np.ceil(share * (pruned.sum(1) + correction.numpy())[:, None])
+    wanted = np.ceil(share * (pruned.sum(1) + correction.cpu().numpy())[:, None])
     chance = np.floor(_fitted(wanted, _ROOM * off)) / np.maximum(off, 1)
     moved, at = {}, 0
     for place, (name, tensor) in enumerate(mask.items()):
         left = masks.prune(tensor, weight[name], torch.from_numpy(pruned[:, place]))
         draw = draws[:, at : at + tensor[0].numel()]
-        comes = draw.double() < torch.from_numpy(chance[:, place, None])
+        comes = draw.double() < torch.from_numpy(chance[:, place, None]).to(draw.device)
         moved[name] = left | comes.view(tensor.shape)
         at += tensor[0].numel()
     return moved
@@ -113,7 +113,7 @@ def redistribute(mask: Params, weight: Params, rate: Tensor, correction: Tensor,
 def _shares(mask: Params, weight: Params, active: NDArray[np.float64]) -> NDArray[np.float64]:
     """v_l, [client, tensor]; equal where all weights are 0."""
     size = torch.stack([(weight[name] * m).abs().flatten(1).double().sum(1) for name, m in mask.items()], dim=1)
-    mean = size.numpy() / np.maximum(active, 1)
+    mean = size.cpu().numpy() / np.maximum(active, 1)
     total = mean.sum(1, keepdims=True)
     shares: NDArray[np.float64] = np.where(total > 0, mean / np.where(total > 0, total, 1), 1 / mean.shape[1])
     return shares

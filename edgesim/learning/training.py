@@ -94,6 +94,11 @@ class Learner:
     steps: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
     epoch_steps: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
+    @property
+    def device(self) -> torch.device:
+        """Where all tensors of the device hooks are: those that a hook makes of nothing must be made there."""
+        return self.task.x.device
+
     def run(
         self,
         local: State,
@@ -114,7 +119,8 @@ class Learner:
         marked = getattr(step, "__func__", step) in _PLAIN
         if marked and self.training.plain and isinstance(self.kernel, Descending):
             return {**local, "params": self.kernel.sgd(local["params"], drawn, self.lr)}
-        learner = replace(self, steps=torch.from_numpy(drawn.steps), epoch_steps=torch.from_numpy(drawn.epoch_steps))
+        steps_of, in_epoch = (torch.from_numpy(array).to(self.device) for array in (drawn.steps, drawn.epoch_steps))
+        learner = replace(self, steps=steps_of, epoch_steps=in_epoch)
         finished, active = [], len(drawn.steps)
         for number, still in enumerate(drawn.still):
             if still < active:
@@ -158,7 +164,7 @@ class Learner:
             streams.fold(streams.key(self.seed, f"learner/{purpose}"), self.cohort.clients), self.cohort.jobs
         )
         # the largest double below 1 would round up to 1
-        return torch.from_numpy(streams.uniforms(keys, count).astype(np.float32)).clamp_max_(1 - 2**-24)
+        return torch.from_numpy(streams.uniforms(keys, count).astype(np.float32)).clamp_max_(1 - 2**-24).to(self.device)
 
     def descend(
         self, local: State, gradient: Params, *, group: str = "params", lr: float | None = None, spend: bool = False
@@ -257,5 +263,6 @@ def learner(task: "Task", training: Training, kernel: Kernel, *, seed: int, coho
     version = torch.from_numpy(cohort.versions)
     lr: float | Tensor = training.lr
     if training.lr_decay != 1.0:
-        lr = (training.lr * training.lr_decay ** version.double()).float()
+        lr = (training.lr * training.lr_decay ** version.double()).float().to(task.x.device)
+    version = version.to(task.x.device)
     return Learner(task=task, training=training, kernel=kernel, seed=seed, cohort=cohort, version=version, lr=lr)

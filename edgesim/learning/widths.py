@@ -110,9 +110,9 @@ def _first(size: int, rate: float, units: Units) -> int:
 
 
 def _inside(corner: Tensor, shape: torch.Size) -> Tensor:
-    inside = torch.ones(len(corner), *[1] * len(shape), dtype=torch.bool)
+    inside = torch.ones(len(corner), *[1] * len(shape), dtype=torch.bool, device=corner.device)
     for number, size in enumerate(shape):
-        along = torch.arange(size) < corner[:, number, None]
+        along = torch.arange(size, device=corner.device) < corner[:, number, None]
         inside = inside & along.view(-1, *[size if axis == number else 1 for axis in range(len(shape))])
     return inside
 

@@ -21,7 +21,7 @@ from edgesim.engine.emissions import Emissions
 from edgesim.engine.learning import Learning
 from edgesim.engine.power import Power
 from edgesim.engine.simulation import Simulation
-from edgesim.execution import cluster, store
+from edgesim.execution import card, cluster, store
 from edgesim.execution.attackers import Attackers
 from edgesim.execution.backend import Backend, choose, in_process
 from edgesim.execution.pool import Pool
@@ -228,13 +228,15 @@ def _rule(scenario: Scenario, folder: Path) -> ServerRule:
 def _backend(scenario: Scenario, algorithm: Algorithm, task: Task, training: Training, processes: int) -> Backend:
     execution = scenario.execution
     assert execution.backend != "none"
-    name = choose(task.model.module, execution.backend)
-    here = in_process(name, algorithm, task, training, seed=scenario.seed, cohort=execution.cohort)
+    device = execution.device
+    name = choose(task.model.module, execution.backend, device)
+    here = in_process(name, algorithm, task, training, seed=scenario.seed, cohort=execution.cohort, device=device)
     if execution.kind == "ray" and not cluster.inside():  # a run that the cluster works at trains where it is
         wanted = Wanted(address=execution.address, workers=execution.workers, gpus_per_worker=execution.gpus_per_worker)
         return Ray(here, wanted)
-    # A stacked cohort is done before its orders have travelled to another process.
-    return Pool(here, processes) if name == "loop" and processes > 1 else here
+    card.check(device)
+    # A stacked cohort is done before its orders have travelled to another process; and a card is busy with one.
+    return Pool(here, processes) if name == "loop" and processes > 1 and device == card.NONE else here
 
 
 def _task(scenario: Scenario, folder: Path) -> Task:

@@ -29,6 +29,7 @@ class Noting:
     def __init__(self, inner: InProcess) -> None:
         self._inner, self.cohorts = inner, list[list[int]]()
         self.name, self.kernel = inner.name, inner.kernel
+        self.device, self.placed = inner.device, inner.placed
 
     def train(self, orders: Sequence[Order]) -> list[Result]:
         self.cohorts.append([order.job for order in orders])

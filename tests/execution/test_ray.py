@@ -5,16 +5,19 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import dying
 import numpy as np
 import pytest
+import torch
 from processes import Files, Server, files, unlike, wait_until
 from test_pool import alike, home, orders
 
 from edgesim.algorithms import registry
+from edgesim.algorithms.fedavg import FedAvg
 from edgesim.errors import ScenarioError
 from edgesim.execution import cluster
 from edgesim.execution.ray import Ray
@@ -164,3 +167,13 @@ def test_where_no_cluster_answers_the_error_says_how_to_start_one(server: Server
 def test_workers_that_cannot_be_are_refused(text: str) -> None:
     with pytest.raises(ScenarioError, match=f"--workers {text}: write a number from 1, or ray"):
         spread.workers(text)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA card here")
+def test_a_worker_takes_its_own_card(nodes: Any) -> None:
+    """Which is looked for there, not here: these have none."""
+    mine = replace(home(FedAvg()), device="cuda")
+    with closing(Ray(mine, Wanted(address=nodes.address))) as there:
+        with pytest.raises(ScenarioError, match=r"execution\.device: got cuda, but torch"):
+            there.train(orders(mine, 2))
+        assert there.placed is mine.task
