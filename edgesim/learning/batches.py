@@ -85,14 +85,16 @@ def draw(
     batch_size: int,
     epochs: int,
     steps: int | None = None,
+    keys: NDArray[np.uint64] | None = None,
 ) -> Batches:
-    """Draw the batches of a cohort; a client's depend on (seed, purpose, client, job) alone.
+    """Draw the batches of a cohort; a client's depend on (seed, purpose, client, job) alone, or on its own of `keys`.
 
     `steps` cuts every client's list short: 1 draws one random mini-batch each.
     """
     samples = shards.count[clients]
     most, width = int(samples.max()), int(min(batch_size, samples.max()))
-    keys = streams.fold(streams.fold(streams.key(seed, purpose), clients), jobs)
+    if keys is None:
+        keys = streams.fold(streams.fold(streams.key(seed, purpose), clients), jobs)
     order = np.stack([_permutations(streams.fold(keys, e), samples, most) for e in range(epochs)], axis=1)
 
     per_epoch = -(-samples // batch_size)  # [client]

@@ -3,9 +3,8 @@
 Running a module on the meta device makes torch import its compiler, which takes two seconds a process.
 """
 
-from collections.abc import Callable
-
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgesim.learning.flops import Measured
@@ -18,16 +17,17 @@ def by_layer(module: nn.Module, shape: tuple[int, ...]) -> Measured | None:
     """What `measure` finds for one sample of this shape; None unless the module is a sequence of Flatten, ReLU,
     MaxPool2d, Linear and Conv2d."""
     parts = [(name, part) for name, part in parts_of(module) or [] if type(part) is not nn.Identity]
-    costs = [(name, part, _product(part)) for name, part in parts]
-    if not any(cost for *_, cost in costs) or not all(cost or type(part) in _FREE for _, part, cost in costs):
+    if not any(_inputs(part) for _, part in parts):
+        return None
+    if not all(_inputs(part) or type(part) in _FREE for _, part in parts):
         return None
     flops = {name: (0.0, 0.0, 0.0) for name, _ in module.named_parameters()}
     x, below, values = torch.zeros(1, *shape), False, []
-    for name, part, cost in costs:
+    for name, part in parts:
         x = _output(part, x)
         values.append(x.numel())
-        if cost:
-            forward = float(cost(x))
+        if inputs := _inputs(part):
+            forward = 2.0 * x.numel() * inputs
             flops[f"{name}.weight"] = (forward, forward if below else 0.0, forward)
             below = True
     views = [type(part) is nn.Flatten for _, part in parts]
@@ -41,13 +41,14 @@ def by_layer(module: nn.Module, shape: tuple[int, ...]) -> Measured | None:
     )
 
 
-def _product(part: nn.Module) -> Callable[[Tensor], int] | None:
-    """FLOPs of a layer's product, which each of its two gradients takes as well, by its output; None: it has none."""
+def _inputs(part: nn.Module) -> int:
+    """How many products are added up for each value that a layer puts out, and so many again in each of its two
+    gradients; 0 where it has none."""
     if type(part) is nn.Linear:
-        return lambda out, inputs=part.in_features: 2 * out.numel() * inputs  # type: ignore[misc]
+        return part.in_features
     if type(part) is nn.Conv2d and part.groups == 1 and part.padding_mode == "zeros":
-        return lambda out, weights=part.weight[0].numel(): 2 * out.numel() * weights  # type: ignore[misc]
-    return None
+        return part.weight[0].numel()
+    return 0
 
 
 def _output(part: nn.Module, x: Tensor) -> Tensor:
@@ -55,7 +56,7 @@ def _output(part: nn.Module, x: Tensor) -> Tensor:
     if type(part) is nn.Linear:
         return x.new_zeros(*x.shape[:-1], part.out_features)
     if type(part) is nn.Conv2d:
-        geometry = (part.stride, part.padding, part.dilation)
-        return torch.conv2d(x, torch.zeros(part.weight.shape), None, *geometry)
+        empty = torch.zeros(part.weight.shape)
+        return F.conv2d(x, empty, None, part.stride, part.padding, part.dilation)  # type: ignore[arg-type]
     out: Tensor = part(x)
     return out
