@@ -45,7 +45,7 @@ def _inputs(part: nn.Module) -> int:
     """How many products are added up for each value that a layer puts out, and so many again in each of its two
     gradients; 0 where it has none."""
     if type(part) is nn.Linear:
-        return part.in_features
+        return part.weight.shape[1]
     if type(part) is nn.Conv2d and part.groups == 1 and part.padding_mode == "zeros":
         return part.weight[0].numel()
     return 0
@@ -54,9 +54,9 @@ def _inputs(part: nn.Module) -> int:
 def _output(part: nn.Module, x: Tensor) -> Tensor:
     """What a layer, whose own weights are on the meta device, would put out: the shape counts."""
     if type(part) is nn.Linear:
-        return x.new_zeros(*x.shape[:-1], part.out_features)
+        return x.new_zeros(*x.shape[:-1], part.weight.shape[0])
     if type(part) is nn.Conv2d:
         empty = torch.zeros(part.weight.shape)
-        return F.conv2d(x, empty, None, part.stride, part.padding, part.dilation)  # type: ignore[arg-type]
+        return F.conv2d(x, empty, None, part.stride, part.padding, part.dilation)
     out: Tensor = part(x)
     return out
