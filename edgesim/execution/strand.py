@@ -13,54 +13,58 @@ class Abandoned(BaseException):
 
 
 class Strand:
-    """`work`, done between `go_on` and `rest`.
+    """`work`, which is given this strand, and done whenever its owner calls `go_on`.
 
-    Attributes: error, what `work` raised; over, whether it has ended.
+    Attributes: over, whether it has ended.
     """
 
-    def __init__(self, work: Callable[[], None]) -> None:
+    def __init__(self, work: Callable[["Strand"], None]) -> None:
         self._work = work
         self._mine, self._owners = threading.Semaphore(0), threading.Semaphore(0)
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self._wanted = True
-        self.error: BaseException | None = None
+        self._abandoned = False
+        self._error: BaseException | None = None
         self.over = False
 
+    # ── for the owner ───────────────────────────────────────────────────────────────────────────────
     def go_on(self) -> None:
-        """For the owner: let `work` begin or go on, until it rests or ends."""
-        if self.over:
-            return
+        """Let the work begin, or go on from where it rests, until it rests again or ends; raises what it raised."""
         if self._thread.ident is None:
             self._thread.start()
         self._mine.release()
-        self._owners.acquire()  # Ctrl-C may raise here; `work` then still runs, until it rests: see `abandon`
-
-    def rest(self) -> None:
-        """For `work`: let the owner go on until it calls again.
-
-        Raises Abandoned if it never will.
-        """
-        self._owners.release()
-        self._mine.acquire()
-        if not self._wanted:
-            raise Abandoned
+        self._owners.acquire()  # Ctrl-C may raise here, while the work still runs: see `abandon`
+        if self._error is not None:
+            raise self._error
 
     def abandon(self) -> None:
-        """For the owner: have `work` leave from where it rests, or will rest next, and wait until it has."""
-        self._wanted = False
+        """End the work: where it rests, or where it next rests or asks whether it is wanted."""
+        self._abandoned = True
         if self._thread.ident is not None:
             self._mine.release()
             self._thread.join()
 
+    # ── for the work ────────────────────────────────────────────────────────────────────────────────
+    def rest(self) -> None:
+        """Let the owner go on until it calls again. Raises Abandoned if it never will."""
+        self._owners.release()
+        self._mine.acquire()
+        self.is_wanted()
+
+    def is_wanted(self) -> bool:
+        """True. Raises Abandoned if it is not."""
+        if self._abandoned:
+            raise Abandoned
+        return True
+
     def _run(self) -> None:
         self._mine.acquire()
         try:
-            if self._wanted:
-                self._work()
+            self.is_wanted()
+            self._work(self)
         except Abandoned:
             pass
         except BaseException as error:
-            self.error = error
+            self._error = error
         finally:
             self.over = True
             self._owners.release()

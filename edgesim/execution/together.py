@@ -23,8 +23,10 @@ from edgesim.learning.training import Training
 
 _HOOKS = ("local_train", "local_start", "local_step", "local_end")
 
-Rest = Callable[[], None]
+Rest: TypeAlias = Callable[[], None]
 """Called by a run that waits for values; returns once `Together.train` has been called."""
+Company: TypeAlias = Callable[[InProcess], Backend]
+"""Makes the backend of a run that trains beside others of that of one that trains alone."""
 
 
 class Together:
