@@ -10,6 +10,7 @@ from edgesim.execution.strand import Strand
 from edgesim.execution.together import Together
 from edgesim.scenario.progress import Asked, Notify
 from edgesim.scenario.record import Record
+from edgesim.scenario.schema import Scenario
 
 Group: TypeAlias = tuple[Path, ...]
 Run: TypeAlias = Callable[..., None]
@@ -20,17 +21,25 @@ _RUNS, _CLIENTS = 8, 200_000
 
 
 def groups(directories: Sequence[Path], workers: int) -> list[Group]:
-    """The runs by what differs in their seeds only, in parts that keep so many workers busy."""
+    """The runs that differ in their seeds only and gain by company, in parts that keep so many workers busy; each
+    other run for itself."""
     share = -(-len(directories) // workers)
     alike: dict[str, list[Path]] = {}
     most: dict[str, int] = {}
     for directory in directories:
         made = Record.read(directory)
-        alone = made.scenario.execution.kind != "local" or made.scenario.execution.backend in ("loop", "none")
-        key = str(directory) if alone else made.variant
+        key = made.variant if _gains(made.scenario) else str(directory)
         alike.setdefault(key, []).append(directory)
         most[key] = max(1, min(_RUNS, share, _CLIENTS // made.scenario.task.clients))
     return [part for key, runs in alike.items() for part in _parts(runs, most[key])]
+
+
+def _gains(scenario: Scenario) -> bool:
+    """Whether cohorts of several runs might share a stack: see `together`."""
+    execution, schedule = scenario.execution, scenario.schedule
+    if execution.kind != "local" or execution.backend in ("loop", "none"):
+        return False
+    return schedule.kind not in ("sync", "deadline") or 2 * schedule.busiest[1] <= execution.cohort
 
 
 def _parts(runs: Sequence[Path], most: int) -> Iterator[Group]:
