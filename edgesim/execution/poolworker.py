@@ -83,7 +83,7 @@ def _work(wire: Connection, claims: Connection) -> None:
             references.run_files(setup[0])
             backend: InProcess = setup[1]
         except Exception as error:
-            wire.send(Failure(_sendable(error)))
+            wire.send(Failure(sendable(error)))
         else:
             _serve(wire, claims, backend)
 
@@ -98,7 +98,7 @@ def _serve(wire: Connection, claims: Connection, backend: InProcess) -> None:
             try:
                 results = Parcel([backend.train(batch[claim.piece])])
             except Exception as error:
-                wire.send(Failure(_sendable(error)))
+                wire.send(Failure(sendable(error)))
                 return
             wire.send(claim.piece)
             results.send(wire)
@@ -106,7 +106,8 @@ def _serve(wire: Connection, claims: Connection, backend: InProcess) -> None:
             claim = take(claims)  # if it is of a later round, that batch comes next
 
 
-def _sendable(error: Exception) -> Exception:
+def sendable(error: Exception) -> Exception:
+    """The error, or what it says where it cannot be sent."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:

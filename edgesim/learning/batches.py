@@ -99,15 +99,17 @@ def draw(
     batch_size: int,
     epochs: int,
     steps: int | None = None,
+    keys: NDArray[np.uint64] | None = None,
 ) -> Batches:
-    """Draw the batches of a cohort; a client's depend on (seed, purpose, client, job) alone.
+    """Draw the batches of a cohort; a client's depend on (seed, purpose, client, job) alone, or on its own of `keys`.
 
     `steps` cuts every client's list short: 1 draws one random mini-batch each.
     """
     samples = shards.count[clients]
     width = min(batch_size, shards.most)  # of the task, so that company does not change the shape of anything
     per_epoch = -(-samples // batch_size)  # [client]
-    keys = streams.fold(streams.fold(streams.key(seed, purpose), clients), jobs)
+    if keys is None:
+        keys = streams.fold(streams.fold(streams.key(seed, purpose), clients), jobs)
     places = np.arange(int(per_epoch.max()) * width)
     real = (places < samples[:, None]).reshape(len(clients), 1, -1, width)  # [client, 1, step of an epoch, B]
     order = np.stack([_permutations(streams.fold(keys, e), samples, len(places)) for e in range(epochs)], axis=1)

@@ -1,9 +1,16 @@
-"""A cohort of dense models: one batched product a layer, and a backward by hand."""
+"""A cohort of dense models on a CPU: one batched product a layer, and a backward by hand.
 
-from dataclasses import dataclass, replace
-from typing import Protocol
+In numpy, whose product of a stack is a call for each client: what a client learns is, bit for bit, the same in any
+company. torch's goes to a library that may round otherwise by where in memory a client's matrix begins.
+"""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgesim.learning import tree
@@ -11,9 +18,9 @@ from edgesim.learning.batches import Batch, Batches, mean_loss
 from edgesim.learning.sequence import parts_of
 from edgesim.learning.tree import Params
 
-_gate = torch.ops.aten.threshold_backward.grad_input
-# Weights of the clients that descend at once, 4 MB: fewer make more calls, more leave the cache that cores share.
-_TOGETHER = 1 << 20
+Array: TypeAlias = NDArray[np.float32]
+Arrays: TypeAlias = dict[str, Array]
+_TOGETHER = 1 << 17  # weights of the clients that descend at once: half a megabyte, which stays in a core's own cache
 
 
 @dataclass(frozen=True)
@@ -39,34 +46,6 @@ def dense_layers(module: nn.Module) -> tuple[DenseLayer, ...] | None:
     return tuple(layers) if layers and not layers[-1].relu else None
 
 
-class Taker(Protocol):
-    """Who takes the gradients of a layer, which is done with its parameters, by ∂loss/∂output and input:
-    delta [client, B, out], x [client, B, in]."""
-
-    def take(self, layer: DenseLayer, delta: Tensor, x: Tensor) -> None: ...
-
-
-class Found(Params):
-    """Keeps them."""
-
-    def take(self, layer: DenseLayer, delta: Tensor, x: Tensor) -> None:
-        self[layer.weight] = torch.bmm(delta.transpose(1, 2), x)
-        if layer.bias is not None:
-            self[layer.bias] = delta.sum(1)
-
-
-@dataclass(frozen=True)
-class Moved:
-    """Subtracts them from `params` in place: the weights' product and the step are one call."""
-
-    params: Params
-
-    def take(self, layer: DenseLayer, delta: Tensor, x: Tensor) -> None:
-        self.params[layer.weight].baddbmm_(delta.transpose(1, 2), x, alpha=-1)
-        if layer.bias is not None:
-            self.params[layer.bias].sub_(delta.sum(1))
-
-
 @dataclass(frozen=True)
 class Layered:
     """Dense layers over stacked parameters: one batched product a layer, forward and backward."""
@@ -74,57 +53,82 @@ class Layered:
     layers: tuple[DenseLayer, ...]
 
     def gradient(self, params: Params, batch: Batch) -> Params:
-        found = Found()
-        self._differentiate(params, batch, found)
-        return {name: found[name] for name in params}
+        found: Arrays = {}
+        ones = np.ones(batch.y.shape[1], np.float32)
+        for layer, delta, x in self._slopes(_arrays(params), batch):
+            found[layer.weight] = delta.transpose(0, 2, 1) @ x
+            if layer.bias is not None:
+                found[layer.bias] = ones @ delta
+        return {name: torch.from_numpy(found[name]) for name in params}
 
     def logits(self, params: Params, x: Tensor) -> Tensor:
-        return self._forward(params, x)[-1]
+        return torch.from_numpy(self._forward(_arrays(params), x)[-1])
 
     def loss(self, params: Params, batch: Batch) -> Tensor:
         return mean_loss(self.logits(params, batch.x), batch)
 
     def sgd(self, params: Params, batches: Batches, lr: float | Tensor) -> Params:
         """See `kernels.Descending`: in place in a copy, some clients at a time."""
-        trained = {name: tensor.new_empty(tensor.shape) for name, tensor in params.items()}
-        together = max(_TOGETHER // sum(tensor[0].numel() for tensor in params.values()), 1)
-        scaled = replace(batches, weight=tree.broadcast(lr, batches.weight) * batches.weight)
+        trained = {name: np.empty(tensor.shape, np.float32) for name, tensor in params.items()}
+        together = max(_TOGETHER // sum(array[0].size for array in trained.values()), 1)
+        spare = {name: np.empty_like(array[:together]) for name, array in trained.items()}
+        longer = Batches(
+            batches.x, batches.y, batches.index, tree.broadcast(lr, batches.weight) * batches.weight,
+            batches.steps, batches.epoch_steps,
+        )  # fmt: skip
         for start in range(0, len(batches.steps), together):
             stop = min(start + together, len(batches.steps))
-            for name, tensor in trained.items():
-                tensor[start:stop] = params[name][start:stop]
-            here = slice(start, start)
+            for name, array in trained.items():
+                array[start:stop] = params[name][start:stop].numpy()
             for step, still in enumerate(batches.still[: batches.steps[start]]):
-                if here.stop != min(stop, still):
-                    here = slice(start, min(stop, still))
-                    own = {name: tensor[here] for name, tensor in trained.items()}
-                self._differentiate(own, scaled.of(step, here), Moved(own))
-        return trained
+                here = slice(start, min(stop, still))
+                own = {name: array[here] for name, array in trained.items()}
+                self._descend(own, longer.of(step, here), spare)
+        return {name: torch.from_numpy(array) for name, array in trained.items()}
 
-    def _differentiate(self, params: Params, batch: Batch, taker: Taker) -> None:
-        """Of each client's Σ weight · cross-entropy."""
+    def _descend(self, params: Arrays, batch: Batch, spare: Arrays) -> None:
+        """One step, in place, down Σ weight · cross-entropy; products are formed in `spare`."""
+        clients, ones = len(batch.y), np.ones(batch.y.shape[1], np.float32)
+        for layer, delta, x in self._slopes(params, batch):
+            params[layer.weight] -= np.matmul(delta.transpose(0, 2, 1), x, out=spare[layer.weight][:clients])
+            if layer.bias is not None:
+                params[layer.bias] -= np.matmul(ones, delta, out=spare[layer.bias][:clients])
+
+    def _slopes(self, params: Arrays, batch: Batch) -> Iterator[tuple[DenseLayer, Array, Array]]:
+        """Of each client's Σ weight · cross-entropy: each layer, last first, with ∂loss/∂output [client, B, out] and
+        its input [client, B, in]. What is done with a layer's parameters then is nothing to the others."""
         inputs = self._forward(params, batch.x)
         # ∂loss/∂logits = (softmax − one-hot) · weight
-        delta = torch.softmax(inputs.pop(), 2)
-        # compared, not scattered: scattering adds in any order on a GPU
-        hot = batch.y.unsqueeze(2) == torch.arange(delta.shape[2], device=delta.device)
-        delta.sub_(hot.to(delta.dtype)).mul_(batch.weight.unsqueeze(2))
+        delta = inputs.pop()
+        delta -= torch.from_numpy(delta).amax(2, keepdim=True).numpy()
+        np.exp(delta, out=delta)
+        delta /= delta @ np.ones(
+            (delta.shape[2], 1), np.float32
+        )  # sums by products: numpy's own take three times as long
+        clients, samples = batch.y.shape
+        delta[np.arange(clients)[:, None], np.arange(samples), batch.y.numpy()] -= 1
+        delta *= batch.weight.numpy()[:, :, None]
         for i in range(len(self.layers) - 1, -1, -1):
             layer, out = self.layers[i], delta
             if i:
-                delta = torch.bmm(out, params[layer.weight])
+                delta = out @ params[layer.weight]
                 if self.layers[i - 1].relu:
-                    _gate(delta, inputs[i], 0, grad_input=delta)
-            taker.take(layer, out, inputs[i])
+                    delta *= inputs[i] > 0
+            yield layer, out, inputs[i]
 
-    def _forward(self, params: Params, x: Tensor) -> list[Tensor]:
+    def _forward(self, params: Arrays, x: Tensor) -> list[Array]:
         """The input of each layer [client, B, in], and at last the logits [client, B, class]."""
-        passed = [x.flatten(2)]
+        passed = [x.flatten(2).numpy()]
         for layer in self.layers:
-            weight = params[layer.weight].transpose(1, 2)
-            if layer.bias is None:
-                h = torch.bmm(passed[-1], weight)
-            else:
-                h = torch.baddbmm(params[layer.bias].unsqueeze(1), passed[-1], weight)
-            passed.append(h.relu_() if layer.relu else h)
+            h = passed[-1] @ params[layer.weight].transpose(0, 2, 1)
+            if layer.bias is not None:
+                h += params[layer.bias][:, None]
+            if layer.relu:
+                np.maximum(h, 0, out=h)
+            passed.append(h)
         return passed
+
+
+def _arrays(params: Params) -> Arrays:
+    """The same numbers, where they are."""
+    return {name: tensor.numpy() for name, tensor in params.items()}

@@ -69,20 +69,41 @@ def local_update(
     algorithm: ClientSide, task: Task, training: Training, kernel: Kernel, seed: int, orders: Sequence[Order]
 ) -> list[Result]:
     """Train a cohort where the task's data are; the results, on the host, are in the order of the orders."""
-    results: list[Result | None] = [None] * len(orders)
-    for solver in dict.fromkeys(order.training for order in orders):  # orders of one solver train together
+    results: dict[int, Result] = {}
+    for squad in squads(task, training, orders):
+        who = learner(task, squad.training, kernel, seed=seed, cohort=cohort_of(squad.orders))
+        whole = trained(algorithm, who, squad.orders)
+        results |= {place: Row(whole, row) for row, place in enumerate(squad.places)}
+    return [results[place] for place in range(len(orders))]
+
+
+@dataclass(frozen=True, eq=False)
+class Squad:
+    """Orders of one solver, which train together, by falling number of samples. Attributes: places, in the list of
+    orders that they are from."""
+
+    training: Training
+    places: list[int]
+    orders: list[Order]
+
+
+def squads(task: Task, training: Training, orders: Sequence[Order]) -> list[Squad]:
+    """The orders by solver."""
+    made = []
+    for solver in dict.fromkeys(order.training for order in orders):
         places = [place for place, order in enumerate(orders) if order.training == solver]
         samples = task.train.count[np.array([orders[place].client for place in places])]
         by_samples = [places[i] for i in np.argsort(-samples, kind="stable")]
-        cohort = [orders[place] for place in by_samples]
-        who = learner(task, solver or training, kernel, seed=seed, cohort=cohort_of(cohort))
-        crossing = Crossing(who.device)
-        payload = crossing.there(tree.stack([order.payload for order in cohort]))
-        state = crossing.there(tree.stack([order.state for order in cohort]))
-        whole = Trained(*map(crossing.back, algorithm.local_train(payload, state, who)))
-        for row, place in enumerate(by_samples):
-            results[place] = Row(whole, row)
-    return [result for result in results if result is not None]
+        made.append(Squad(solver or training, by_samples, [orders[place] for place in by_samples]))
+    return made
+
+
+def trained(algorithm: ClientSide, who: Learner, orders: Sequence[Order]) -> Trained:
+    """What the clients of a learner, in its order, make of these orders; with a client axis."""
+    crossing = Crossing(who.device)
+    payload = crossing.there(tree.stack([order.payload for order in orders]))
+    state = crossing.there(tree.stack([order.state for order in orders]))
+    return Trained(*map(crossing.back, algorithm.local_train(payload, state, who)))
 
 
 def cohort_of(orders: Sequence[Order]) -> Cohort:

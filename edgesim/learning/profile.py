@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgesim.devices.workload import Workload
 from edgesim.learning.flops import measure
+from edgesim.learning.layerflops import by_layer
 from edgesim.learning.models import Model
 
 FloatArray: TypeAlias = NDArray[np.float64]
@@ -61,8 +62,8 @@ class ModelProfile:
 
 
 def profile_model(model: Model) -> ModelProfile:
-    """Measure a model by running it on the meta device: counts without arithmetic or memory."""
-    measured = measure(model.module, model.zeros(1, "meta"))
+    """Measure a model: a sequence of layers by formula, others by running them on the meta device."""
+    measured = by_layer(model.module, model.input_shape) or measure(model.module, model.zeros(1, "meta"))
     shapes = model.shapes
     flops = np.array([measured.flops.get(name, (0.0, 0.0, 0.0)) for name in shapes]).reshape(-1, 3)
     return ModelProfile(

@@ -52,6 +52,10 @@ class Cohort:
     jobs: NDArray[np.int64]
     versions: NDArray[np.int64]
 
+    def keys(self, seed: int, purpose: str) -> NDArray[np.uint64]:
+        """Of each client's random stream for a purpose, [client]."""
+        return streams.fold(streams.fold(streams.key(seed, purpose), self.clients), self.jobs)
+
     def first(self, clients: int) -> "Cohort":
         return Cohort(clients=self.clients[:clients], jobs=self.jobs[:clients], versions=self.versions[:clients])
 
@@ -160,9 +164,7 @@ class Learner:
 
     def uniforms(self, purpose: str, count: int) -> Tensor:
         """Random numbers in [0, 1), float32 [client, count]; another `purpose` gives others."""
-        keys = streams.fold(
-            streams.fold(streams.key(self.seed, f"learner/{purpose}"), self.cohort.clients), self.cohort.jobs
-        )
+        keys = self.cohort.keys(self.seed, f"learner/{purpose}")
         # the largest double below 1 would round up to 1
         return torch.from_numpy(streams.uniforms(keys, count).astype(np.float32)).clamp_max_(1 - 2**-24).to(self.device)
 
@@ -249,6 +251,7 @@ class Learner:
         return batching.draw(
             self.task.x, self.task.y, self.task.train, self.cohort.clients, self.cohort.jobs,
             seed=self.seed, purpose=purpose, batch_size=batch_size, epochs=epochs, steps=steps,
+            keys=self.cohort.keys(self.seed, purpose),
         )  # fmt: skip
 
 
@@ -262,7 +265,8 @@ def learner(task: "Task", training: Training, kernel: Kernel, *, seed: int, coho
     """The learner of a cohort, whose clients are sorted by falling number of samples."""
     version = torch.from_numpy(cohort.versions)
     lr: float | Tensor = training.lr
-    if training.lr_decay != 1.0:
-        lr = (training.lr * training.lr_decay ** version.double()).float().to(task.x.device)
+    if training.lr_decay != 1.0:  # one by one: a vector's power may round otherwise, by a number's place in it
+        rates = [training.lr * training.lr_decay**sent for sent in cohort.versions.tolist()]
+        lr = torch.tensor(rates, device=task.x.device)
     version = version.to(task.x.device)
     return Learner(task=task, training=training, kernel=kernel, seed=seed, cohort=cohort, version=version, lr=lr)

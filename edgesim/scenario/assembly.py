@@ -28,6 +28,7 @@ from edgesim.execution.pool import Pool
 from edgesim.execution.ray import Ray
 from edgesim.execution.raycrew import Wanted
 from edgesim.execution.store import ClientStore
+from edgesim.execution.together import Company
 from edgesim.learning.attacks import ATTACKS
 from edgesim.learning.compression import CODECS
 from edgesim.learning.profile import profile_model
@@ -45,7 +46,12 @@ _NS = 1_000_000_000
 
 
 def assemble(
-    scenario: Scenario, folder: Path, directory: Path, state: dict[str, Any] | None = None, processes: int = 1
+    scenario: Scenario,
+    folder: Path,
+    directory: Path,
+    state: dict[str, Any] | None = None,
+    processes: int = 1,
+    company: Company | None = None,
 ) -> Simulation:
     """The simulation of a scenario whose relative paths count from `folder`; it records into `directory`.
 
@@ -55,7 +61,7 @@ def assemble(
         ScenarioError: the scenario asks for what its data, model or algorithm cannot do.
     """
     fleet = make_fleet(scenario, folder)
-    learning = make_learning(scenario, folder, processes, directory, fleet)
+    learning = make_learning(scenario, folder, processes, directory, fleet, company)
     recorder = (
         Recorder(directory, fleet.class_names) if state is None else Recorder.restore(directory, state["recorder"])
     )
@@ -154,6 +160,7 @@ def make_learning(
     processes: int = 1,
     directory: Path | None = None,
     fleet: Fleet | None = None,
+    company: Company | None = None,
 ) -> Learning:
     """Data, model and algorithm, and the backend that trains them; or only what that costs.
 
@@ -185,7 +192,8 @@ def make_learning(
     algorithm = selecting.reporting(scenario.selector, folder, algorithm, context)
     clients = ClientStore(None if directory is None else directory / store.FILE, scenario.execution.memory)
     kind = scheduling.federation(scenario)
-    return kind(algorithm, context, _backend(scenario, algorithm, task, training, processes), clients, attackers)
+    backend = _backend(scenario, algorithm, task, training, processes, company)
+    return kind(algorithm, context, backend, clients, attackers)
 
 
 def make_algorithm(scenario: Scenario, folder: Path) -> Algorithm:
@@ -225,7 +233,9 @@ def _rule(scenario: Scenario, folder: Path) -> ServerRule:
     )
 
 
-def _backend(scenario: Scenario, algorithm: Algorithm, task: Task, training: Training, processes: int) -> Backend:
+def _backend(
+    scenario: Scenario, algorithm: Algorithm, task: Task, training: Training, processes: int, company: Company | None
+) -> Backend:
     execution = scenario.execution
     assert execution.backend != "none"
     device = execution.device
@@ -236,7 +246,9 @@ def _backend(scenario: Scenario, algorithm: Algorithm, task: Task, training: Tra
         return Ray(here, wanted)
     card.check(device)
     # A stacked cohort is done before its orders have travelled to another process; and a card is busy with one.
-    return Pool(here, processes) if name == "loop" and processes > 1 and device == card.NONE else here
+    if name == "loop" and processes > 1 and device == card.NONE:
+        return Pool(here, processes)
+    return company(here) if company else here
 
 
 def _task(scenario: Scenario, folder: Path) -> Task:

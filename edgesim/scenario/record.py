@@ -1,6 +1,7 @@
 """What a run is, as its own directory says it: scenario.yaml."""
 
 import platform
+from collections import OrderedDict
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +15,7 @@ from edgesim.results.store import SCENARIO, Run
 from edgesim.scenario.loading import Planned, resolved, restore, scenario_hash
 from edgesim.scenario.schema import Scenario
 
+_MOST_KEPT = 256
 _PACKAGES = ("edgesim", "torch", "numpy", "simpy", "pyarrow")
 
 
@@ -50,6 +52,7 @@ class Record:
         }
         with atomic.replacing(directory / SCENARIO) as path:
             YAML(typ="safe", pure=True).dump(document, path)
+        _keep(directory / SCENARIO, self)
 
     @classmethod
     def read(cls, directory: Path, folder: Path | None = None) -> "Record":
@@ -57,16 +60,21 @@ class Record:
 
         Raises RunError where other versions are installed now: the run would not end as it began.
         """
-        document = Run(directory).record
-        folder = folder or Path(document["folder"])
-        found = cls(
-            scenario=restore(directory / SCENARIO, folder),
-            hash=document["hash"],
-            label=document["label"],
-            variant=document["variant"],
-            folder=folder,
-            versions=document["versions"],
-        )
+        path = directory / SCENARIO
+        found = _kept(path) if folder is None else None
+        if found is None:
+            document = Run(directory).record
+            folder = folder or Path(document["folder"])
+            found = cls(
+                scenario=restore(path, folder),
+                hash=document["hash"],
+                label=document["label"],
+                variant=document["variant"],
+                folder=folder,
+                versions=document["versions"],
+            )
+            if folder == Path(document["folder"]):
+                _keep(path, found)
         installed = {name: version(name) for name in _PACKAGES}
         changed = [f"{n} {v} → {installed[n]}" for n, v in found.versions.items() if installed.get(n, v) != v]
         if changed:
@@ -75,6 +83,23 @@ class Record:
                 "install those, or start again with --replace"
             )
         return found
+
+
+_KEPT: OrderedDict[Path, tuple[bytes, Record]] = OrderedDict()
+"""The last files that this process wrote or read, and what is in them: to parse one takes as long as to make a small
+task."""
+
+
+def _keep(path: Path, made: Record) -> None:
+    _KEPT[path.resolve()] = path.read_bytes(), made
+    if len(_KEPT) > _MOST_KEPT:
+        _KEPT.popitem(last=False)
+
+
+def _kept(path: Path) -> Record | None:
+    """None if the file has changed since."""
+    text, made = _KEPT.get(path.resolve(), (None, None))
+    return made if path.is_file() and path.read_bytes() == text else None
 
 
 def run_directories(root: Path) -> list[Path]:

@@ -12,17 +12,18 @@ from pathlib import Path
 
 from edgesim.errors import RunError, ScenarioError
 from edgesim.execution import checkpoint
-from edgesim.execution.threads import one_thread
+from edgesim.execution.together import Company
 from edgesim.results import atomic
 from edgesim.results.recorder import SUMMARY
 from edgesim.results.store import SCENARIO, Run
 from edgesim.scenario import closing, record
 from edgesim.scenario.assembly import assemble, make_fleet, make_learning
+from edgesim.scenario.group import groups
 from edgesim.scenario.loading import Plan
 from edgesim.scenario.lock import LOCK, locked
 from edgesim.scenario.progress import Asked, Interrupted, Notify, Pause
 from edgesim.scenario.record import Record
-from edgesim.scenario.sidebyside import run_in_workers
+from edgesim.scenario.sidebyside import run_side_by_side
 
 
 def prepare(plan: Plan, out: Path, *, replace: bool) -> list[Path]:
@@ -90,8 +91,9 @@ def unfinished(root: Path) -> list[Path]:
 
 
 def run_all(directories: Sequence[Path], *, workers: int | str, notify: Notify, asked_to_stop: Asked) -> None:
-    """Run directories side by side in worker processes, one thread each; one after the other for one worker, and
-    where a cluster trains. `workers` may also be the address of a Ray cluster that runs them.
+    """Run directories in this process and so many less one beside it, one thread each, and runs that differ in their
+    seeds only together; where a cluster trains, all in this one. `workers` may also be the address of a Ray cluster
+    that runs them.
 
     Workers to spare train one run's clients side by side, where that pays. Their number changes no result.
     Raises the first error once all runs have ended or stopped.
@@ -100,26 +102,25 @@ def run_all(directories: Sequence[Path], *, workers: int | str, notify: Notify, 
         from edgesim.scenario import spread  # which runs `run` in its turn
 
         errors = spread.run_on_cluster(directories, workers, notify, asked_to_stop)
-    elif workers == 1 or len(directories) == 1 or Record.read(directories[0]).scenario.execution.kind == "ray":
-        one_thread()
-        errors = []
-        for directory in directories:
-            try:
-                run(directory, processes=workers, notify=notify, asked_to_stop=asked_to_stop)
-            except RunError as error:
-                errors.append(error)
     else:
-        errors = run_in_workers(run, directories, workers, notify, asked_to_stop)
+        clustered = Record.read(directories[0]).scenario.execution.kind == "ray"
+        errors = run_side_by_side(run, groups(directories, workers), 1 if clustered else workers, notify, asked_to_stop)
     if errors:
         stopped = [error for error in errors if isinstance(error, Interrupted)]
         raise type((stopped or errors)[0])("\n".join(str(error) for error in stopped or errors))
 
 
 def run(
-    directory: Path, *, processes: int = 1, folder: Path | None = None, notify: Notify, asked_to_stop: Asked
+    directory: Path,
+    *,
+    processes: int = 1,
+    folder: Path | None = None,
+    company: Company | None = None,
+    notify: Notify,
+    asked_to_stop: Asked,
 ) -> None:
-    """Run, or go on with, the run of one directory, with so many processes to train in. Paths in its scenario count
-    from `folder`, if that is not where it was begun.
+    """Run, or go on with, the run of one directory, with so many processes to train in, or in company. Paths in its
+    scenario count from `folder`, if that is not where it was begun.
 
     Raises:
         RunError: the run cannot go on, or broke a law; its directory stays unfinished.
@@ -128,7 +129,7 @@ def run(
     made = Record.read(directory, folder)
     with locked(directory):
         state = checkpoint.load(directory, made.hash)
-        simulation = assemble(made.scenario, made.folder, directory, state, processes)
+        simulation = assemble(made.scenario, made.folder, directory, state, processes, company)
         gc.freeze()  # what has been set up stays: the collector need not look through it again and again
         pause = Pause(made, directory, notify, asked_to_stop)
         try:

@@ -1,6 +1,7 @@
 """Profiles: dense FLOPs equal torch's counter and a count by hand; workloads follow their formulas."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from edgesim.learning.flops import measure
+from edgesim.learning.layerflops import by_layer
 from edgesim.learning.models import Model, make_model
 from edgesim.learning.profile import ModelProfile, profile_model, training_workload
 
@@ -16,7 +19,7 @@ def built_in(name: str, **params: object) -> Model:
     return make_model(name, params, input_shape=(1, 8, 8), classes=10, folder=Path())
 
 
-def of(build: type[nn.Module], shape: tuple[int, ...]) -> Model:
+def of(build: Callable[[], nn.Module], shape: tuple[int, ...]) -> Model:
     return Model(module=build().to("meta"), build=build, input_shape=shape, classes=3)
 
 
@@ -51,6 +54,42 @@ def test_dense_flops_equal_torchs_counter(model: Model) -> None:
     profile = profile_model(model)
     assert 5 * profile.total_flops == counter.get_total_flops()
     assert min(profile.other_flops, *profile.training_flops) >= 0
+
+
+def strides() -> nn.Module:
+    """Nested, a linear layer over the last of several axes, a convolution without bias that is square in nothing."""
+    odd = nn.Conv2d(2, 6, (3, 2), stride=(2, 1), padding=(1, 0), dilation=(1, 2), bias=False)
+    rest = nn.Linear(6, 4), nn.Flatten(), nn.Linear(120, 3)
+    return nn.Sequential(nn.Identity(), nn.Sequential(odd, nn.ReLU()), *rest)
+
+
+LAYERS = {
+    "mlp": lambda: built_in("mlp", hidden=[7, 5]),
+    "linear": lambda: built_in("mlp", hidden=[]),
+    "cnn": lambda: built_in("cnn", channels=[3, 5], hidden=7),
+    "strides": lambda: of(strides, (2, 9, 8)),
+}
+
+
+@pytest.mark.parametrize("build", LAYERS.values(), ids=LAYERS)
+def test_formulas_find_what_running_the_layers_finds(build: Callable[[], Model]) -> None:
+    model = build()
+    assert by_layer(model.module, model.input_shape) == measure(model.module, model.zeros(1, "meta"))
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        Attention(),
+        nn.Sequential(nn.Linear(6, 6), nn.Tanh()),
+        nn.Sequential(nn.Conv2d(4, 4, 1, groups=2)),
+        nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect")),
+        nn.Sequential(nn.Flatten()),
+    ],
+    ids=["a module", "another layer", "groups", "reflection", "no product"],
+)
+def test_formulas_leave_what_they_do_not_know_to_the_counter(module: nn.Module) -> None:
+    assert by_layer(module.to("meta"), (4, 6, 6)) is None
 
 
 def test_products_without_a_parameter_are_other_flops() -> None:
