@@ -20,6 +20,7 @@ from edgesim.learning.tree import Params
 
 Array: TypeAlias = NDArray[np.float32]
 Arrays: TypeAlias = dict[str, Array]
+Labels: TypeAlias = NDArray[np.int64]
 _TOGETHER = 1 << 17  # weights of the clients that descend at once: half a megabyte, which stays in a core's own cache
 
 
@@ -55,14 +56,15 @@ class Layered:
     def gradient(self, params: Params, batch: Batch) -> Params:
         found: Arrays = {}
         ones = np.ones(batch.y.shape[1], np.float32)
-        for layer, delta, x in self._slopes(_arrays(params), batch):
-            found[layer.weight] = delta.transpose(0, 2, 1) @ x
+        x, y, weight = batch.x.flatten(2).numpy(), batch.y.numpy(), batch.weight.numpy()
+        for layer, delta, given in self._slopes(_arrays(params), x, y, weight):
+            found[layer.weight] = delta.transpose(0, 2, 1) @ given
             if layer.bias is not None:
                 found[layer.bias] = ones @ delta
         return {name: torch.from_numpy(found[name]) for name in params}
 
     def logits(self, params: Params, x: Tensor) -> Tensor:
-        return torch.from_numpy(self._forward(_arrays(params), x)[-1])
+        return torch.from_numpy(self._forward(_arrays(params), x.flatten(2).numpy())[-1])
 
     def loss(self, params: Params, batch: Batch) -> Tensor:
         return mean_loss(self.logits(params, batch.x), batch)
@@ -72,42 +74,38 @@ class Layered:
         trained = {name: np.empty(tensor.shape, np.float32) for name, tensor in params.items()}
         together = max(_TOGETHER // sum(array[0].size for array in trained.values()), 1)
         spare = {name: np.empty_like(array[:together]) for name, array in trained.items()}
-        longer = Batches(
-            batches.x, batches.y, batches.index, tree.broadcast(lr, batches.weight) * batches.weight,
-            batches.steps, batches.epoch_steps,
-        )  # fmt: skip
-        for start in range(0, len(batches.steps), together):
-            stop = min(start + together, len(batches.steps))
+        x, y, index = batches.x.flatten(1).numpy(), batches.y.numpy(), batches.index.numpy()
+        weight = (tree.broadcast(lr, batches.weight) * batches.weight).numpy()
+        for start in range(0, len(index), together):
+            stop = min(start + together, len(index))
             for name, array in trained.items():
                 array[start:stop] = params[name][start:stop].numpy()
             for step, still in enumerate(batches.still[: batches.steps[start]]):
                 here = slice(start, min(stop, still))
-                own = {name: array[here] for name, array in trained.items()}
-                self._descend(own, longer.of(step, here), spare)
+                own, at = {name: array[here] for name, array in trained.items()}, index[here, step]
+                self._descend(own, x.take(at, 0), y.take(at), weight[here, step], spare)
         return {name: torch.from_numpy(array) for name, array in trained.items()}
 
-    def _descend(self, params: Arrays, batch: Batch, spare: Arrays) -> None:
+    def _descend(self, params: Arrays, x: Array, y: Labels, weight: Array, spare: Arrays) -> None:
         """One step, in place, down Σ weight · cross-entropy; products are formed in `spare`."""
-        clients, ones = len(batch.y), np.ones(batch.y.shape[1], np.float32)
-        for layer, delta, x in self._slopes(params, batch):
-            params[layer.weight] -= np.matmul(delta.transpose(0, 2, 1), x, out=spare[layer.weight][:clients])
+        clients, ones = len(y), np.ones(y.shape[1], np.float32)
+        for layer, delta, given in self._slopes(params, x, y, weight):
+            params[layer.weight] -= np.matmul(delta.transpose(0, 2, 1), given, out=spare[layer.weight][:clients])
             if layer.bias is not None:
                 params[layer.bias] -= np.matmul(ones, delta, out=spare[layer.bias][:clients])
 
-    def _slopes(self, params: Arrays, batch: Batch) -> Iterator[tuple[DenseLayer, Array, Array]]:
+    def _slopes(self, params: Arrays, x: Array, y: Labels, weight: Array) -> Iterator[tuple[DenseLayer, Array, Array]]:
         """Of each client's Σ weight · cross-entropy: each layer, last first, with ∂loss/∂output [client, B, out] and
         its input [client, B, in]. What is done with a layer's parameters then is nothing to the others."""
-        inputs = self._forward(params, batch.x)
+        inputs = self._forward(params, x)
         # ∂loss/∂logits = (softmax − one-hot) · weight
         delta = inputs.pop()
         delta -= torch.from_numpy(delta).amax(2, keepdim=True).numpy()
         np.exp(delta, out=delta)
-        delta /= delta @ np.ones(
-            (delta.shape[2], 1), np.float32
-        )  # sums by products: numpy's own take three times as long
-        clients, samples = batch.y.shape
-        delta[np.arange(clients)[:, None], np.arange(samples), batch.y.numpy()] -= 1
-        delta *= batch.weight.numpy()[:, :, None]
+        classes = delta.shape[2]
+        delta /= delta @ np.ones((classes, 1), np.float32)  # sums by products: numpy's own take three times as long
+        delta.reshape(-1)[np.arange(0, delta.size, classes) + y.reshape(-1)] -= 1
+        delta *= weight[:, :, None]
         for i in range(len(self.layers) - 1, -1, -1):
             layer, out = self.layers[i], delta
             if i:
@@ -116,9 +114,9 @@ class Layered:
                     delta *= inputs[i] > 0
             yield layer, out, inputs[i]
 
-    def _forward(self, params: Arrays, x: Tensor) -> list[Array]:
+    def _forward(self, params: Arrays, x: Array) -> list[Array]:
         """The input of each layer [client, B, in], and at last the logits [client, B, class]."""
-        passed = [x.flatten(2).numpy()]
+        passed = [x]
         for layer in self.layers:
             h = passed[-1] @ params[layer.weight].transpose(0, 2, 1)
             if layer.bias is not None:
