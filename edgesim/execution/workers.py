@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnContext
 
 from edgesim.execution.threads import one_thread
@@ -19,6 +20,7 @@ def starting() -> Iterator[None]:
 
     They inherit the mask, so that not even their first seconds, spent importing, can be interrupted.
     """
+    resource_tracker.ensure_running()  # multiprocessing starts it with the first process, and then lifts the mask
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -35,11 +35,11 @@ def groups(directories: Sequence[Path], workers: int) -> list[Group]:
 
 
 def _gains(scenario: Scenario) -> bool:
-    """Whether cohorts of several runs might share a stack: see `together`."""
-    execution, schedule = scenario.execution, scenario.schedule
-    if execution.kind != "local" or execution.backend in ("loop", "none"):
-        return False
-    return schedule.kind not in ("sync", "deadline") or 2 * schedule.busiest[1] <= execution.cohort
+    """Whether cohorts of several runs share stacks (see `together`): what waits to be trained comes near to all that
+    are at work at once, under schedules without rounds as well, so it is that of which two must fit."""
+    execution = scenario.execution
+    stacked = execution.kind == "local" and execution.backend in ("auto", "stacked")
+    return stacked and 2 * scenario.schedule.busiest[1] <= execution.cohort
 
 
 def _parts(runs: Sequence[Path], most: int) -> Iterator[Group]:

@@ -229,7 +229,8 @@ def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
         (1, ["sweep.seed=[0,1,2]", "execution.backend=loop"], [1, 1, 1]),
         (1, ["sweep.seed=[0,1,2]", "execution.kind=ray"], [1, 1, 1]),
         (1, ["sweep.seed=[0,1,2]", "execution.cohort=15"], [1, 1, 1]),
-        (1, ["sweep.seed=[0,1,2]", "execution.cohort=15", SCHEDULES["buffered"]], [3]),
+        (1, ["sweep.seed=[0,1,2]", "execution.cohort=16"], [3]),
+        (1, ["sweep.seed=[0,1,2]", "execution.cohort=19", SCHEDULES["buffered"]], [1, 1, 1]),
     ],
 )
 @pytest.mark.usefixtures("cheap")
