@@ -267,6 +267,6 @@ def learner(task: "Task", training: Training, kernel: Kernel, *, seed: int, coho
     lr: float | Tensor = training.lr
     if training.lr_decay != 1.0:  # one by one: a vector's power may round otherwise, by a number's place in it
         rates = [training.lr * training.lr_decay**sent for sent in cohort.versions.tolist()]
-        lr = torch.tensor(rates, device=task.x.device)
+        lr = torch.tensor(rates).to(task.x.device)
     version = version.to(task.x.device)
     return Learner(task=task, training=training, kernel=kernel, seed=seed, cohort=cohort, version=version, lr=lr)
