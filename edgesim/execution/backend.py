@@ -115,5 +115,4 @@ def in_process(
 ) -> InProcess:
     """The backend of that name; "loop" trains one client at a time."""
     chunk = 1 if name == "loop" else cohort
-    computes = kernel(task.model.module, name, device)
-    return InProcess(name, algorithm, task, training, computes, seed, chunk, device)
+    return InProcess(name, algorithm, task, training, kernel(task.model.module, name), seed, chunk, device)

@@ -3,9 +3,9 @@
 A run that needs values rests until all others need some too, or have ended; then all that they wait for is trained,
 small cohorts of several runs in one stack.
 
-What may share a stack is what trains the same in any company, bit for bit: a cohort of dense models (`Layered`, where
-each client's products are its own), by plain steps: an algorithm with the device hooks of `Algorithm` itself, and no
-`clip`, whose norms are summed across clients' places; on the CPU. A stack is made of whole cohorts, cut for each run
+What may share a stack is what trains the same in any company, bit for bit: a cohort of dense models by plain SGD
+(`Layered.sgd`): an algorithm with the device hooks of `Algorithm` itself, and a training without momentum, decay of
+weights or clip; on the CPU. A stack is made of whole cohorts, cut for each run
 as they are for a run alone, of runs whose batches are padded to one width. All else trains run by run.
 """
 
@@ -59,7 +59,7 @@ def is_plain(inner: InProcess) -> bool:
     kind = type(inner.algorithm)
     plain = all(getattr(kind, hook, None) is getattr(Algorithm, hook) for hook in _HOOKS)
     here = inner.device == card.NONE and isinstance(inner.kernel, Layered)
-    return plain and here and inner.training.clip is None
+    return plain and here and inner.training.plain
 
 
 class Member:

@@ -3,8 +3,8 @@
 Ways to the same numbers; which pays where is measured in benchmarks/README.md:
   loop     one client at a time, best for convolutions on a CPU: by hand where the model is a chain of known
            layers (`chain`), by autograd otherwise, which is the oracle of all
-  stacked  every client at once: matrix products with a backward by hand for dense models (`layered`, on a GPU
-           `products`), `torch.func.vmap` over the module for any other
+  stacked  every client at once: matrix products with a backward by hand for dense models (`layered`),
+           `torch.func.vmap` over the module for any other
 
 Gradients are those of training, predictions and losses those of use: a batch norm goes by its batch in the
 former and by its running statistics in the latter. What is called the gradient of a running statistic is its
@@ -26,7 +26,6 @@ from edgesim.errors import ScenarioError
 from edgesim.learning.batches import Batch, Batches, mean_loss, take
 from edgesim.learning.chain import Chain, chain
 from edgesim.learning.layered import Layered, dense_layers
-from edgesim.learning.products import Products
 from edgesim.learning.quadratic import Quadratic, QuadraticKernel
 from edgesim.learning.statistics import statistics
 from edgesim.learning.tree import Params
@@ -63,8 +62,8 @@ class Descending(Kernel, Protocol):
         ...
 
 
-def kernel(module: nn.Module, backend: str, device: str = "cpu") -> Kernel:
-    """The kernel of a backend ("loop" or "stacked") for this model on such a device.
+def kernel(module: nn.Module, backend: str) -> Kernel:
+    """The kernel of a backend ("loop" or "stacked") for this model.
 
     Raises ScenarioError for a stacked batch norm, whose samples of no weight would count.
     """
@@ -79,9 +78,7 @@ def kernel(module: nn.Module, backend: str, device: str = "cpu") -> Kernel:
             "write backend: loop, or auto, or take group norm"
         )
     layers = dense_layers(module)
-    if layers is None:
-        return Vmap(module)
-    return Layered(layers) if device == "cpu" else Products(layers)
+    return Vmap(module) if layers is None else Layered(layers)
 
 
 class One(Protocol):

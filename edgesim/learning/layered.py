@@ -1,16 +1,10 @@
-"""A cohort of dense models on a CPU: one batched product a layer, and a backward by hand.
-
-In numpy, whose product of a stack is a call for each client: what a client learns is, bit for bit, the same in any
-company. torch's goes to a library that may round otherwise by where in memory a client's matrix begins.
-"""
+"""A cohort of dense models: one batched product a layer, and a backward by hand."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgesim.learning import tree
@@ -18,10 +12,10 @@ from edgesim.learning.batches import Batch, Batches, mean_loss
 from edgesim.learning.sequence import parts_of
 from edgesim.learning.tree import Params
 
-Array: TypeAlias = NDArray[np.float32]
-Arrays: TypeAlias = dict[str, Array]
-Labels: TypeAlias = NDArray[np.int64]
-_TOGETHER = 1 << 17  # weights of the clients that descend at once: half a megabyte, which stays in a core's own cache
+_gate = torch.ops.aten.threshold_backward.grad_input
+# Weights of the clients that descend at once, 4 MB: fewer make more calls, more leave the cache that cores share.
+_TOGETHER = 1 << 20
+_LINE = 16  # float32 of a cache line
 
 
 @dataclass(frozen=True)
@@ -54,79 +48,86 @@ class Layered:
     layers: tuple[DenseLayer, ...]
 
     def gradient(self, params: Params, batch: Batch) -> Params:
-        found: Arrays = {}
-        ones = np.ones(batch.y.shape[1], np.float32)
-        x, y, weight = batch.x.flatten(2).numpy(), batch.y.numpy(), batch.weight.numpy()
-        for layer, delta, given in self._slopes(_arrays(params), x, y, weight):
-            found[layer.weight] = delta.transpose(0, 2, 1) @ given
+        found: Params = {}
+        for layer, delta, given in self._slopes(params, batch):
+            found[layer.weight] = torch.bmm(delta.transpose(1, 2), given)
             if layer.bias is not None:
-                found[layer.bias] = ones @ delta
-        return {name: torch.from_numpy(found[name]) for name in params}
+                found[layer.bias] = delta.sum(1)
+        return {name: found[name] for name in params}
 
     def logits(self, params: Params, x: Tensor) -> Tensor:
-        return torch.from_numpy(self._forward(_arrays(params), x.flatten(2).numpy())[-1])
+        return self._forward(params, x)[-1]
 
     def loss(self, params: Params, batch: Batch) -> Tensor:
         return mean_loss(self.logits(params, batch.x), batch)
 
     def sgd(self, params: Params, batches: Batches, lr: float | Tensor) -> Params:
-        """See `kernels.Descending`: in place in a copy, some clients at a time."""
-        trained = {name: np.empty(tensor.shape, np.float32) for name, tensor in params.items()}
-        together = max(_TOGETHER // sum(array[0].size for array in trained.values()), 1)
-        spare = {name: np.empty_like(array[:together]) for name, array in trained.items()}
-        x, y, index = batches.x.flatten(1).numpy(), batches.y.numpy(), batches.index.numpy()
-        weight = (tree.broadcast(lr, batches.weight) * batches.weight).numpy()
-        for start in range(0, len(index), together):
-            stop = min(start + together, len(index))
-            for name, array in trained.items():
-                array[start:stop] = params[name][start:stop].numpy()
-            for step, still in enumerate(batches.still[: batches.steps[start]]):
-                here = slice(start, min(stop, still))
-                own, at = {name: array[here] for name, array in trained.items()}, index[here, step]
-                self._descend(own, x.take(at, 0), y.take(at), weight[here, step], spare)
-        return {name: torch.from_numpy(array) for name, array in trained.items()}
+        """See `kernels.Descending`: in place in a copy, some clients at a time.
 
-    def _descend(self, params: Arrays, x: Array, y: Labels, weight: Array, spare: Arrays) -> None:
-        """One step, in place, down Σ weight · cross-entropy; products are formed in `spare`."""
-        clients, ones = len(y), np.ones(y.shape[1], np.float32)
-        for layer, delta, given in self._slopes(params, x, y, weight):
-            params[layer.weight] -= np.matmul(delta.transpose(0, 2, 1), given, out=spare[layer.weight][:clients])
+        What a client learns is, bit for bit, the same in any company: its matrices begin with a cache line, filled
+        up with zeros where need be, since products are rounded otherwise by where in memory they lie.
+        """
+        trained = {name: torch.empty_like(tensor) for name, tensor in params.items()}
+        together = max(_TOGETHER // sum(tensor[0].numel() for tensor in params.values()), 1)
+        scaled = replace(batches, weight=tree.broadcast(lr, batches.weight) * batches.weight)
+        classes, still = params[self.layers[-1].weight].shape[1], batches.still
+        for start in range(0, len(batches.steps), together):
+            stop = min(start + together, len(batches.steps))
+            filled = {name: _filled(tensor[start:stop]) for name, tensor in params.items()}
+            for step in range(int(batches.steps[start])):
+                end = min(stop, still[step])
+                own = {name: tensor[: end - start] for name, tensor in filled.items()}
+                self._descend(own, scaled.of(step, slice(start, end)), classes)
+            for name, tensor in trained.items():
+                tensor[start:stop] = filled[name][tuple(slice(size) for size in (stop - start, *tensor.shape[1:]))]
+        return trained
+
+    def _descend(self, params: Params, batch: Batch, classes: int) -> None:
+        """One step, in place, down Σ weight · cross-entropy: the weights' product and their step are one call."""
+        for layer, delta, given in self._slopes(params, batch, classes):
+            params[layer.weight].baddbmm_(delta.transpose(1, 2), given, alpha=-1)
             if layer.bias is not None:
-                params[layer.bias] -= np.matmul(ones, delta, out=spare[layer.bias][:clients])
+                params[layer.bias].sub_(delta.sum(1))
 
-    def _slopes(self, params: Arrays, x: Array, y: Labels, weight: Array) -> Iterator[tuple[DenseLayer, Array, Array]]:
+    def _slopes(
+        self, params: Params, batch: Batch, classes: int | None = None
+    ) -> Iterator[tuple[DenseLayer, Tensor, Tensor]]:
         """Of each client's Σ weight · cross-entropy: each layer, last first, with ∂loss/∂output [client, B, out] and
-        its input [client, B, in]. What is done with a layer's parameters then is nothing to the others."""
-        inputs = self._forward(params, x)
-        # ∂loss/∂logits = (softmax − one-hot) · weight
-        delta = inputs.pop()
-        delta -= torch.from_numpy(delta).amax(2, keepdim=True).numpy()
-        np.exp(delta, out=delta)
-        classes = delta.shape[2]
-        delta /= delta @ np.ones((classes, 1), np.float32)  # sums by products: numpy's own take three times as long
-        delta.reshape(-1)[np.arange(0, delta.size, classes) + y.reshape(-1)] -= 1
-        delta *= weight[:, :, None]
+        its input [client, B, in]. What is done with a layer's parameters then is nothing to the others. Of logits,
+        the first `classes` count."""
+        inputs = self._forward(params, batch.x)
+        if classes is not None and classes < inputs[-1].shape[2]:
+            inputs[-1][:, :, classes:] = -torch.inf
+        # ∂loss/∂logits = (softmax − one-hot) · weight; compared, not scattered: scattering adds in any order on a GPU
+        delta = torch.softmax(inputs.pop(), 2)
+        hot = batch.y.unsqueeze(2) == torch.arange(delta.shape[2], device=delta.device)
+        delta.sub_(hot.to(delta.dtype)).mul_(batch.weight.unsqueeze(2))
         for i in range(len(self.layers) - 1, -1, -1):
             layer, out = self.layers[i], delta
             if i:
-                delta = out @ params[layer.weight]
+                delta = torch.bmm(out, params[layer.weight])
                 if self.layers[i - 1].relu:
-                    delta *= inputs[i] > 0
+                    _gate(delta, inputs[i], 0, grad_input=delta)
             yield layer, out, inputs[i]
 
-    def _forward(self, params: Arrays, x: Array) -> list[Array]:
+    def _forward(self, params: Params, x: Tensor) -> list[Tensor]:
         """The input of each layer [client, B, in], and at last the logits [client, B, class]."""
-        passed = [x]
+        x = x.flatten(2)
+        missing = params[self.layers[0].weight].shape[2] - x.shape[2]
+        passed = [F.pad(x, (0, missing)) if missing else x]
         for layer in self.layers:
-            h = passed[-1] @ params[layer.weight].transpose(0, 2, 1)
-            if layer.bias is not None:
-                h += params[layer.bias][:, None]
-            if layer.relu:
-                np.maximum(h, 0, out=h)
-            passed.append(h)
+            weight = params[layer.weight].transpose(1, 2)
+            if layer.bias is None:
+                h = torch.bmm(passed[-1], weight)
+            else:
+                h = torch.baddbmm(params[layer.bias].unsqueeze(1), passed[-1], weight)
+            passed.append(h.relu_() if layer.relu else h)
         return passed
 
 
-def _arrays(params: Params) -> Arrays:
-    """The same numbers, where they are."""
-    return {name: tensor.numpy() for name, tensor in params.items()}
+def _filled(tensor: Tensor) -> Tensor:
+    """A copy whose axes but the first are filled up with zeros to whole cache lines."""
+    missing = [-size % _LINE for size in tensor.shape[1:]]
+    if not any(missing):
+        return tensor.clone(memory_format=torch.contiguous_format)
+    return F.pad(tensor, [side for size in reversed(missing) for side in (0, size)])

@@ -35,10 +35,11 @@ def home(
         (home(FedProx()), False),
         (home(LossReports(inner=FedAvg())), False),
         (home(FedAvg(), Training(lr=0.1, batch_size=4, clip=1.0)), False),
+        (home(FedAvg(), Training(lr=0.1, batch_size=4, momentum=0.9)), False),
         (home(FedAvg(), backend="loop"), False),
         (home(FedAvg(), model="cnn"), False),
     ],
-    ids=["fedavg", "fine-tuning", "fedprox", "reports", "clip", "loop", "vmap"],
+    ids=["fedavg", "fine-tuning", "fedprox", "reports", "clip", "momentum", "loop", "vmap"],
 )
 def test_only_plain_steps_of_dense_models_are_joined(here: InProcess, expected: bool) -> None:
     assert is_plain(here) == expected

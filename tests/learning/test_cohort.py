@@ -12,11 +12,10 @@ from torch import nn
 from edgesim.algorithms.contract import Algorithm
 from edgesim.learning import batches as batching
 from edgesim.learning.chain import chain
-from edgesim.learning.kernels import Autograd, Kernel, Loop, Vmap, kernel
+from edgesim.learning.kernels import Autograd, Kernel, Loop, Vmap
 from edgesim.learning.layered import Layered, dense_layers
 from edgesim.learning.local import Order, local_update
 from edgesim.learning.models import make_model
-from edgesim.learning.products import Products
 from edgesim.learning.shards import Shards
 from edgesim.learning.task import Task
 from edgesim.learning.training import Training
@@ -89,25 +88,19 @@ def layered(module: nn.Module) -> Kernel:
     return Layered(layers)
 
 
-def products(module: nn.Module) -> Kernel:
-    made = kernel(module, "stacked", "cuda")
-    assert isinstance(made, Products)
-    return made
-
-
 @pytest.mark.parametrize("training", [PLAIN, RICH], ids=["plain", "momentum, decay, clip"])
 @pytest.mark.parametrize(
-    ("model", "computes"),
+    ("model", "kernel"),
     [
-        ("mlp", autograd), ("mlp", Vmap), ("mlp", layered), ("mlp", products), ("mlp", chained),
+        ("mlp", autograd), ("mlp", Vmap), ("mlp", layered), ("mlp", chained),
         ("cnn", autograd), ("cnn", Vmap), ("cnn", chained),
     ],
 )  # fmt: skip
 def test_a_cohort_of_unequal_clients_trains_as_torch_does_one_by_one(
-    model: str, computes: Callable[[nn.Module], Kernel], training: Training
+    model: str, kernel: Callable[[nn.Module], Kernel], training: Training
 ) -> None:
     world = task(model)
-    together = train(world, computes(world.model.module), training, [0, 1, 2, 3, 4])
+    together = train(world, kernel(world.model.module), training, [0, 1, 2, 3, 4])
     for client in range(len(SIZES)):
         expected = by_hand(world, training, client)
         for name, tensor in expected.items():
@@ -116,9 +109,9 @@ def test_a_cohort_of_unequal_clients_trains_as_torch_does_one_by_one(
 
 def test_company_and_order_do_not_change_what_a_client_learns() -> None:
     world = task("mlp")
-    computes = layered(world.model.module)
-    alone = train(world, computes, PLAIN, [1])
-    company = train(world, computes, PLAIN, [4, 1, 0])
+    kernel = layered(world.model.module)
+    alone = train(world, kernel, PLAIN, [1])
+    company = train(world, kernel, PLAIN, [4, 1, 0])
     for name, tensor in alone[1].items():
         torch.testing.assert_close(company[1][name], tensor, rtol=1e-5, atol=1e-7)
 
@@ -180,12 +173,11 @@ def test_other_models_are_left_to_vmap(module: nn.Module) -> None:
     assert dense_layers(module) is None
 
 
-@pytest.mark.parametrize("by_hand", [layered, products])
-def test_layers_without_activation_between_them_pass_the_gradient_on(by_hand: Callable[[nn.Module], Kernel]) -> None:
+def test_layers_without_activation_between_them_pass_the_gradient_on() -> None:
     """Linear–Linear–ReLU–Linear without biases: the hand-written backward equals autograd's."""
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(6, 5, bias=False), nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
     params = {name: tensor.detach().unsqueeze(0) for name, tensor in module.named_parameters()}
     batch = batching.Batch(torch.randn(1, 7, 6), torch.randint(0, 3, (1, 7)), torch.full((1, 7), 1 / 7))
     for name, tensor in autograd(module).gradient(params, batch).items():
-        torch.testing.assert_close(by_hand(module).gradient(params, batch)[name], tensor, rtol=1e-4, atol=1e-7)
+        torch.testing.assert_close(layered(module).gradient(params, batch)[name], tensor, rtol=1e-4, atol=1e-7)

@@ -58,17 +58,13 @@ companies = st.lists(
     hidden=st.sampled_from([(), (7,), (24, 10)]),
     batch_size=st.integers(1, 12),
     epochs=st.integers(1, 3),
-    momentum=st.sampled_from([0.0, 0.9]),
-    weight_decay=st.sampled_from([0.0, 1e-3]),
     lr_decay=st.sampled_from([1.0, 0.97]),
 )
 def test_company_changes_no_bit(
-    companies: list[list[int]], features: int, hidden: tuple[int, ...], batch_size: int, epochs: int, momentum: float,
-    weight_decay: float, lr_decay: float,
+    companies: list[list[int]], features: int, hidden: tuple[int, ...], batch_size: int, epochs: int,
+    lr_decay: float,
 ) -> None:  # fmt: skip
-    training = Training(
-        lr=0.1, lr_decay=lr_decay, momentum=momentum, weight_decay=weight_decay, batch_size=batch_size, epochs=epochs
-    )
+    training = Training(lr=0.1, lr_decay=lr_decay, batch_size=batch_size, epochs=epochs)
     tasks = [task(seed, features, hidden) for seed in range(len(companies))]
     placed = [orders(one, seed, company) for seed, (one, company) in enumerate(zip(tasks, companies, strict=True))]
     alone = [
