@@ -26,25 +26,28 @@ class _Due(simpy.Event):
 
 
 class Clock:
-    """Attributes: env, the SimPy environment whose time it is."""
+    """Attributes: env, the SimPy environment whose time it is; now_ns, that time."""
 
     def __init__(self) -> None:
         self.restart(0)
 
     def restart(self, now_ns: int) -> None:
         """Forget all that was to happen, and go on from that instant."""
-        self.env = simpy.Environment(now_ns)
+        self.env, self.now_ns = simpy.Environment(now_ns), now_ns
 
-    @property
-    def now_ns(self) -> int:
-        return int(self.env.now)
+    def step(self) -> None:
+        """Let the next thing happen. Raises simpy.core.EmptySchedule if there is none."""
+        due_ns = self.env.peek()
+        if due_ns < simpy.core.Infinity:
+            self.now_ns = int(due_ns)
+        self.env.step()
 
     def at(self, due_ns: int, rank: int, callbacks: list[Callback], value: Any = None) -> simpy.Event:
         """Call back at that instant, in the order of ranks; `value` is the event's."""
         event = _Due(self.env, callbacks, value)
-        self.env.schedule(event, EventPriority(rank), due_ns - self.env.now)
+        self.env.schedule(event, EventPriority(rank), due_ns - self.now_ns)
         return event
 
     def is_instant_over(self) -> bool:
         """Whether nothing more happens at this instant."""
-        return self.env.peek() > self.env.now
+        return self.env.peek() > self.now_ns

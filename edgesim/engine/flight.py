@@ -167,7 +167,7 @@ class Flight:
     def _wake(self, event: simpy.Event) -> None:
         job = event.value
         assert isinstance(job, Job)
-        if job.id not in self.jobs or job.wake_ns != event.env.now:
+        if job.id not in self.jobs or job.wake_ns != self._clock.now_ns:
             return  # cancelled meanwhile, or there is another instant to wake at
         if job.open_ns < 0:
             self._go_on(job)

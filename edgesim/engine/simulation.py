@@ -117,7 +117,7 @@ class Simulation:
         elif transfers is not None and transfers.unsettled and self.clock.is_instant_over():
             transfers.arm()
         else:
-            self.clock.env.step()
+            self.clock.step()
 
     def share_done(self) -> float:
         """How much of the nearest limit is used up, 0 to 1; accuracy does not count, since it may never come."""
