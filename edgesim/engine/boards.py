@@ -59,13 +59,16 @@ class Boards:
 
     def of(self, devices: Sequence[int]) -> list[Board]:
         """Those of these devices."""
-        common, made = self._common, Figures[float]._make
         if len(devices) < MANY:
-            singly = ([column[device] for column in self._scalars] for device in devices)
-            return [made((*own, *common[row])) for *own, row in singly]
-        at = np.array(devices)
+            return [self.one(device) for device in devices]
+        common, made, at = self._common, Figures._make, np.array(devices)
         together = zip(*(column[at].tolist() for column in self._columns), strict=True)
         return [made(figures[:-1] + common[figures[-1]]) for figures in together]
+
+    def one(self, device: int) -> Board:
+        """That of a device."""
+        *own, row = [column[device] for column in self._scalars]
+        return Figures._make((*own, *self._common[row]))
 
     def columns(self, devices: IntArray) -> Columns:
         """The same of all as arrays [device]."""

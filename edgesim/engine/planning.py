@@ -64,7 +64,7 @@ class Planner:
 
     def extend(self, job: Job) -> None:
         """Plan on from the end of the plan."""
-        self._plan(job, self._boards.of([job.client])[0])
+        self._plan(job, self._boards.one(job.client))
 
     def until(self, job: Job, now_ns: int, outcome: str) -> list[Stretch]:
         """What a job has done by now: stretches that are over, and the part of one that is not, with `outcome`.
@@ -79,7 +79,7 @@ class Planner:
             if stretch.end_ns <= now_ns and stretch is not last:
                 past.append(stretch)
             elif stretch.start_ns < now_ns:
-                board = self._boards.of([job.client])[0]
+                board = self._boards.one(job.client)
                 past.append(self._part(job, board, past, stretch.phase, stretch.start_ns, now_ns, outcome))
         if self._transfers is not None and job.is_flowing and job.open_ns < now_ns:
             past.append(self._opened(job, self._transfers.moved(job), now_ns, outcome))
@@ -106,7 +106,7 @@ class Planner:
 
     def _opened(self, job: Job, moved: int, now_ns: int, outcome: str) -> Stretch:
         """The part of an open transfer up to now."""
-        board, (phase, _) = self._boards.of([job.client])[0], self._mishaps.next_phase(job)
+        board, (phase, _) = self._boards.one(job.client), self._mishaps.next_phase(job)
         return self._part(job, board, job.stretches, phase, job.open_ns, now_ns, outcome)._replace(bytes=moved)
 
     # ── plans ───────────────────────────────────────────────────────────────────────────────────────

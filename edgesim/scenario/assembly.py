@@ -161,13 +161,14 @@ def make_learning(
     directory: Path | None = None,
     fleet: Fleet | None = None,
     company: Company | None = None,
+    task: Task | None = None,
 ) -> Learning:
     """Data, model and algorithm, and the backend that trains them; or only what that costs.
 
     Without a `directory` the clients' states stay in memory, however much that takes.
     """
     fleet = fleet or make_fleet(scenario, folder)
-    task, attackers = _task(scenario, folder), _attackers(scenario)
+    task, attackers = task or _task(scenario, folder), _attackers(scenario)
     if attackers is not None:
         task = attackers.mislabelled(task)
     training = Training(**scenario.training.model_dump(exclude={"optimizer"}))
@@ -251,7 +252,30 @@ def _backend(
     return company(here) if company else here
 
 
+def check(scenario: Scenario, folder: Path) -> None:
+    """Make what a run of the scenario is made of, so that all that cannot be comes out; its task is kept for the run.
+
+    Raises ScenarioError.
+    """
+    task = _task(scenario, folder)
+    _kept.clear()
+    _kept[_task_key(scenario, folder)] = task
+    make_learning(scenario, folder, fleet=make_fleet(scenario, folder), task=task)
+
+
+_kept: dict[tuple[str, int, Path], Task] = {}  # the task that was checked last, until a run takes it
+
+
+def _task_key(scenario: Scenario, folder: Path) -> tuple[str, int, Path]:
+    return scenario.task.model_dump_json(), scenario.seed, folder
+
+
 def _task(scenario: Scenario, folder: Path) -> Task:
+    found = _kept.pop(_task_key(scenario, folder), None)
+    return _new_task(scenario, folder) if found is None else found
+
+
+def _new_task(scenario: Scenario, folder: Path) -> Task:
     task = scenario.task
     return make_task(
         dataset=task.dataset.name,

@@ -30,7 +30,8 @@ class Uniform(Selector):
         while len(chosen) < count and tried < most:
             end = min(most, tried + count - len(chosen))
             some = [idle.draw(position, next(numbers)) for position in range(tried, end)]
-            chosen, tried = chosen + _available(some, candidates), end
+            chosen += _available(some, candidates)
+            tried = end
         if len(chosen) < count and len(idle) > most:
             rest = candidates.of(idle.array()[most:])
             order = streams.uniforms(streams.fold(key, rest), 1)[:, 0].argsort(kind="stable")
