@@ -20,7 +20,8 @@ from edgesim.engine.learning import Learning, Received
 from edgesim.errors import EdgesimError
 from edgesim.execution import card
 from edgesim.execution.threads import one_thread
-from edgesim.scenario.assembly import make_learning
+from edgesim.scenario.assembly import make_fleet
+from edgesim.scenario.learning import make_learning
 from edgesim.scenario.loading import load
 
 WORKLOADS: dict[str, tuple[str, list[str]]] = {
@@ -91,7 +92,7 @@ def rate(name: str, backend: str, device: str, clients: int | None, seconds: flo
     plan = load(SCENARIOS / f"{file}.yaml", [*overrides, f"execution.backend={backend}", f"execution.device={device}"])
     scenario = plan.scenarios[0].scenario
     size = clients or scenario.schedule.busiest[1]
-    learner: Learning = make_learning(scenario, plan.folder)
+    learner: Learning = make_learning(scenario, plan.folder, make_fleet(scenario, plan.folder))
     if device != card.NONE:
         torch.cuda.reset_peak_memory_stats(device)
     flops, number = 0.0, 0

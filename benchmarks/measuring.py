@@ -14,7 +14,8 @@ import torch
 from benchmarks import bare, counting, endtoend
 from edgesim.engine.learning import Learning, Received
 from edgesim.execution.threads import one_thread
-from edgesim.scenario.assembly import make_learning
+from edgesim.scenario.assembly import make_fleet
+from edgesim.scenario.learning import make_learning
 from edgesim.scenario.loading import load
 
 _START_S = 10.0  # host time that a worker takes to import what it needs, and more
@@ -144,7 +145,8 @@ def pooled(name: str, rounds: int, processes: int = 2) -> Row:
     one_thread()
     plan = load(endtoend.SCENARIOS / f"{name.lower()}.yaml")
     scenario = plan.scenarios[0].scenario
-    learners = {count: make_learning(scenario, plan.folder, count) for count in (1, processes)}
+    fleet = make_fleet(scenario, plan.folder)
+    learners = {count: make_learning(scenario, plan.folder, fleet, processes=count) for count in (1, processes)}
     seconds: dict[int, list[float]] = {count: [] for count in learners}
     up_s, first = time.perf_counter() + _START_S, 0
     while time.perf_counter() < up_s:  # until the workers are up; not counted

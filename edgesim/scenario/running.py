@@ -16,8 +16,8 @@ from edgesim.execution.together import Company
 from edgesim.results import atomic
 from edgesim.results.recorder import SUMMARY
 from edgesim.results.store import SCENARIO, Run
-from edgesim.scenario import assembly, closing, record
-from edgesim.scenario.assembly import assemble
+from edgesim.scenario import closing, learning, record
+from edgesim.scenario.assembly import assemble, make_fleet
 from edgesim.scenario.group import groups
 from edgesim.scenario.loading import Plan
 from edgesim.scenario.lock import LOCK, locked
@@ -74,7 +74,7 @@ def check(plan: Plan) -> None:
     Raises ScenarioError.
     """
     for planned in {planned.variant: planned for planned in plan.scenarios}.values():
-        assembly.check(planned.scenario, plan.folder)
+        learning.check(planned.scenario, plan.folder, make_fleet(planned.scenario, plan.folder))
 
 
 def unfinished(root: Path) -> list[Path]:

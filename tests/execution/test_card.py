@@ -21,7 +21,8 @@ from edgesim.execution.backend import InProcess, choose
 from edgesim.execution.pool import Pool
 from edgesim.learning.placement import HOST
 from edgesim.scenario import progress, running
-from edgesim.scenario.assembly import assemble, make_learning
+from edgesim.scenario.assembly import assemble, make_fleet
+from edgesim.scenario.learning import make_learning
 from edgesim.scenario.loading import load
 from edgesim.scenario.progress import Interrupted
 from edgesim.scenario.samples import SCHEDULES
@@ -254,7 +255,7 @@ def test_a_cluster_with_cards_needs_none_here(tmp_path: Path) -> None:
     folder = tmp_path
     (folder / "card.yaml").write_text(SCENARIO)
     (planned,) = load(folder / "card.yaml", ["execution={kind: ray, device: cuda, gpus_per_worker: 0.5}"]).scenarios
-    learning: Any = make_learning(planned.scenario, folder)
+    learning: Any = make_learning(planned.scenario, folder, make_fleet(planned.scenario, folder))
     assert learning.backend == "stacked on cuda"
     assert learning._backend.placed.x.device == HOST
     assert 0 <= learning.evaluate()["accuracy"] <= 1
@@ -288,7 +289,7 @@ def test_the_card_is_left_to_one_process(tmp_path: Path, monkeypatch: pytest.Mon
     for device in ("cpu", "cuda"):
         overrides = ["execution.backend=loop", f"execution.device={device}"]
         (planned,) = load(tmp_path / "card.yaml", overrides).scenarios
-        learning: Any = make_learning(planned.scenario, tmp_path, processes=4)
+        learning: Any = make_learning(planned.scenario, tmp_path, make_fleet(planned.scenario, tmp_path), processes=4)
         made[device] = type(learning._backend)
     assert made == {"cpu": Pool, "cuda": InProcess}
 
