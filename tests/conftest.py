@@ -3,12 +3,17 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 from processes import Server
 
 from edgesim.execution.threads import one_thread
 
 # As in a run: two threads of one process wait for each other where anything else runs, as other tests do.
 one_thread()
+
+# A law does not fail for being slow: the machine may be.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,7 @@ class Clock:
     def step(self) -> None:
         """Let the next thing happen. Raises simpy.core.EmptySchedule if there is none."""
         due_ns = self.env.peek()
-        if due_ns < simpy.core.Infinity:
+        if due_ns is not simpy.core.Infinity:
             self.now_ns = int(due_ns)
         self.env.step()
 

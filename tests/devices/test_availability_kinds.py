@@ -71,7 +71,7 @@ def on_ns(rows: list[tuple[int, int, bool]], since_ns: int, until_ns: int) -> in
 
 
 @kinds
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     device=st.integers(0, 10**6),
     seed=st.integers(0, 2**31),

@@ -75,7 +75,7 @@ def test_a_debit_of_an_instant_may_stop_the_device() -> None:
     assert found.debit(0, 35.0, 0, 0) == (0, 0.0, True)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 1000),
     watts=st.floats(0.1, 8),
@@ -101,7 +101,7 @@ def test_the_charge_is_that_of_a_walk_in_small_steps(
     assert found.at(0, (at_s + 60) * SECOND_NS).level_j == pytest.approx(level_j, abs=1.0)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 1000), order=st.permutations(range(10)))
 def test_questions_change_no_answer(seed: int, order: list[int]) -> None:
     charging = Markov(mean_on_s=20.0, mean_off_s=30.0)

@@ -155,7 +155,7 @@ def world(folder: Path, made: tuple[Any, ...], recorder: Recorder | None = None)
 
 
 @given(worlds)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_nobody_works_on_an_empty_battery(made: tuple[Any, ...]) -> None:
     """`finish` checks the books. Walked through afterwards by the rows alone, each battery is above its stop level at
     the beginning of each stretch, and no lower at its end, but for tails, which come when the work is done."""
@@ -183,7 +183,7 @@ def test_nobody_works_on_an_empty_battery(made: tuple[Any, ...]) -> None:
 
 
 @given(worlds, st.lists(st.integers(1, 50), min_size=1, max_size=3))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_pause_changes_no_battery(made: tuple[Any, ...], pauses: list[int]) -> None:
     with TemporaryDirectory() as folder:
         whole, _ = world(Path(folder) / "whole", made)

@@ -147,7 +147,7 @@ def followed(run: Simulation, learning: Counting, name: str) -> None:
 
 @pytest.mark.parametrize("name", SCHEDULES)
 @given(worlds, st.lists(st.integers(1, 60), min_size=1, max_size=2))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_the_laws_hold_in_every_world(name: str, world: World, pauses: list[int]) -> None:
     """`finish` balances seconds, bytes, joules, FLOPs and jobs. The same seed gives the same rows, and so does a run
     that is written down anywhere and taken up again."""

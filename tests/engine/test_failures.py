@@ -225,7 +225,7 @@ rules = st.builds(
 
 
 @given(rules, st.lists(st.floats(0.1, 8.0), min_size=4, max_size=7), st.integers(0, 1000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_planned_whole_planned_by_phase_and_sized_late_are_one(rule: Rules, speeds: list[float], seed: int) -> None:
     """The same rows in the same order and the same books, to the last bit, whatever goes wrong."""
     seen = []

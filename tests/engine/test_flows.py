@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from filling import SECOND_NS, Slow
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edgesim.devices.cost import transfer_ns
@@ -306,7 +306,6 @@ def calls(jobs: list[Any], devices: int) -> list[tuple[int, str, int, int, int]]
     return sorted(found, key=lambda call: (call[0], -call[2]))
 
 
-@settings(deadline=None)
 @given(net=worlds(), jobs=arrivals)
 def test_random_trees_agree_with_progressive_filling(net: Network, jobs: list[Any]) -> None:
     slow, flows, ends = Slow(), Flows(net), dict[int, int]()
@@ -341,7 +340,6 @@ def test_random_trees_agree_with_progressive_filling(net: Network, jobs: list[An
     assert all(abs(ends[flow] - slow.done[flow]) <= 20 for flow in ends)
 
 
-@settings(deadline=None)
 @given(net=worlds(traced=True), jobs=arrivals, seed=st.integers(0, 99))
 def test_looking_and_restoring_midway_change_nothing(net: Network, jobs: list[Any], seed: int) -> None:
     """One run is left alone; in the other, at random instants, all is asked for and the state is restored."""
@@ -374,7 +372,6 @@ def look(flows: Flows, before_ns: int, chance: random.Random) -> Flows:
     return Flows.restored(flows._network, flows.state())
 
 
-@settings(deadline=None)
 @given(net=worlds(), jobs=arrivals)
 def test_no_link_carries_more_than_its_capacity_and_no_flow_could_have_more(net: Network, jobs: list[Any]) -> None:
     """The two sides of max-min fairness: every flow crosses a full link on which none is faster (to 12 microbit/s)."""

@@ -172,7 +172,7 @@ def world(
     st.sampled_from([Stop(time_ns=90_000_000_000), Stop(time_ns=90_000_000_000, bytes=30 * MB)]),
     st.data(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_books_balance_and_a_pause_changes_nothing(
     kind: Callable[..., Gossip],
     speeds: list[float],

@@ -117,7 +117,7 @@ processes = st.sampled_from([None, Markov(mean_on_s=9.0, mean_off_s=3.0)])
 
 
 @given(FLAT, speeds, st.integers(0, 1000), processes)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_one_edge_with_everything_on_an_infinitely_fast_link_is_flat(
     kind: str, speed: list[float], seed: int, process: Process | None
 ) -> None:
@@ -144,7 +144,7 @@ links = st.sampled_from([FAST, SLOW, Link(down_bps=8e6, up_bps=8e6)])
 
 
 @given(FLAT, speeds, st.integers(0, 1000), processes, links, st.integers(1, 3), st.integers(1, 3), st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_books_balance_and_a_pause_changes_nothing(
     kind: str, speed: list[float], seed: int, process: Process | None, link: Link, rounds: int, quota: int, data: Any
 ) -> None:

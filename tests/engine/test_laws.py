@@ -65,7 +65,7 @@ speeds = st.lists(st.floats(0.1, 8.0), min_size=4, max_size=8)
 
 @every_kind
 @given(rules, speeds, st.integers(0, 1000))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_conservation_under_random_availability(name: str, rule: Rules, speed: list[float], seed: int) -> None:
     """`finish` checks seconds, bytes, joules, FLOPs and jobs; here time, order and staleness besides."""
     with TemporaryDirectory() as folder:
@@ -108,7 +108,7 @@ def test_whatever_the_schedule_nothing_begins_while_the_server_computes(tmp_path
 
 @every_kind
 @given(rules, speeds, st.integers(0, 1000), st.lists(st.integers(1, 60), min_size=1, max_size=3))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_a_pause_anywhere_changes_nothing(
     name: str, rule: Rules, speed: list[float], seed: int, pauses: list[int]
 ) -> None:

@@ -159,7 +159,7 @@ class Cancelling(Sync):
 
 
 @given(st.lists(st.floats(0.1, 8.0), min_size=3, max_size=7), st.sampled_from([0.0, 0.3]), st.integers(0, 1000))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_a_star_without_a_limit_is_no_network_at_all(speeds: list[float], latency_s: float, seed: int) -> None:
     """Each row of the same client, phase and outcome, within 2 ns a transfer, and a byte's time for each time that one
     is broken off: it goes on with a whole byte. One round, so no tie falls otherwise."""
@@ -241,7 +241,7 @@ schedules = st.sampled_from(["sync", "buffered", "async"])
 
 
 @given(networks, schedules, rules, speeds, st.integers(0, 1000), stops)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_nothing_is_lost_or_made(
     kind: str, schedule: str, rule: Rules, speed: list[float], seed: int, stop: Stop
 ) -> None:
@@ -271,7 +271,7 @@ pauses = st.lists(st.integers(1, 60), min_size=1, max_size=3)
 
 
 @given(networks, schedules, rules, speeds, st.integers(0, 1000), stops, pauses)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_pause_in_the_middle_of_transfers_changes_nothing(
     kind: str, schedule: str, rule: Rules, speed: list[float], seed: int, stop: Stop, pauses: list[int]
 ) -> None:

@@ -89,7 +89,7 @@ class GivingUp(Schedule):
 
 
 @given(st.lists(st.integers(1, 40), min_size=2, max_size=20), st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_jobs_given_up_leave_the_order_of_all_others(tenths: list[int], data: Any) -> None:
     """Each job ends 2 s after its training; those cancelled in time never do, and nobody else is passed over."""
     clients = st.integers(0, len(tenths) - 1)

@@ -168,7 +168,7 @@ def schedule(name: str) -> Schedule:
 
 
 @given(schedules, rules, speeds, st.sampled_from([0.0, 0.3]), st.sampled_from([0.0, 1.5]), st.integers(0, 1000))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_planned_whole_planned_by_phase_and_sized_late_are_one(
     name: str, rule: Rules, speed: list[float], latency_s: float, tail_s: float, seed: int
 ) -> None:

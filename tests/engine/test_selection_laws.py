@@ -46,7 +46,7 @@ def world(folder: Path, name: str, seed: int, schedule: Schedule, recorder: Reco
 
 @every_kind
 @given(st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_only_idle_clients_on_line_are_chosen_and_none_twice(name: str, data: st.DataObject) -> None:
     """And as many as are wanted, where there are as many, unless it is the selector's way to choose fewer."""
     clients = data.draw(st.integers(1, 30))
@@ -87,7 +87,7 @@ def test_a_run_with_pauses_is_the_run_without(tmp_path: Path, name: str) -> None
 
 
 @given(st.integers(0, 1000), st.sampled_from(sorted(KINDS)), st.booleans())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_seed_says_it_all(seed: int, name: str, is_sync: bool) -> None:
     found = []
     with TemporaryDirectory() as folder:

@@ -63,7 +63,7 @@ WORLDS: dict[str, tuple[Process, Rules]] = {
     st.sampled_from([Stop(updates=150), Stop(time_ns=25 * S)]),
     st.sampled_from([(1, 0, 5), (1, 0, 10**6), (16, 16, 50)]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_together_is_one_at_a_time(
     world: str, schedule: Schedule, tail_s: float, stop: Stop, sizes: tuple[int, int, int]
 ) -> None:

@@ -54,7 +54,7 @@ def opened(folder: Path) -> ClientStore:
     return ClientStore(folder / "states", BUDGET_BYTES)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(STEPS)
 def test_it_is_a_dict_that_survives_being_killed(steps: list[tuple[str, int, int]]) -> None:
     """Puts, gets, checkpoints and kills in any order, held against a dict and its copies. A checkpoint is saved

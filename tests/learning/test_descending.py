@@ -70,7 +70,7 @@ def changes(
 
 
 @pytest.mark.parametrize(("name", "backend"), KINDS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     sizes=st.lists(st.integers(1, 13), min_size=1, max_size=6),
     batch_size=st.integers(1, 9),

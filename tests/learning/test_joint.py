@@ -51,7 +51,7 @@ companies = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     companies=companies,
     features=st.sampled_from([3, 16, 33]),

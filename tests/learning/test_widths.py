@@ -88,7 +88,7 @@ def test_a_flattened_channel_is_all_of_its_places() -> None:
     assert on["conv1.weight"].sum().item() == 16 * 1 * 25
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(a=st.floats(0.01, 1), b=st.floats(0.01, 1))
 def test_sub_models_are_nested(a: float, b: float) -> None:
     whole = model("mlp", hidden=[16, 8])

@@ -35,7 +35,7 @@ def finish(recorder: Recorder) -> None:
     recorder.finish(clients=clients(), summary={"x": 1}, availability={"client": [], "start_ns": [], "end_ns": []})
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(kept=st.integers(0, 100), lost=st.integers(0, 40), through_json=st.booleans())
 def test_a_run_cut_anywhere_and_resumed_leaves_the_same_bytes(
     tmp_path_factory: pytest.TempPathFactory, kept: int, lost: int, through_json: bool
