@@ -7,6 +7,7 @@ from hypothesis import settings
 from processes import Server
 
 from edgesim.execution.threads import one_thread
+from edgesim.learning import training
 
 # As in a run: two threads of one process wait for each other where anything else runs, as other tests do.
 one_thread()
@@ -22,3 +23,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     started = Server(tmp_path_factory.mktemp("edgesim"), hash_seed=0)
     yield started
     started.close()
+
+
+@pytest.fixture
+def step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of plain SGD are not left to the kernel as a whole, so that algorithms can be compared to the bit."""
+    monkeypatch.setattr(training, "_PLAIN", set())

@@ -11,7 +11,6 @@ from edgesim.engine.ledger import Ledger
 from edgesim.engine.power import Power
 from edgesim.engine.radio import Radio
 from edgesim.engine.recording import Recorder
-from edgesim.engine.scalars import scalars
 
 
 class Accounts:
@@ -31,10 +30,9 @@ class Accounts:
         emissions: Emissions | None,
     ) -> None:
         self.so_far, self.follows = Spent(), by_phase or power is not None
-        self._ledger, self._recorder, self._radio = ledger, recorder, radio
+        self._radio = radio
         self._by_phase, self._phase_ended = by_phase, phase_ended
         self._power, self._emissions = power, emissions
-        self._device_class = scalars(fleet.device_class)
         self._journal = Journal(ledger, recorder, fleet.device_class)
 
     def follow(self, job: Job) -> None:
@@ -60,12 +58,7 @@ class Accounts:
             self._emissions.book(job.client, job.planned())
         if job.smooth is not None:
             return self._journal.enter(job, staleness)
-        if not job.rough:
-            return Spent()
-        self._journal.settle()
-        device_class = self._device_class[job.client]
-        self._recorder.job(job.id, job.client, device_class, job.version, job.rough, staleness, job.batch_size)
-        return self._ledger.book(job)
+        return self._journal.book(job, staleness) if job.rough else Spent()
 
     def settle(self) -> None:
         """Let ledger and recorder hold all jobs that have ended."""

@@ -39,6 +39,11 @@ class Journal:
         ns, energy_j = end_ns - job.dispatched_ns, download_j + training_j + upload_j
         return Spent(ns, job.download_bytes, job.upload_bytes, job.flops, energy_j)
 
+    def book(self, job: Job, staleness: int | None) -> Spent:
+        """Any job has ended, and is entered at once, after all that wait; what it has spent."""
+        self.settle()
+        return self._book(job, staleness)
+
     def settle(self) -> None:
         """Enter all that wait."""
         if len(self._jobs) > _FEW:
@@ -47,12 +52,16 @@ class Journal:
             self._ledger.book_smooth(jobs)
         else:
             for job, staleness in zip(self._jobs, self._staleness, strict=True):
-                plan, late = job.planned(), None if staleness < 0 else staleness
-                device_class = int(self._device_class[job.client])
-                self._recorder.job(job.id, job.client, device_class, job.version, plan, late, job.batch_size)
-                self._ledger.book(job)
+                self._book(job, None if staleness < 0 else staleness)
         self._jobs.clear()
         self._staleness.clear()
+
+    def _book(self, job: Job, staleness: int | None) -> Spent:
+        device_class = int(self._device_class[job.client])
+        self._recorder.job(
+            job.id, job.client, device_class, job.version, job.planned(), staleness, job.batch_size
+        )  # fmt: skip
+        return self._ledger.book(job)
 
     def _columns(self) -> SmoothJobs:
         whole = np.array([_whole_figures(job) for job in self._jobs], np.int64).T

@@ -46,17 +46,6 @@ def json_text(document: Mapping[str, Any]) -> str:
     return json.dumps(finite(document), indent=2, allow_nan=False) + "\n"
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace `path` by `text` (UTF-8) at once."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Replace `path` by `json_text` of the document."""
-    write_text(path, json_text(document))
-
-
 def remove_leftovers(folder: Path) -> None:
     """Remove temporary files that a killed process left in `folder`."""
     for leftover in folder.glob(".*.tmp"):

@@ -140,7 +140,7 @@ def check(scenario: Scenario, folder: Path, fleet: Fleet) -> None:
 
     Raises ScenarioError.
     """
-    key, task = _key(scenario, folder), _task(scenario, folder)
+    key, task = _key(scenario, folder), _new_task(scenario, folder)  # files may have changed since the last check
     _kept.clear()
     _kept[key] = task
     make_learning(scenario, folder, fleet)  # which takes it

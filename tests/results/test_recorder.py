@@ -168,9 +168,25 @@ def test_restore_says_which_chunk_is_gone(tmp_path: Path) -> None:
         Recorder.restore(tmp_path, recorder.state())
 
 
+def test_of_files_that_are_replaced_together_one_that_fails_leaves_all_as_they_were(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    good.write_text("old")
+
+    def write(path: Path) -> None:
+        path.write_text("new")
+
+    def fail(path: Path) -> None:
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        atomic.replace_all({good: write, bad: fail})
+    assert good.read_text() == "old"
+    assert not bad.exists()
+
+
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "summary.json"
-    atomic.write_text(path, "old")
+    path.write_text("old", encoding="utf-8")
 
     def write_half() -> None:
         with atomic.replacing(path) as temporary:
