@@ -10,7 +10,7 @@ from torch import Tensor
 from typing_extensions import Doc
 
 from edgesim.algorithms.arrivals import Arrivals
-from edgesim.algorithms.rules import ServerRule, flat, weighted_sum
+from edgesim.algorithms.rules import ServerRule, vectors, weighted_sum
 from edgesim.learning import tree
 from edgesim.learning.tree import Params, State
 
@@ -90,8 +90,8 @@ class Port:
     ) -> tuple[Params, State]:
         cosine = torch.zeros(len(arrivals), dtype=torch.float64)
         if "drift" in memory:
-            drift = flat({name: tensor.unsqueeze(0) for name, tensor in memory["drift"].items()})
-            cosine = F.cosine_similarity(flat(update), drift, dim=1).double()
+            drift = vectors({name: tensor.unsqueeze(0) for name, tensor in memory["drift"].items()})
+            cosine = F.cosine_similarity(vectors(update), drift, dim=1).double()
         fresh = self.beta / (arrivals.staleness + self.beta)
         score = weights * (self.similarity * (cosine + 1) / 2 + self.freshness * fresh)
         step = weighted_sum(update, score / score.sum(), weights, held)
@@ -118,7 +118,7 @@ class Refl:
         self, params: Params, memory: State, arrivals: Arrivals, weights: Tensor, update: Params, held: Params | None
     ) -> tuple[Params, State]:
         stale = arrivals.staleness > 0
-        boost = 1 - torch.exp(-_relative(_deviation(flat(update).double(), weights, stale))) / self.scale
+        boost = 1 - torch.exp(-_relative(_deviation(vectors(update).double(), weights, stale))) / self.scale
         by_kind = torch.where(stale, (1 - self.beta) / (arrivals.staleness + 1) + self.beta * boost, 1.0)
         score = weights * by_kind
         return tree.add(params, weighted_sum(update, score / score.sum(), weights, held)), memory

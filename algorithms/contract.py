@@ -44,9 +44,9 @@ from edgesim.algorithms.costs import local_work
 from edgesim.algorithms.messages import dense, masked
 from edgesim.algorithms.rules import weighted_sum
 from edgesim.devices.workload import Workload
-from edgesim.learning import tree
 from edgesim.learning.batches import Batch
 from edgesim.learning.codecs import Part
+from edgesim.learning.flat import difference
 from edgesim.learning.training import Learner, plain
 from edgesim.learning.tree import Params, State
 
@@ -127,7 +127,7 @@ class Algorithm:
 
     def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:
         """What `local_train` returns, once all mini-batches are done."""
-        return {"params": tree.subtract(local["params"], payload["params"])}, client
+        return {"params": difference(local["params"], payload["params"])}, client
 
     # ── user ────────────────────────────────────────────────────────────────────────────────────────
     def client_model(self, server: State, client: Client) -> Params:
@@ -167,15 +167,18 @@ def merge(
     update = arrivals.update[group] if update is None else update
     memory = {name[len(_MEMORY) :]: params for name, params in server.items() if name.startswith(_MEMORY)}
     whole, statistics = server[group], context.task.model.statistics & update.keys()
-    trained = {name: tensor for name, tensor in update.items() if name not in statistics}
+    trained = update if not statistics else {name: t for name, t in update.items() if name not in statistics}
     of_trained = None if held is None else {n: mask for n, mask in held.items() if n not in statistics}
-    moved, kept = context.rule.step({n: whole[n] for n in trained}, memory, arrivals, weights, trained, of_trained)
+    stepped = whole if len(trained) == len(whole) else {n: whole[n] for n in trained}
+    moved, kept = context.rule.step(stepped, memory, arrivals, weights, trained, of_trained)
     if statistics:  # running means and variances are no directions to step in: they are averaged, whatever the rule
         of_statistics = {n: mask for n, mask in (held or {}).items() if n in statistics}
         averaged = {name: update[name] for name in statistics}
         mean = weighted_sum(averaged, weights * arrivals.discount, weights, of_statistics)
-        moved |= {name: whole[name] + step for name, step in mean.items()}
-    return {**server, group: {**whole, **moved}, **{_MEMORY + name: params for name, params in kept.items()}}
+        moved = {**moved, **{name: whole[name] + step for name, step in mean.items()}}
+    if len(moved) < len(whole):
+        moved = {**whole, **moved}
+    return {**server, group: moved, **{_MEMORY + name: params for name, params in kept.items()}}
 
 
 _MEMORY = "rule/"  # groups of the server's state that belong to its rule

@@ -13,6 +13,7 @@ from torch import Tensor
 from typing_extensions import Doc
 
 from edgesim.learning import tree
+from edgesim.learning.flat import moved
 from edgesim.learning.tree import Params, State
 
 Decay: TypeAlias = Annotated[float, Ge(0), Lt(1)]
@@ -38,7 +39,7 @@ class Sgd:
             if "m" in memory:
                 delta = tree.apply(lambda d, m: self.momentum * m + d, delta, memory["m"])
             memory = {**memory, "m": delta}
-        return tree.apply(lambda w, d: torch.add(w, d, alpha=self.lr), params, delta), memory
+        return moved(params, delta, self.lr), memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +57,8 @@ class _Adaptive:
         second = memory.get("v", {name: torch.full_like(d, self.tau**2) for name, d in delta.items()})
         m = tree.apply(lambda a, d: self.beta1 * a + (1 - self.beta1) * d, first, delta)
         v = tree.apply(lambda b, d: self._square(b, d.square()), second, delta)
-        moved = tree.apply(lambda w, a, b: w + self.lr * a / (b.sqrt() + self.tau), params, m, v)
-        return moved, {**memory, "m": m, "v": v}
+        after = tree.apply(lambda w, a, b: w + self.lr * a / (b.sqrt() + self.tau), params, m, v)
+        return after, {**memory, "m": m, "v": v}
 
     def _square(self, v: Tensor, square: Tensor) -> Tensor:
         raise NotImplementedError
@@ -109,8 +110,8 @@ class Fadas:
         v = tree.apply(lambda b, d: self.beta2 * b + (1 - self.beta2) * d.square(), memory.get("v", zeros), delta)
         largest = tree.apply(torch.maximum, memory.get("largest", zeros), v)
         lr = self.lr / max(staleness, 1) if staleness > self.delay else self.lr
-        moved = tree.apply(lambda w, a, b: w + lr * a / (b.sqrt() + self.epsilon), params, m, largest)
-        return moved, {**memory, "m": m, "v": v, "largest": largest}
+        after = tree.apply(lambda w, a, b: w + lr * a / (b.sqrt() + self.epsilon), params, m, largest)
+        return after, {**memory, "m": m, "v": v, "largest": largest}
 
 
 OPTIMIZERS = {"sgd": Sgd, "adam": Adam, "yogi": Yogi, "adagrad": Adagrad, "fadas": Fadas}

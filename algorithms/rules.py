@@ -13,6 +13,7 @@ from edgesim.algorithms.arrivals import Arrivals
 from edgesim.algorithms.optimizers import Optimizer, Sgd
 from edgesim.errors import ScenarioError
 from edgesim.learning import tree
+from edgesim.learning.flat import Flat, flat
 from edgesim.learning.tree import Params, State
 
 
@@ -97,40 +98,44 @@ class Average:
         return tree.stack(rows)["own"], memory
 
     def _combined(self, update: Params, memory: State, discount: Tensor) -> tuple[Params, State]:
-        vectors = flat(update) * discount.float()[:, None]
+        rows = vectors(update) * discount.float()[:, None]
         count = memory.get("count", {"steps": torch.zeros((), dtype=torch.int64)})["steps"]
         if self.before is not None:
-            vectors = self.before.prepare(vectors, streams.generator(self.seed, "server/prepare", int(count)))
-        last = memory["last"]["vector"] if "last" in memory else torch.zeros_like(vectors[0])
-        combined = self.aggregator.combine(vectors, last)
+            rows = self.before.prepare(rows, streams.generator(self.seed, "server/prepare", int(count)))
+        last = memory["last"]["vector"] if "last" in memory else torch.zeros_like(rows[0])
+        combined = self.aggregator.combine(rows, last)
         return unflat(combined, update), {**memory, "last": {"vector": combined}, "count": {"steps": count + 1}}
 
 
 def weighted_sum(update: Params, factors: Tensor, weights: Tensor, held: Params | None = None) -> Params:
     """Σ_k factor_k Δ_k over the arrivals, in their order; where `held` says who holds a value, divided by the
     weight of its holders (0 where there are none)."""
-    scale = factors.float()
-    total = {name: _weighted(scale, tensor) for name, tensor in update.items()}
-    for name, mask in (held or {}).items():
-        share = _weighted(weights.float(), mask.float())
-        total[name] = torch.where(share > 0, total[name] / share.clamp_min(torch.finfo(share.dtype).tiny), 0.0)
-    return total
+    rows = flat(update, 1)
+    total = Flat(_weighted(factors.float(), rows.whole), rows.layout)
+    if not held:
+        return total
+    shares = {name: _weighted(weights.float(), mask.flatten(1).float()) for name, mask in held.items()}
+    return {name: _divided(step, shares[name]) if name in shares else step for name, step in total.items()}
 
 
-def _weighted(factors: Tensor, tensor: Tensor) -> Tensor:
-    """Σ_k factor_k · tensor_k, [n] and [n, *shape] → [*shape]; in numpy, whose product takes two thirds of torch's
-    time."""
-    summed = factors.numpy() @ tensor.numpy().reshape(len(factors), -1)
-    return torch.from_numpy(summed).view(tensor.shape[1:])
+def _divided(step: Tensor, share: Tensor) -> Tensor:
+    """step / share, share [value]; 0 where nobody has one."""
+    share = share.view(step.shape)
+    return torch.where(share > 0, step / share.clamp_min(torch.finfo(share.dtype).tiny), 0.0)
 
 
-def flat(update: Params) -> Tensor:
+def _weighted(factors: Tensor, rows: Tensor) -> Tensor:
+    """Σ_k factor_k · row_k, [n] and [n, D] → [D]; in numpy, whose product takes two thirds of torch's time."""
+    return torch.from_numpy(factors.numpy() @ rows.numpy())
+
+
+def vectors(update: Params) -> Tensor:
     """Stacked trees [n, *shape] as vectors [n, D]."""
     return torch.cat([tensor.flatten(1) for tensor in update.values()], 1)
 
 
 def unflat(vector: Tensor, like: Params) -> Params:
-    """A vector [D] as the tree it was flattened from, without the client axis."""
+    """A vector [D] as the tree it was made from, without the client axis."""
     sizes = [int(np.prod(tensor.shape[1:])) for tensor in like.values()]
     pieces = torch.split(vector, sizes)
     return {name: piece.view(tensor.shape[1:]) for (name, tensor), piece in zip(like.items(), pieces, strict=True)}

@@ -55,7 +55,8 @@ def _read(path: Path) -> Any:
         try:
             broken = zipfile.ZipFile(file).testzip()
             file.seek(0)
-            return torch.load(file, weights_only=True) if broken is None else None
+            with torch.serialization.safe_globals([dict]):  # as which flat params are written
+                return torch.load(file, weights_only=True) if broken is None else None
         except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError, RuntimeError, ValueError):
             return None
 

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 import numpy as np
 
 from edgesim.learning import tree
+from edgesim.learning.flat import Rows, gathered
 from edgesim.learning.kernels import Kernel
 from edgesim.learning.placement import Crossing
 from edgesim.learning.task import Task
@@ -62,7 +63,6 @@ class Row:
 
 
 Result: TypeAlias = Trained | Row
-_FEW = 3  # updates of a cohort
 
 
 def local_update(
@@ -117,17 +117,20 @@ def cohort_of(orders: Sequence[Order]) -> Cohort:
 
 def updates_of(results: Sequence[Result]) -> State:
     """What several clients send as one state with a client axis, in their order: no copy of a whole cohort."""
-    cohorts: dict[int, tuple[Trained, list[int], list[int]]] = {}  # by identity: places in the results, and rows
+    cohorts: dict[int, tuple[State, list[int], list[int]]] = {}  # by identity: what was sent, rows, places
     for place, result in enumerate(results):
-        if not isinstance(result, Row):
-            return tree.stack([result.update for result in results])
-        _, places, rows = cohorts.setdefault(id(result.cohort), (result.cohort, [], []))
+        whole, row = (result.cohort, result.row) if isinstance(result, Row) else (result, 0)
+        if id(whole) not in cohorts:
+            sent = whole.update if isinstance(result, Row) else tree.stack([whole.update])
+            cohorts[id(whole)] = sent, [], []
+        _, rows, places = cohorts[id(whole)]
+        rows.append(row)
         places.append(place)
-        rows.append(result.row)
-    if len(results) < _FEW * len(cohorts):  # then pieces cost more than rows
-        return tree.stack([result.update for result in results])
-    pieces = tree.join([tree.take(cohort.update, rows) for cohort, _, rows in cohorts.values()])
-    return tree.take(pieces, np.argsort([place for _, places, _ in cohorts.values() for place in places]).tolist())
+    pieces = [(sent, np.array(rows), np.array(places)) for sent, rows, places in cohorts.values()]
+    return {
+        group: gathered([Rows(sent[group], rows, places) for sent, rows, places in pieces], len(results))
+        for group in pieces[0][0]
+    }
 
 
 def personalised(

@@ -11,6 +11,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from edgesim.learning.flat import Flat
 from edgesim.learning.task import Task
 from edgesim.learning.tree import Params, State
 
@@ -49,12 +50,17 @@ class Crossing:
         """The state on the host."""
         if self._device == HOST:
             return state
-        return {group: {name: self._fetched(t) for name, t in params.items()} for group, params in state.items()}
+        return {group: self._fetched_all(params) for group, params in state.items()}
 
     def _sent(self, tensor: Tensor) -> Tensor:
         over = _moved(tensor, self._device)
         self._went[id(over)] = (over, tensor)
         return over
+
+    def _fetched_all(self, params: Params) -> Params:
+        if isinstance(params, Flat):
+            return Flat(_moved(params.whole, HOST), params.layout)
+        return {name: self._fetched(tensor) for name, tensor in params.items()}
 
     def _fetched(self, tensor: Tensor) -> Tensor:
         _, before = self._went.get(id(tensor), (None, None))

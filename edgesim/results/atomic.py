@@ -4,7 +4,6 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,17 +23,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def replace_all(writers: Mapping[Path, Callable[[Path], None]]) -> None:
-    """Replace files side by side, each by what its writer puts at the path that it is given: they wait for the disk
-    together. They take their places in this order, once all of them are on the disk."""
-
-    def written(path: Path, write: Callable[[Path], None]) -> Path:
-        temporary = path.with_name(f".{path.name}.tmp")
-        write(temporary)
+    """Replace files, each by what its writer puts at the path that it is given. They take their places in this order,
+    once all of them are on the disk."""
+    ready = {path: path.with_name(f".{path.name}.tmp") for path in writers}
+    for path, write in writers.items():
+        write(ready[path])
+    for temporary in ready.values():
         _sync(temporary)
-        return temporary
-
-    with ThreadPoolExecutor(len(writers)) as pool:
-        ready = dict(zip(writers, pool.map(written, *zip(*writers.items(), strict=True)), strict=True))
     for path, temporary in ready.items():
         os.replace(temporary, path)
     for folder in dict.fromkeys(path.parent for path in writers):

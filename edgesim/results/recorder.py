@@ -10,6 +10,7 @@ Every file is a function of the rows alone (no clock, no host name), and each ap
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from edgesim.engine.recording import SmoothJobs
 from edgesim.errors import RunError
 from edgesim.results import atomic
 from edgesim.results.analysis import report
+from edgesim.results.analysis.source import Files, Held
 from edgesim.results.chunks import CHUNK_ROWS, Chunks, write
 from edgesim.results.columns import (
     AGGREGATIONS,
@@ -167,8 +169,7 @@ class Recorder:
 
         `clients` and `availability` are columns (see columns.py); `summary` is plain data.
         """
-        self._write_tables(availability, clients)
-        documents = {report.FILE: report.analyse(self.directory), SUMMARY: summary}
+        documents = {report.FILE: self._written(availability, clients), SUMMARY: summary}
         atomic.replace_all(
             {
                 self.directory / name: partial(_write_text, atomic.json_text(document))
@@ -183,7 +184,7 @@ class Recorder:
     def flush_partial(self, availability: Mapping[str, Column] | None = None) -> None:
         """Write what there is (after Ctrl-C): events and metrics can be read; without a summary the run
         stays unfinished and can be resumed. The recorder itself is not changed."""
-        self._write_tables(availability)
+        atomic.replace_all(self._writers(self._tables(availability)))
 
     # ── files ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -200,22 +201,41 @@ class Recorder:
             chunks.drop()
         atomic.remove_leftovers(self._folder)
 
-    def _write_tables(
+    def _written(self, availability: Mapping[str, Column] | None, clients: Mapping[str, Column]) -> dict[str, Any]:
+        """Write the tables; what they say."""
+        tables = self._tables(availability, clients)
+        writers = self._writers(tables)
+        if any(chunks.parts for chunks in self._chunked):
+            atomic.replace_all(writers)
+            return report.analyse(Files(self.directory))
+        held = Held(tables | {chunks.name: chunks.pending() for chunks in self._chunked})
+        with ThreadPoolExecutor(1) as pool:  # Arrow and the disk leave Python to others
+            written = pool.submit(atomic.replace_all, writers)
+            found = report.analyse(held)
+            written.result()
+        return found
+
+    def _tables(
         self, availability: Mapping[str, Column] | None, clients: Mapping[str, Column] | None = None
-    ) -> None:
+    ) -> dict[str, Any]:
+        """The tables that are in memory as a whole."""
         metrics = zip(*self._metrics, strict=True) if self._metrics else [()] * len(METRICS)
         tables: dict[str, tuple[Mapping[str, Column] | None, Any]] = {
             "metrics": (dict(zip(METRICS.names, metrics, strict=True)), METRICS),
             "availability": (availability, AVAILABILITY),
             "clients": (clients, CLIENTS),
         }
-        writers: dict[str, Callable[[Path], None]] = {chunks.name: chunks.write for chunks in self._chunked}
-        writers |= {
-            name: partial(write, self._table(columns, schema, name))
+        return {
+            name: self._table(columns, schema, name)
             for name, (columns, schema) in tables.items()
             if columns is not None
         }
-        atomic.replace_all({self.directory / f"{name}.parquet": writer for name, writer in writers.items()})
+
+    def _writers(self, tables: Mapping[str, Any]) -> dict[Path, Callable[[Path], None]]:
+        """What writes each file."""
+        writers: dict[str, Callable[[Path], None]] = {chunks.name: chunks.write for chunks in self._chunked}
+        writers |= {name: partial(write, table) for name, table in tables.items()}
+        return {self.directory / f"{name}.parquet": writer for name, writer in writers.items()}
 
     def _table(self, columns: Mapping[str, Column], schema: Any, what: str) -> Any:
         return table(columns, schema, self._names, f"{self.directory}: {what}")

@@ -116,7 +116,7 @@ def off_intervals(simulation: Simulation) -> dict[str, list[int]] | None:
     if len(fleet) > _INTERVALS_UP_TO:
         return None
     rows: list[tuple[int, int, int]] = []
-    for client in range(len(fleet)):
+    for client in range(0 if fleet.availability.always else len(fleet)):
         at: int | None = 0
         while at is not None and at < end_ns:
             change = fleet.availability.next_change_ns(client, at)

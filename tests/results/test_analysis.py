@@ -16,6 +16,7 @@ from edgesim.errors import ScenarioError
 from edgesim.results.analysis import report
 from edgesim.results.analysis.concurrency import Concurrency
 from edgesim.results.analysis.jobs import Jobs, blocks
+from edgesim.results.analysis.source import Files
 from edgesim.results.analysis.staleness import Staleness
 from edgesim.results.analysis.tables import mean, sections
 from edgesim.results.analysis.usage import TIMES
@@ -223,7 +224,7 @@ def test_blocks_hold_whole_jobs_however_the_file_is_read(tmp_path: Path, size: i
     run = Written(tmp_path)
     three_rounds(run)
     run.finish(22)
-    found = list(blocks(tmp_path, tuple(sorted(CLASSES)), 22 * S, size))
+    found = list(blocks(Files(tmp_path), tuple(sorted(CLASSES)), 22 * S, size))
     assert [number for jobs in found for number in jobs.job[jobs.first].tolist()] == list(range(8))
     assert [OUTCOMES[number] for jobs in found for number in jobs.fate] == [
         "done", "lost", "done", "done", "lost", "done", "cancelled", "in-flight",

@@ -3,15 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from edgesim.errors import ScenarioError
+from edgesim.results.analysis.source import Source
 from edgesim.results.columns import OUTCOMES, PHASES
 
 ROWS = 262_144
@@ -107,10 +104,10 @@ class Jobs:
 _COLUMNS = tuple(field.name for field in fields(Jobs) if field.name not in ("classes", "run_ns"))
 
 
-def blocks(directory: Path, classes: Sequence[str], run_ns: int, size: int = ROWS) -> Iterator[Jobs]:
+def blocks(source: Source, classes: Sequence[str], run_ns: int, size: int = ROWS) -> Iterator[Jobs]:
     """All jobs of a run, some at a time: about `size` rows."""
     left: dict[str, NDArray[Any]] | None = None
-    for batch in _batches(directory, size):
+    for batch in source.events(_COLUMNS, size):
         rows = {name: _column(batch, name, classes) for name in _COLUMNS}
         if left is not None:
             rows = {name: np.concatenate((left[name], values)) for name, values in rows.items()}
@@ -121,15 +118,6 @@ def blocks(directory: Path, classes: Sequence[str], run_ns: int, size: int = ROW
             yield Jobs(**whole, classes=tuple(classes), run_ns=run_ns)
     if left is not None:
         yield Jobs(**left, classes=tuple(classes), run_ns=run_ns)
-
-
-def _batches(directory: Path, size: int) -> Iterator[Any]:
-    path = directory / "events.parquet"
-    try:
-        with pq.ParquetFile(path) as file:
-            yield from file.iter_batches(size, columns=list(_COLUMNS))
-    except (OSError, pa.ArrowException) as error:
-        raise ScenarioError(f"{path}: cannot be read: {error}") from error
 
 
 def _cut(rows: dict[str, NDArray[Any]]) -> int:

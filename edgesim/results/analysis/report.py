@@ -6,16 +6,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from edgesim.errors import ScenarioError
 from edgesim.results import atomic
 from edgesim.results.analysis.concurrency import Concurrency
 from edgesim.results.analysis.criticality import Criticality
 from edgesim.results.analysis.jobs import Jobs, blocks
 from edgesim.results.analysis.participation import participation
+from edgesim.results.analysis.source import Files, Source
 from edgesim.results.analysis.staleness import Staleness
 from edgesim.results.analysis.usage import Usage
 from edgesim.results.analysis.waste import Waste
@@ -29,7 +27,6 @@ PARTS = 60
 
 _CLIENTS = ("device_class", "jobs_aggregated", *(f"{name}_s" for name in (*PHASES, "idle", "off")), "idle_j")
 _AGGREGATIONS = ("time_ns", "done_ns", "cause", "job")
-Table = dict[str, NDArray[Any]]
 
 
 class Part(Protocol):
@@ -47,25 +44,25 @@ def read(directory: Path) -> dict[str, Any]:
         found = dict(json.loads(path.read_text(encoding="utf-8")))
         if found.get("format") == FORMAT:
             return found
-    return dict(atomic.finite(analyse(directory)))
+    return dict(atomic.finite(analyse(Files(directory))))
 
 
-def analyse(directory: Path) -> dict[str, Any]:
-    """What events.parquet, aggregations.parquet, metrics.parquet and clients.parquet of a finished run say, as plain
-    data (docs/results.md tells what is what). Works through any number of events in little memory.
+def analyse(source: Source) -> dict[str, Any]:
+    """What the events, aggregations, metrics and clients of a finished run say, as plain data (docs/results.md tells
+    what is what). Works through any number of events in little memory.
 
     Raises ScenarioError where a table is missing or damaged.
     """
-    clients = _table(directory, "clients", _CLIENTS)
+    clients = source.table("clients", _CLIENTS)
     classes = tuple(sorted(set(clients["device_class"].tolist())))
     of_class = {name: clients["device_class"] == name for name in classes}
-    run_ns, n = end_ns(directory), len(classes)
+    run_ns, n = _end_ns(source), len(classes)
     amounts = {name: values for name, values in clients.items() if name != "device_class"}
     staleness, usage, waste = Staleness(n), Usage(amounts, [*of_class.values()]), Waste()
     concurrency = Concurrency(n, run_ns, PARTS)
-    critical = _critical(directory, n)
+    critical = _critical(source, n)
     parts: list[Part] = [staleness, usage, waste, concurrency, *([critical] if critical else [])]
-    for jobs in blocks(directory, classes, run_ns):
+    for jobs in blocks(source, classes, run_ns):
         for part in parts:
             part.add(jobs)
     return {
@@ -85,24 +82,26 @@ def analyse(directory: Path) -> dict[str, Any]:
 def in_flight(directory: Path, parts: int) -> tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.float64]]:
     """Device classes; the seconds at which equal parts of the run begin and end [part + 1]; the mean number of jobs
     in flight in each [class, part]."""
-    classes = tuple(sorted(set(_table(directory, "clients", ["device_class"])["device_class"].tolist())))
-    concurrency = Concurrency(len(classes), end_ns(directory), parts)
-    for jobs in blocks(directory, classes, end_ns(directory)):
+    source = Files(directory)
+    classes = tuple(sorted(set(source.table("clients", ["device_class"])["device_class"].tolist())))
+    run_ns = _end_ns(source)
+    concurrency = Concurrency(len(classes), run_ns, parts)
+    for jobs in blocks(source, classes, run_ns):
         concurrency.add(jobs)
     return classes, concurrency.edges_ns / 1e9, concurrency.over_time()
 
 
-def end_ns(directory: Path) -> int:
+def _end_ns(source: Source) -> int:
     """When the run ended."""
-    time_s = _table(directory, "metrics", ["time_s"])["time_s"]
+    time_s = source.table("metrics", ["time_s"])["time_s"]
     return round(float(time_s[-1]) * 1e9) if len(time_s) else 0
 
 
-def _critical(directory: Path, classes: int) -> Criticality | None:
+def _critical(source: Source, classes: int) -> Criticality | None:
     """None of a run that recorded no aggregations."""
-    if not (directory / "aggregations.parquet").is_file():
+    if not source.has("aggregations"):
         return None
-    return Criticality(classes, _table(directory, "aggregations", _AGGREGATIONS))
+    return Criticality(classes, source.table("aggregations", _AGGREGATIONS))
 
 
 def _each(of: Callable[..., Any], classes: Sequence[str]) -> dict[str, Any]:
@@ -115,23 +114,3 @@ def _concurrency(concurrency: Concurrency, classes: Sequence[str]) -> dict[str, 
         "jobs": concurrency.over_time().sum(0).tolist(),
     }
     return {**_each(concurrency.of, classes), "over_time": over_time}
-
-
-def _table(directory: Path, name: str, columns: Sequence[str]) -> Table:
-    path = directory / f"{name}.parquet"
-    try:
-        table = pq.read_table(path, columns=list(columns))
-    except (OSError, pa.ArrowException) as error:
-        raise ScenarioError(f"{path}: cannot be read: {error}") from error
-    return {column: _values(table[column]) for column in columns}
-
-
-def _values(column: Any) -> NDArray[Any]:
-    if pa.types.is_dictionary(column.type):
-        column = column.combine_chunks() if column.num_chunks == 1 else column.unify_dictionaries().combine_chunks()
-        words: NDArray[Any] = np.array(column.dictionary.to_pylist(), object)
-        return words[column.indices.to_numpy()] if len(column) else np.empty(0, object)
-    if column.null_count:  # of the jobs of aggregations
-        column = column.fill_null(-1)
-    values: NDArray[Any] = column.to_numpy()
-    return values

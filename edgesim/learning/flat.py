@@ -1,0 +1,144 @@
+"""Flat params: their values lie side by side in one tensor, so that what is done to all of them alike is one call."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from math import prod
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edgesim.learning.tree import Params
+
+_LINE = 16  # float32 of a cache line: each tensor begins with one, as a tensor by itself does
+Shape: TypeAlias = tuple[int, ...]
+
+
+class Place(NamedTuple):
+    """Where a tensor lies: from `start` on, row by row."""
+
+    name: str
+    shape: Shape
+    strides: Shape
+    start: int
+
+
+class Layout(NamedTuple):
+    """Attributes: places, of the tensors in their order; width, of all; gaps between them, which hold zeros."""
+
+    places: tuple[Place, ...]
+    width: int
+    gaps: tuple[slice, ...]
+
+
+class Flat(dict[str, Tensor]):
+    """`Params` [*some, *shape] whose values are one tensor. Like all params they are a value: never change them.
+
+    Attributes: whole, [*some, value], of which the tensors are views; layout, of its last axis.
+    """
+
+    def __init__(self, whole: Tensor, layout: Layout) -> None:
+        some, steps = whole.shape[:-1], whole.stride()[:-1]
+        super().__init__(
+            {name: whole.as_strided((*some, *shape), (*steps, *strides), start)
+             for name, shape, strides, start in layout.places}
+        )  # fmt: skip
+        self.whole, self.layout = whole, layout
+
+    def __reduce__(self) -> tuple[type[dict[str, Tensor]], tuple[Params]]:
+        return dict, (dict(self),)  # elsewhere nothing need be held twice
+
+
+class Rows(NamedTuple):
+    """Some of the clients of `params` [client, *shape], and their places among the clients of others."""
+
+    params: Params
+    rows: NDArray[np.int64]
+    places: NDArray[np.int64]
+
+
+def flat(params: Params, axes: int) -> Flat:
+    """The same as flat params, themselves if they are; `axes` come before a parameter's own: 1, of clients, or none.
+    There is at least one tensor, and all are of one type."""
+    if isinstance(params, Flat):
+        return params
+    made = _blank(params, axes)
+    for name, tensor in params.items():
+        made[name].copy_(tensor)
+    return made
+
+
+def difference(after: Params, before: Params) -> Params:
+    """after − before, [client, *shape]; flat, if all tensors are of one type."""
+    if not _alike(after):
+        return {name: tensor - before[name] for name, tensor in after.items()}
+    made = _blank(after, 1)
+    for name, tensor in after.items():
+        torch.sub(tensor, before[name], out=made[name])
+    return made
+
+
+def moved(params: Params, step: Params, scale: float) -> Params:
+    """params + scale · step, [*shape]; flat, if the step is."""
+    if isinstance(step, Flat):
+        start = flat(params, 0)
+        if start.layout == step.layout:
+            return Flat(torch.add(start.whole, step.whole, alpha=scale), step.layout)
+    return {name: torch.add(tensor, step[name], alpha=scale) for name, tensor in params.items()}
+
+
+def gathered(pieces: Sequence[Rows], clients: int) -> Params:
+    """So many clients from one or several params; flat, if all tensors are of one type."""
+    first = pieces[0].params
+    if isinstance(first, Flat) and len(pieces) == 1:
+        return Flat(first.whole.index_select(0, torch.from_numpy(pieces[0].rows)), first.layout)
+    if _alike(first):
+        made: Params = _blank(first, 1, clients)
+    else:
+        made = {name: tensor.new_empty(clients, *tensor.shape[1:]) for name, tensor in first.items()}
+    for params, rows, places in pieces:
+        if isinstance(made, Flat) and isinstance(params, Flat):
+            _put(params.whole, rows, made.whole, places)
+        else:
+            for name, tensor in params.items():
+                _put(tensor, rows, made[name], places)
+    return made
+
+
+def _alike(params: Params) -> bool:
+    """Whether there are tensors, all of one type of real numbers."""
+    types = {tensor.dtype for tensor in params.values()}
+    return len(types) == 1 and types.pop().is_floating_point
+
+
+def _blank(like: Params, axes: int, clients: int | None = None) -> Flat:
+    """Flat params for such tensors, whose gaps are filled; of so many clients, or of as many."""
+    if isinstance(like, Flat):
+        layout = like.layout
+    else:
+        layout = _layout(tuple((name, tuple(tensor.shape[axes:])) for name, tensor in like.items()))
+    first = next(iter(like.values()))
+    whole = first.new_empty(*(first.shape[:axes] if clients is None else (clients,)), layout.width)
+    for gap in layout.gaps:
+        whole[..., gap] = 0
+    return Flat(whole, layout)
+
+
+@lru_cache(maxsize=64)
+def _layout(tensors: tuple[tuple[str, Shape], ...]) -> Layout:
+    places, gaps, at = [], [], 0
+    for name, shape in tensors:
+        strides = tuple(prod(shape[axis + 1 :]) for axis in range(len(shape)))
+        places.append(Place(name, shape, strides, at))
+        end = at + prod(shape)
+        at = -(-end // _LINE) * _LINE
+        if at > end:
+            gaps.append(slice(end, at))
+    return Layout(tuple(places), at, tuple(gaps))
+
+
+def _put(source: Tensor, rows: NDArray[np.int64], target: Tensor, places: NDArray[np.int64]) -> None:
+    """Rows of the source to places of the target; in numpy, which takes a few in half of torch's time."""
+    target.numpy()[places] = source.numpy()[rows]

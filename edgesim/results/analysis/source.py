@@ -1,0 +1,90 @@
+"""Where an analysis finds the tables of its run: in the run's files, or in memory while they are being written."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from edgesim.errors import ScenarioError
+
+Table = dict[str, NDArray[Any]]
+
+
+class Source(Protocol):
+    """The tables of one run."""
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a table."""
+        ...
+
+    def table(self, name: str, columns: Sequence[str]) -> Table:
+        """Some columns of a table; words as such. ScenarioError where it is missing or damaged."""
+        ...
+
+    def events(self, columns: Sequence[str], size: int) -> Iterator[Any]:
+        """The rows of events.parquet as Arrow batches of so many; errors as of `table`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Files(Source):
+    """A run's directory."""
+
+    directory: Path
+
+    def has(self, name: str) -> bool:
+        return self._path(name).is_file()
+
+    def table(self, name: str, columns: Sequence[str]) -> Table:
+        try:
+            table = pq.read_table(self._path(name), columns=list(columns))
+        except (OSError, pa.ArrowException) as error:
+            raise ScenarioError(f"{self._path(name)}: cannot be read: {error}") from error
+        return _arrays(table, columns)
+
+    def events(self, columns: Sequence[str], size: int) -> Iterator[Any]:
+        path = self._path("events")
+        try:
+            with pq.ParquetFile(path) as file:
+                yield from file.iter_batches(size, columns=list(columns))
+        except (OSError, pa.ArrowException) as error:
+            raise ScenarioError(f"{path}: cannot be read: {error}") from error
+
+    def _path(self, name: str) -> Path:
+        return self.directory / f"{name}.parquet"
+
+
+@dataclass(frozen=True)
+class Held(Source):
+    """Arrow tables by name."""
+
+    tables: Mapping[str, Any]
+
+    def has(self, name: str) -> bool:
+        return name in self.tables
+
+    def table(self, name: str, columns: Sequence[str]) -> Table:
+        return _arrays(self.tables[name], columns)
+
+    def events(self, columns: Sequence[str], size: int) -> Iterator[Any]:
+        yield from self.tables["events"].select(list(columns)).to_batches(size)
+
+
+def _arrays(table: Any, columns: Sequence[str]) -> Table:
+    return {column: _values(table[column]) for column in columns}
+
+
+def _values(column: Any) -> NDArray[Any]:
+    if pa.types.is_dictionary(column.type):
+        column = column.combine_chunks() if column.num_chunks == 1 else column.unify_dictionaries().combine_chunks()
+        words: NDArray[Any] = np.array(column.dictionary.to_pylist(), object)
+        return words[column.indices.to_numpy()] if len(column) else np.empty(0, object)
+    if column.null_count:  # of the jobs of aggregations
+        column = column.fill_null(-1)
+    values: NDArray[Any] = column.to_numpy()
+    return values

@@ -1,0 +1,90 @@
+"""Flat params: the same tensors, side by side."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from edgesim.algorithms.rules import weighted_sum
+from edgesim.learning import tree
+from edgesim.learning.flat import Flat, Rows, difference, flat, gathered, moved
+from edgesim.learning.tree import Params
+
+SHAPES = {"weight": (5, 3), "bias": (5,), "scale": (), "last": (16, 2)}
+
+
+def params(seed: int, *some: int) -> Params:
+    draw = torch.Generator().manual_seed(seed)
+    return {name: torch.randn((*some, *shape), generator=draw) for name, shape in SHAPES.items()}
+
+
+def same(a: Params, b: Params) -> bool:
+    return list(a) == list(b) and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_tensors_are_views_that_begin_with_a_cache_line() -> None:
+    plain = params(0, 7)
+    made = flat(plain, 1)
+    assert same(made, plain)
+    assert all(tensor.data_ptr() % 64 == 0 for tensor in made.values())
+    assert all(tensor[3].is_contiguous() for tensor in made.values())
+    assert flat(made, 1) is made
+    assert made.whole.sum() == pytest.approx(float(sum(t.double().sum() for t in plain.values())), rel=1e-4)  # gaps: 0
+
+
+def test_a_difference_is_that_of_the_tensors() -> None:
+    after, sent = params(0, 4), params(1)
+    before = {name: tensor.expand(4, *tensor.shape) for name, tensor in sent.items()}
+    made = difference(after, before)
+    assert isinstance(made, Flat)
+    assert same(made, tree.subtract(after, before))
+    counted = {**after, "seen": torch.arange(4)}
+    assert not isinstance(difference(counted, {**before, "seen": torch.ones(4, dtype=torch.int64)}), Flat)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), min_size=1, max_size=9), st.tuples(*[st.booleans()] * 3)
+)
+def test_clients_are_gathered_from_where_they_are(chosen: list[tuple[int, int]], is_flat: tuple[bool, ...]) -> None:
+    sources = [params(seed, 4) for seed in range(3)]
+    held = [flat(source, 1) if one else source for source, one in zip(sources, is_flat, strict=True)]
+    pieces = []
+    for number in dict.fromkeys(number for number, _ in chosen):
+        places = [place for place, (source, _) in enumerate(chosen) if source == number]
+        pieces.append(Rows(held[number], np.array([chosen[place][1] for place in places]), np.array(places)))
+    made = gathered(pieces, len(chosen))
+    assert isinstance(made, Flat)
+    assert same(made, {n: torch.stack([sources[source][n][row] for source, row in chosen]) for n in SHAPES})
+
+
+def test_masks_are_gathered_as_they_are() -> None:
+    masks: Params = {"weight": torch.tensor([[True, False], [False, False], [True, True]])}
+    one, other = Rows(masks, np.array([2]), np.array([1])), Rows(masks, np.array([0, 1]), np.array([0, 2]))
+    made = gathered([one, other], 3)
+    assert made["weight"].tolist() == [[True, False], [True, True], [False, False]]
+
+
+def test_steps_are_the_same_to_the_bit_however_updates_lie() -> None:
+    start, update = params(0), params(1, 6)
+    factors = torch.rand(6, dtype=torch.float64)
+    apart, together = (weighted_sum(u, factors, factors) for u in (update, flat(update, 1)))
+    assert same(apart, together)
+    for name, tensor in apart.items():
+        expected: Tensor = torch.einsum("k,k...->...", factors.float(), update[name])
+        torch.testing.assert_close(tensor, expected)
+    step = moved(start, apart, 0.5)
+    assert same(step, moved(start, dict(apart), 0.5))
+    assert isinstance(step, Flat)
+    turned = dict(reversed(start.items()))  # another order is another layout
+    assert same(moved(turned, apart, 0.5), {name: step[name] for name in turned})
+
+
+def test_a_copy_elsewhere_is_a_plain_dict() -> None:
+    made = flat(params(0, 2), 1)
+    copy = pickle.loads(pickle.dumps(made))
+    assert type(copy) is dict
+    assert same(copy, made)
