@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgesim.learning.tree import Params
+from edgesim.learning import tree
+from edgesim.learning.tree import Params, State
 
 _LINE = 16  # float32 of a cache line: each tensor begins with one, as a tensor by itself does
 Shape: TypeAlias = tuple[int, ...]
@@ -70,6 +71,11 @@ def flat(params: Params, axes: int) -> Flat:
     return made
 
 
+def stacked(states: Sequence[State]) -> State:
+    """`tree.stack`; flat where all are."""
+    return {group: _stacked([state[group] for state in states]) for group in states[0]}
+
+
 def difference(after: Params, before: Params) -> Params:
     """after − before, [client, *shape]; flat, if all tensors are of one type."""
     if not _alike(after):
@@ -105,6 +111,14 @@ def gathered(pieces: Sequence[Rows], clients: int) -> Params:
             for name, tensor in params.items():
                 _put(tensor, rows, made[name], places)
     return made
+
+
+def _stacked(params: Sequence[Params]) -> Params:
+    first = params[0]
+    if not isinstance(first, Flat) or all(one is first for one in params):
+        return tree.stack_params(params)
+    wholes = [one.whole for one in params if isinstance(one, Flat) and one.layout == first.layout]
+    return Flat(torch.stack(wholes), first.layout) if len(wholes) == len(params) else tree.stack_params(params)
 
 
 def _alike(params: Params) -> bool:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from edgesim.learning import tree
 from edgesim.learning.batches import Batch, Batches, mean_loss
 from edgesim.learning.sequence import parts_of
-from edgesim.learning.tree import Params
+from edgesim.learning.tree import Params, State
 
 _gate = torch.ops.aten.threshold_backward.grad_input
 # Weights of the clients that descend at once, 4 MB: fewer make more calls, more leave the cache that cores share.
@@ -67,10 +67,10 @@ class Layered:
         What a client learns is, bit for bit, the same in any company: its matrices begin with a cache line, filled
         up with zeros where need be, since products are rounded otherwise by where in memory they lie.
         """
-        trained = {name: torch.empty_like(tensor) for name, tensor in params.items()}
         together = max(_TOGETHER // sum(tensor[0].numel() for tensor in params.values()), 1)
         scaled = replace(batches, weight=tree.broadcast(lr, batches.weight) * batches.weight)
         classes, still = params[self.layers[-1].weight].shape[1], batches.still
+        trained: list[State] = []
         for start in range(0, len(batches.steps), together):
             stop = min(start + together, len(batches.steps))
             filled = {name: _filled(tensor[start:stop]) for name, tensor in params.items()}
@@ -78,9 +78,8 @@ class Layered:
                 end = min(stop, still[step])
                 own = {name: tensor[: end - start] for name, tensor in filled.items()}
                 self._descend(own, scaled.of(step, slice(start, end)), classes)
-            for name, tensor in trained.items():
-                tensor[start:stop] = filled[name][tuple(slice(size) for size in (stop - start, *tensor.shape[1:]))]
-        return trained
+            trained.append({"params": {name: _unfilled(filled[name], tensor) for name, tensor in params.items()}})
+        return tree.join(trained)["params"]
 
     def _descend(self, params: Params, batch: Batch, classes: int) -> None:
         """One step, in place, down Σ weight · cross-entropy: the weights' product and their step are one call."""
@@ -123,6 +122,11 @@ class Layered:
                 h = torch.baddbmm(params[layer.bias].unsqueeze(1), passed[-1], weight)
             passed.append(h.relu_() if layer.relu else h)
         return passed
+
+
+def _unfilled(tensor: Tensor, like: Tensor) -> Tensor:
+    """What it had been filled up from, a view."""
+    return tensor if tensor.shape[1:] == like.shape[1:] else tensor[:, *(slice(size) for size in like.shape[1:])]
 
 
 def _filled(tensor: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 import numpy as np
 
 from edgesim.learning import tree
-from edgesim.learning.flat import Rows, gathered
+from edgesim.learning.flat import Rows, gathered, stacked
 from edgesim.learning.kernels import Kernel
 from edgesim.learning.placement import Crossing
 from edgesim.learning.task import Task
@@ -43,12 +43,13 @@ class Trained(NamedTuple):
     state: State
 
 
-@dataclass(frozen=True, eq=False)
 class Row:
     """A client's `Trained` as a row of its cohort's, taken apart only when it is looked at."""
 
-    cohort: Trained
-    row: int
+    __slots__ = ("cohort", "row")
+
+    def __init__(self, cohort: Trained, row: int) -> None:
+        self.cohort, self.row = cohort, row
 
     @property
     def update(self) -> State:
@@ -89,11 +90,12 @@ class Squad:
 
 def squads(task: Task, training: Training, orders: Sequence[Order]) -> list[Squad]:
     """The orders by solver."""
+    solvers = list(dict.fromkeys(order.training for order in orders))
     made = []
-    for solver in dict.fromkeys(order.training for order in orders):
-        places = [place for place, order in enumerate(orders) if order.training == solver]
-        samples = task.train.count[np.array([orders[place].client for place in places])]
-        by_samples = [places[i] for i in np.argsort(-samples, kind="stable")]
+    for solver in solvers:
+        places = [place for place, order in enumerate(orders) if len(solvers) == 1 or order.training == solver]
+        samples = task.train.count[[orders[place].client for place in places]]
+        by_samples = [places[i] for i in np.argsort(-samples, kind="stable").tolist()]
         made.append(Squad(solver or training, by_samples, [orders[place] for place in by_samples]))
     return made
 
@@ -101,8 +103,8 @@ def squads(task: Task, training: Training, orders: Sequence[Order]) -> list[Squa
 def trained(algorithm: ClientSide, who: Learner, orders: Sequence[Order]) -> Trained:
     """What the clients of a learner, in its order, make of these orders; with a client axis."""
     crossing = Crossing(who.device)
-    payload = crossing.there(tree.stack([order.payload for order in orders]))
-    state = crossing.there(tree.stack([order.state for order in orders]))
+    payload = crossing.there(stacked([order.payload for order in orders]))
+    state = crossing.there(stacked([order.state for order in orders]))
     return Trained(*map(crossing.back, algorithm.local_train(payload, state, who)))
 
 

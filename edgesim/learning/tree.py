@@ -61,11 +61,15 @@ def squared_norm(tree: Params) -> Tensor:
 
 def stack(states: Sequence[State]) -> State:
     """One state with a client axis; a tensor that all share (one object) is expanded, not copied."""
-    first = states[0]
-    return {
-        group: {name: _stack([state[group][name] for state in states]) for name in params}
-        for group, params in first.items()
-    }
+    return {group: stack_params([state[group] for state in states]) for group in states[0]}
+
+
+def stack_params(trees: Sequence[Params]) -> Params:
+    """`stack` of one group."""
+    first = trees[0]
+    if all(tree is first for tree in trees):
+        return {name: tensor.expand(len(trees), *tensor.shape) for name, tensor in first.items()}
+    return {name: _stack([tree[name] for tree in trees]) for name in first}
 
 
 def _stack(tensors: list[Tensor]) -> Tensor:
