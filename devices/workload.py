@@ -83,9 +83,3 @@ NO_WORK = Workload(
     layer_flops=np.zeros(0), layer_density=np.zeros(0), other_flops=0.0, traffic_bytes=0.0, steps=0, memory_bytes=0
 )
 """Of a job that trains nothing."""
-
-
-NO_WORK = Workload(
-    layer_flops=np.zeros(0), layer_density=np.zeros(0), other_flops=0.0, traffic_bytes=0.0, steps=0, memory_bytes=0
-)
-"""Of a job that trains nothing."""

@@ -1,7 +1,7 @@
 """Random streams, each derived from (seed, purpose, ids): adding a consumer never shifts another (P4)."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,18 @@ def key(seed: int, purpose: str, *ids: int) -> int:
     """The 64-bit key of a stream: equal on every machine and under every hash seed."""
     text = "/".join((str(seed), purpose, *map(str, ids)))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def keys(seed: int, purpose: str) -> Callable[[int], int]:
+    """What gives `key(seed, purpose, id)` of an id, in half the time."""
+    begun = hashlib.blake2b(f"{seed}/{purpose}/".encode(), digest_size=8)
+
+    def of(number: int) -> int:
+        ended = begun.copy()
+        ended.update(b"%d" % number)
+        return int.from_bytes(ended.digest(), "little")
+
+    return of
 
 
 def generator(seed: int, purpose: str, *ids: int) -> np.random.Generator:

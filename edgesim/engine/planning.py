@@ -13,6 +13,7 @@ from edgesim.engine.boards import MANY, Board, Boards
 from edgesim.engine.job import Job, Phase, Stretch
 from edgesim.engine.learning import Assignment
 from edgesim.engine.mishaps import Mishaps
+from edgesim.engine.outlines import Outlines
 from edgesim.engine.parts import attempt, length_ns, part, worked_ns
 from edgesim.engine.presence import Presence
 from edgesim.engine.radio import Radio, last_transfer_ns
@@ -42,7 +43,7 @@ class Planner:
         self._by_phase = by_phase or transfers is not None
         self._whole = not (self._by_phase or mishaps.by_chance)
         self._boards = Boards(fleet)
-        self._smooth = SmoothPlans(fleet, self._boards, radio, presence, rules.sparse_speedup)
+        self._smooth = SmoothPlans(Outlines(fleet, self._boards, rules.sparse_speedup), radio, presence)
 
     def start(
         self, first: int, clients: Sequence[int], version: int, now_ns: int, assignments: Sequence[Assignment]
@@ -51,12 +52,13 @@ class Planner:
         if self._whole and len(clients) >= MANY:
             jobs = self._smooth.many(first, clients, version, now_ns, assignments)
         else:
-            jobs = []
-            for client, board, assigned in zip(clients, self._boards.of(clients), assignments, strict=True):
-                job = self._smooth.make(first + len(jobs), client, version, now_ns, board, assigned)
-                if self._whole:
-                    self._smooth.plan(job, board)
-                jobs.append(job)
+            make, planned = self._smooth.one, self._whole
+            jobs = [
+                make(number, client, version, now_ns, assigned, planned=planned)
+                for number, client, assigned in zip(
+                    range(first, first + len(clients)), clients, assignments, strict=True
+                )
+            ]
         for job in jobs:
             if job.smooth is None:
                 self.extend(job)

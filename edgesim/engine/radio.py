@@ -11,7 +11,7 @@ import numpy as np
 from edgesim.devices import cost
 from edgesim.devices.arrays import FloatArray, IntArray
 from edgesim.devices.fleet import Fleet
-from edgesim.engine.boards import Board, Columns
+from edgesim.engine.boards import Board
 from edgesim.engine.job import Job, Phase, Stretch
 from edgesim.engine.ledger import Ledger
 from edgesim.engine.scalars import scalars
@@ -34,8 +34,18 @@ class Radio:
         """Of a transfer begun at `start`, where the one before it in the same job, if any, ended at `last`."""
         tail_ns = round(1e9 * board.tail_s)
         until_ns = self._until_ns[client] if last_ns is None else last_ns + tail_ns
+        return self.added_j(tail_ns, board.tail_w, until_ns, start_ns)
+
+    def until_ns(self, client: int) -> int:
+        """Until when a device's radio is paid for."""
+        found: int = self._until_ns[client]
+        return found
+
+    @staticmethod
+    def added_j(tail_ns: int, tail_w: float, until_ns: int, start_ns: int) -> float:
+        """What the tail of a transfer begun at `start` adds on a radio that is paid for until then."""
         paid_ns = min(max(until_ns - start_ns, 0), tail_ns)
-        return cost.energy_j(board.tail_w, tail_ns - paid_ns)
+        return cost.energy_j(tail_w, tail_ns - paid_ns)
 
     def book(self, job: Job) -> None:
         """A job has ended: note until when its device's radio is paid for."""
@@ -49,20 +59,18 @@ class Radio:
                 self._until_ns[job.client] = end_ns + round(1e9 * self._tail_s[self._row[job.client]])
 
     # ── many together ───────────────────────────────────────────────────────────────────────────────
-    def until_ns(self, clients: IntArray) -> IntArray:
+    def untils_ns(self, clients: IntArray) -> IntArray:
         """Until when the radios of these are paid for [n]."""
         found: IntArray = self._ledger.radio_until_ns[clients]
         return found
 
-    def lengths_ns(self, boards: Columns) -> IntArray:
-        """Of each one's tails [n]."""
-        return np.rint(1e9 * boards.tail_s).astype(np.int64)
-
-    def tails_j(self, boards: Columns, until_ns: IntArray, start_ns: IntArray, end_ns: IntArray) -> FloatArray:
-        """Of transfers from `start` to `end` [n] on radios that are paid for until then; of none that takes no time."""
-        tail_ns = self.lengths_ns(boards)
+    @staticmethod
+    def adds_j(
+        tail_ns: IntArray, tail_w: FloatArray, until_ns: IntArray, start_ns: IntArray, end_ns: IntArray
+    ) -> FloatArray:
+        """`added_j` of transfers from `start` to `end` [n], nothing of one that takes no time."""
         paid_ns = np.clip(until_ns - start_ns, 0, tail_ns)
-        found: FloatArray = np.where(end_ns > start_ns, cost.energies_j(boards.tail_w, tail_ns - paid_ns), 0.0)
+        found: FloatArray = np.where(end_ns > start_ns, cost.energies_j(tail_w, tail_ns - paid_ns), 0.0)
         return found
 
 

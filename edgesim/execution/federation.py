@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 
-from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, overrides
+from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, overrides
 from edgesim.algorithms.reporting import REPORT, without_report
 from edgesim.devices.workload import Workload
 from edgesim.engine.learning import USUAL, Assignment, Loss, Merging, Received, Terms
@@ -50,8 +51,10 @@ class Federation(AtWork):
         self._arrived: dict[int, int] = {}  # client → its job that arrived and whose state is not read yet
         self._attackers, self._seen = attackers, _NOTHING  # what attackers have seen of the honest
         self._version = 0
+        self._samples = context.task.train.count.astype(np.float64)
         self._stateful = overrides(algorithm, "init_client", "local_end", "local_train")
         self._assigning = Assigning(algorithm, attackers, context.task.train.count)
+        self._sent: tuple[State | None, Payload | None] = None, None  # to clients that are alike, of which server
         self._alike = self._assigning.alike and not self._stateful and not context.shrink_batch
         self._scoring = Scoring(algorithm, context, backend, self._base_model, self._common_model)
 
@@ -78,7 +81,10 @@ class Federation(AtWork):
         """The same for jobs numbered from `first_job`; where clients differ in samples only, all get one payload."""
         if terms or not self._alike:
             return super().dispatch_all(first_job, clients, version, terms)
-        payload = self._algorithm.download(self._context, self._server, self._who(clients[0]))
+        server, payload = self._sent
+        if server is not self._server or payload is None:
+            payload = self._algorithm.download(self._context, self._server, self._who(clients[0]))
+            self._sent = self._server, payload
         for job, client in enumerate(clients, first_job):
             self._training.place(Order(job, client, version, payload.state, _NOTHING, payload.training))
         return self._assigning.of_alike(self._context, payload, clients)
@@ -120,9 +126,9 @@ class Federation(AtWork):
         orders, results = self._training.take([update.job for update in received])
         arrivals = Arrivals(
             clients=tuple(clients),
-            samples=torch.from_numpy(self._context.task.train.count[clients]).double(),
-            staleness=torch.tensor([update.staleness for update in received]),
-            discount=torch.tensor([update.discount for update in received], dtype=torch.float64),
+            samples=torch.from_numpy(self._samples[clients]),
+            staleness=torch.from_numpy(np.array([update.staleness for update in received])),
+            discount=torch.from_numpy(np.array([update.discount for update in received], np.float64)),
             update=without_report(updates_of(results)),
             payloads=tuple(order.payload for order in orders),
             population=self._context.task.clients,

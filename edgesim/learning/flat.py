@@ -72,7 +72,7 @@ def flat(params: Params, axes: int) -> Flat:
 
 
 def stacked(states: Sequence[State]) -> State:
-    """`tree.stack`; flat where all are."""
+    """`tree.stack`, in one call where params are flat."""
     return {group: _stacked([state[group] for state in states]) for group in states[0]}
 
 
@@ -118,7 +118,7 @@ def _stacked(params: Sequence[Params]) -> Params:
     if not isinstance(first, Flat) or all(one is first for one in params):
         return tree.stack_params(params)
     wholes = [one.whole for one in params if isinstance(one, Flat) and one.layout == first.layout]
-    return Flat(torch.stack(wholes), first.layout) if len(wholes) == len(params) else tree.stack_params(params)
+    return dict(Flat(torch.stack(wholes), first.layout)) if len(wholes) == len(params) else tree.stack_params(params)
 
 
 def _alike(params: Params) -> bool:

@@ -1,7 +1,8 @@
 """The uniform choice."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -23,14 +24,24 @@ class Uniform(Selector):
     same in a fleet of any size; only where hardly anybody is on line, all are looked at.
     """
 
+    @cached_property
+    def _key(self) -> Callable[[int], int]:
+        return streams.keys(self.seed, "select")
+
     def select(self, count: int, draw: int, candidates: Candidates, history: History) -> list[int]:
-        idle, key = candidates.idle, streams.key(self.seed, "select", draw)
+        idle, key = candidates.idle, self._key(draw)
         chosen, tried, most = list[int](), 0, min(len(idle), 4 * count + _TRIES)
         numbers = _numbers(key, most) if count > _SINGLY else streams.sequence(key)
         while len(chosen) < count and tried < most:
             end = min(most, tried + count - len(chosen))
-            some = [idle.draw(position, next(numbers)) for position in range(tried, end)]
-            chosen += _available(some, candidates)
+            if end - tried <= _ALONE:
+                client = idle.draw(tried, next(numbers))
+                end = tried + 1
+                if candidates.has(client):
+                    chosen.append(client)
+            else:
+                some = [idle.draw(position, next(numbers)) for position in range(tried, end)]
+                chosen += candidates.of(np.array(some, np.int64)).tolist()
             tried = end
         if len(chosen) < count and len(idle) > most:
             rest = candidates.of(idle.array()[most:])
@@ -42,10 +53,3 @@ class Uniform(Selector):
 def _numbers(key: int, count: int) -> Iterator[float]:
     """The first `count` numbers of a stream, drawn together."""
     return iter(streams.uniforms(np.array([key], np.uint64), count)[0].tolist())
-
-
-def _available(clients: list[int], candidates: Candidates) -> list[int]:
-    if len(clients) <= _ALONE:
-        return [client for client in clients if candidates.has(client)]
-    found: list[int] = candidates.of(np.array(clients, np.int64)).tolist()
-    return found
