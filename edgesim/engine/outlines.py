@@ -22,6 +22,7 @@ from edgesim.engine.scalars import scalars
 _WORTH = 32  # devices for which it pays to work out all, for each job that has been asked for
 _KINDS = 64  # that are told apart, the first ones
 _MOST = 1 << 21  # outlines that are kept
+_BLOCK = 1 << 16  # devices of which they are computed together
 
 Whole = TypeVar("Whole")
 Real = TypeVar("Real")
@@ -94,10 +95,16 @@ class Outlines:
             kind = self._kinds[id(assigned)] = _Kind(assigned)
         kind.asked += jobs
         if kind.columns is None and kind.asked * _WORTH >= self._devices and self._kept + self._devices <= _MOST:
-            kind.columns = self._many(np.arange(self._devices), [assigned] * self._devices)
+            kind.columns = self._all(assigned)
             kind.numbers = tuple(map(scalars, kind.columns))
             self._kept += self._devices
         return kind
+
+    def _all(self, assigned: Assignment) -> Columns:
+        """Of every device; some at a time, so that what is computed on the way needs no memory to speak of."""
+        some = [np.arange(at, min(at + _BLOCK, self._devices)) for at in range(0, self._devices, _BLOCK)]
+        parts = [self._many(clients, [assigned] * len(clients)) for clients in some]
+        return Outlined._make([np.concatenate(columns) for columns in zip(*parts, strict=True)])
 
     def _one(self, client: int, assigned: Assignment) -> Outline:
         board, work, upload_bytes = self._boards.one(client), assigned.workload, assigned.upload_bytes
