@@ -169,6 +169,23 @@ class Coordinator(Standing):
         self.schedule.receive(self, Received(job.id, job.client, staleness, discount))
         self.to_proceed = True
 
+    @property
+    def waits_for_all(self) -> bool:
+        return self.schedule.waits_for_all
+
+    def arrived_together(self, jobs: Sequence[Job]) -> None:
+        self._cause = ("arrival", jobs[-1].id)
+        staleness = self.schedule.version_of(self, jobs[0].client) - jobs[0].version
+        for job in jobs:
+            assert job.smooth is not None
+            self.idle.join(job.client)
+            self.history.arrive(job, job.smooth.end_ns)
+            self._learning.arrive(job.id, job.client)
+        self.received.update(zip([job.id for job in jobs], self.flight.end_together(jobs, staleness), strict=True))
+        self.fruitless = 0
+        self.schedule.received += [Received(job.id, job.client, staleness, 1.0) for job in jobs]
+        self.to_proceed = True
+
     def lost(self, job: Job) -> None:
         self._cause = ("loss", job.id)
         self._give_up(job, "lost")

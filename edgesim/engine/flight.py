@@ -26,6 +26,7 @@ from edgesim.engine.radio import Radio
 from edgesim.engine.recording import Recorder
 from edgesim.engine.rules import Rules
 from edgesim.engine.transfers import Transfers
+from edgesim.engine.wave import Wave
 
 
 class Flight:
@@ -65,14 +66,25 @@ class Flight:
 
     def start(self, first: int, clients: Sequence[int], version: int, assignments: Sequence[Assignment]) -> None:
         """Jobs begin now, numbered from `first`."""
-        for job in self._planner.start(first, clients, version, self._clock.now_ns, assignments):
-            self.jobs[job.id] = job
-            self._sleep(job)
+        jobs = self._planner.start(first, clients, version, self._clock.now_ns, assignments)
+        alone = not self.jobs
+        self.jobs.update((job.id, job) for job in jobs)
+        if alone and self._may_arrive_together(jobs):
+            self._sleep_together(jobs)
+        else:
+            for job in jobs:
+                self._sleep(job)
 
     def end(self, job: Job, staleness: int | None = None) -> Spent:
         """Close the account of a job that has ended as its last stretch says; what it has spent."""
         del self.jobs[job.id]
         return self.accounts.book(job, staleness)
+
+    def end_together(self, jobs: Sequence[Job], staleness: int) -> list[Spent]:
+        """`end` of jobs that went smoothly, one after the other."""
+        for job in jobs:
+            del self.jobs[job.id]
+        return [self.accounts.book(job, staleness) for job in jobs]
 
     def leave(self, job: Job) -> None:
         """Let go of a job that has ended, without closing its account: more may be done in it (`add`, `book`)."""
@@ -152,6 +164,18 @@ class Flight:
             self._wake_at(job, job.open_ns)
         else:
             self._flow(job)
+
+    def _may_arrive_together(self, jobs: Sequence[Job]) -> bool:
+        """Whether nobody looks at their arrivals one by one; nothing else is in flight."""
+        return self._home.waits_for_all and not self.accounts.follows and all(job.smooth is not None for job in jobs)
+
+    def _sleep_together(self, jobs: Sequence[Job]) -> None:
+        dues = []
+        for job in jobs:
+            assert job.smooth is not None
+            job.wake_ns = job.smooth.end_ns
+            dues.append((job.wake_ns, clock.FIRST_JOB + job.id))
+        self._clock.wave = Wave(dues, jobs, self._home.arrived_together)
 
     def _flow(self, job: Job) -> None:
         """Its open transfer begins."""

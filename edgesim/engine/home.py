@@ -1,5 +1,6 @@
 """Home: where jobs report."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from edgesim.engine.job import Job
@@ -8,12 +9,21 @@ from edgesim.engine.job import Job
 class Home(Protocol):
     """Who is told what becomes of jobs."""
 
+    @property
+    def waits_for_all(self) -> bool:
+        """Whether nothing is done while any job is in flight, whatever arrives."""
+        ...
+
     def size_upload(self, job: Job) -> int:
         """Bytes of a trained job's update."""
         ...
 
     def arrived(self, job: Job) -> None:
         """The upload is complete."""
+        ...
+
+    def arrived_together(self, jobs: Sequence[Job]) -> None:
+        """The same of jobs that went smoothly and were dispatched together, each at its own end."""
         ...
 
     def lost(self, job: Job) -> None:

@@ -101,23 +101,26 @@ class Simulation:
         """
         left = events
         while not self.stopped:
-            left -= 1
-            if left < 0 and not self.server.to_proceed and self.clock.is_instant_over():
+            if left <= 0 and not self.server.to_proceed and self.clock.is_instant_over():
                 left = events
                 if pause(self):
                     return False
-            self.step()
+            left -= self.step()
         return True
 
-    def step(self) -> None:
-        """Let the next thing happen; the schedule acts once all that happens at an instant has happened."""
+    def step(self) -> int:
+        """Let the next thing happen; the schedule acts once all that happens at an instant has happened.
+
+        How many things that were: a wave of arrivals is as many as they are.
+        """
         transfers = self._transfers
         if self.server.to_proceed and self.clock.is_instant_over():
             self.server.proceed()
-        elif transfers is not None and transfers.unsettled and self.clock.is_instant_over():
+            return 1
+        if transfers is not None and transfers.unsettled and self.clock.is_instant_over():
             transfers.arm()
-        else:
-            self.clock.step()
+            return 1
+        return self.clock.step()
 
     def share_done(self) -> float:
         """How much of the nearest limit is used up, 0 to 1; accuracy does not count, since it may never come."""

@@ -18,10 +18,11 @@ def steps(run: Simulation) -> int:
     count = 0
     step = run.step
 
-    def counted() -> None:
+    def counted() -> int:
         nonlocal count
-        count += 1
-        step()
+        happened = step()
+        count += happened
+        return happened
 
     run.step = counted  # type: ignore[method-assign]
     run.begin()

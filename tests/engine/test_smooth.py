@@ -1,5 +1,8 @@
 """Smooth jobs: planned and booked together, they come out to the last bit as planned and booked one at a time."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,35 +18,82 @@ from edgesim.devices.availability import AlwaysOn, Markov, Process
 from edgesim.devices.cost import compute_ns, computes_ns
 from edgesim.devices.traits import Traits
 from edgesim.devices.workload import Workload
-from edgesim.engine import journal, planning
+from edgesim.engine import journal, outlines, planning
 from edgesim.engine.limits import Evaluate, Stop
 from edgesim.engine.outages import ServerOutages
 from edgesim.engine.rules import Rules
 from edgesim.engine.schedules import Buffered, Polynomial, Schedule, Sync
+from edgesim.engine.simulation import Simulation
+from edgesim.results.recorder import Recorder
 
 S = 1_000_000_000
 
 
-def seen(
-    many: int, few: int, most: int, availability: Process, rules: Rules, schedule: Schedule, tail_s: float, stop: Stop
-) -> tuple[Any, ...]:
-    """Everything that a run leaves: rows, books, laws."""
-    speeds = np.exp(np.random.default_rng(1).normal(size=40)).tolist()
-    devices = fleet(speeds, availability=availability, tail_s=tail_s, latency_s=0.013)
+@dataclass(frozen=True)
+class Sizes:
+    """What is done together: plans from so many on, books from more than these, up to these; outlines of the whole
+    fleet, once so many jobs are so few times less; arrivals of a round."""
+
+    many: int
+    few: int
+    most: int
+    worth: int
+    waves: bool
+
+
+SINGLY = Sizes(many=10**9, few=10**9, most=10**9, worth=0, waves=False)
+TOGETHER = [
+    Sizes(many=1, few=0, most=5, worth=1, waves=True),
+    Sizes(many=1, few=0, most=10**6, worth=10**9, waves=True),
+    Sizes(many=16, few=16, most=50, worth=4, waves=False),
+    Sizes(many=10**9, few=10**9, most=10**9, worth=10**9, waves=True),
+]
+
+
+@contextmanager
+def doing(sizes: Sizes) -> Iterator[None]:
     with (
-        TemporaryDirectory() as folder,
-        mock.patch.object(planning, "MANY", many),
-        mock.patch.object(journal, "_FEW", few),
-        mock.patch.object(journal, "_MOST", most),
+        mock.patch.object(planning, "MANY", sizes.many),
+        mock.patch.object(journal, "_FEW", sizes.few),
+        mock.patch.object(journal, "_MOST", sizes.most),
+        mock.patch.object(outlines, "_WORTH", sizes.worth),
+        mock.patch.object(Sync, "waits_for_all", sizes.waves),
     ):
+        yield
+
+
+def seen(
+    sizes: Sizes, speeds: list[float], availability: Process, rules: Rules, schedule: Schedule, tail_s: float,
+    stop: Stop, evaluate: Evaluate, broken_off_after: int,
+) -> tuple[Any, ...]:  # fmt: skip
+    """Everything that a run leaves: rows, books, laws. It is broken off once, and goes on from what it had written
+    down."""
+    devices = fleet(speeds, availability=availability, tail_s=tail_s, latency_s=0.013)
+
+    def make(folder: Path, recorder: Recorder | None = None) -> Simulation:
+        kind, options = type(schedule), {k: v for k, v in vars(schedule).items() if k != "received"}
         run, _ = simulation(
-            Path(folder), devices, schedule, stop, rules=rules, evaluate=Evaluate(every_aggregations=3)
+            folder, devices, kind(**options), stop, rules=rules, evaluate=evaluate, recorder=recorder
         )  # fmt: skip
+        return run
+
+    with TemporaryDirectory() as folder, doing(sizes):
+        run = make(Path(folder))
         run.begin()
-        run.run()
+        left = [broken_off_after]
+
+        def pause(_: Simulation) -> bool:
+            left[0] -= 1
+            return left[0] == 0
+
+        if not run.run(pause, events=1):
+            state = run.state()
+            run = make(Path(folder), Recorder.restore(Path(folder), state["recorder"]))
+            run.restore(state)
+            run.run()
         laws = run.finish()
-        state = run.state()
-    return state["recorder"], {name: repr(value) for name, value in state["ledger"].items()}, laws, run.now_ns
+        end = run.state()
+    return end["recorder"], {name: repr(value) for name, value in end["ledger"].items()}, laws, run.now_ns
 
 
 OUTAGE = ServerOutages(starts_ns=(3 * S,), ends_ns=(5 * S,), period_ns=20 * S)
@@ -56,23 +106,39 @@ WORLDS: dict[str, tuple[Process, Rules]] = {
 }
 
 
+UNLIKE = np.exp(np.random.default_rng(1).normal(size=40)).tolist()
+ALIKE = [1.0, 2.0] * 20  # arrivals at one instant, and at those of timers
+
+
 @given(
+    st.sampled_from(TOGETHER),
+    st.sampled_from([UNLIKE, ALIKE]),
     st.sampled_from(list(WORLDS)),
     st.sampled_from([Sync(20), Buffered(30, 7, Polynomial(0.5))]),
     st.sampled_from([0.0, 0.7, 4.0]),
     st.sampled_from([Stop(updates=150), Stop(time_ns=25 * S)]),
-    st.sampled_from([(1, 0, 5), (1, 0, 10**6), (16, 16, 50)]),
+    st.sampled_from([Evaluate(every_aggregations=3), Evaluate(every_ns=S + 13 * S // 500), Evaluate(every_ns=S // 3)]),
+    st.integers(1, 200),
 )
-@settings(max_examples=60)
+@settings(max_examples=100)
 def test_together_is_one_at_a_time(
-    world: str, schedule: Schedule, tail_s: float, stop: Stop, sizes: tuple[int, int, int]
-) -> None:
-    kind, options = type(schedule), {k: v for k, v in vars(schedule).items() if k != "received"}
-    fresh = (kind(**options), kind(**options))
-    singly = seen(10**9, 10**9, 10**9, *WORLDS[world], fresh[0], tail_s, stop)
-    together = seen(*sizes, *WORLDS[world], fresh[1], tail_s, stop)
-    assert together == singly
+    sizes: Sizes, speeds: list[float], world: str, schedule: Schedule, tail_s: float, stop: Stop, evaluate: Evaluate,
+    broken_off_after: int,
+) -> None:  # fmt: skip
+    rest = speeds, *WORLDS[world], schedule, tail_s, stop, evaluate
+    singly = seen(SINGLY, *rest, 0)
+    assert seen(sizes, *rest, broken_off_after) == singly
     assert len(singly[0]["events"]) > 50
+
+
+def test_a_round_of_an_untroubled_fleet_arrives_at_once(tmp_path: Path) -> None:
+    run, learning = simulation(tmp_path, fleet([3.0, 1.0, 2.0]), Sync(3), Stop(aggregations=1))
+    run.begin()
+    steps = []
+    while not run.stopped:
+        steps.append(run.step())
+    assert steps == [1, 3, 1]  # the schedule dispatches, all arrive, the schedule aggregates
+    assert [update.client for update in learning.aggregations[0]] == [1, 2, 0]
 
 
 def test_most_jobs_of_an_untroubled_fleet_go_smoothly(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,12 @@ class Scores:
         self.accuracy: NDArray[np.float64] = np.zeros(clients)
 
 
+@cache
+def assignment(epochs: int, part: float) -> Assignment:
+    """Of so many epochs of a part of the model; jobs of one kind share theirs."""
+    return Assignment(download_bytes=MB, workload=workload(1e9 * epochs * part), upload_bytes=round(MB * part))
+
+
 class Counting:
     """Learning without learning: every payload is 1 MB, every training 1 GFLOP; it notes what it is told.
 
@@ -127,8 +134,7 @@ class Counting:
     def cost(self, client: int, terms: Terms = USUAL) -> Assignment:
         """An epoch of all four layers is 1 GFLOP; each layer is a quarter of that, and of the upload."""
         layers, epochs = terms.layers or self.layers, terms.epochs or 1
-        part = layers / self.layers
-        return Assignment(download_bytes=MB, workload=workload(1e9 * epochs * part), upload_bytes=round(MB * part))
+        return assignment(epochs, layers / self.layers)
 
     layers = 4
     model_bytes = MB

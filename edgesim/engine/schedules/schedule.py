@@ -124,10 +124,12 @@ class Schedule:
     """When to dispatch and when to aggregate: the base of all schedules.
 
     Attributes: received, updates at the server that are not aggregated yet, in the order of their arrival.
-    Class attributes: remembers, the names of what else changes, plain data.
+    Class attributes: remembers, the names of what else changes, plain data; waits_for_all, whether it does nothing
+    while jobs are in flight, whatever arrives, and wants every update whole.
     """
 
     remembers: ClassVar[tuple[str, ...]] = ()
+    waits_for_all: ClassVar[bool] = False
 
     received: list[Received] = field(default_factory=list)
 

@@ -1,6 +1,7 @@
 """Synchronous rounds."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from edgesim.engine.schedules.schedule import Schedule, Server
 
@@ -8,6 +9,8 @@ from edgesim.engine.schedules.schedule import Schedule, Server
 @dataclass
 class Sync(Schedule):
     """Rounds: a cohort is dispatched, all that survive are waited for, then they are aggregated."""
+
+    waits_for_all: ClassVar[bool] = True
 
     cohort: int
 
