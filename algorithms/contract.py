@@ -166,7 +166,9 @@ def merge(
     """
     update = arrivals.update[group] if update is None else update
     memory = {name[len(_MEMORY) :]: params for name, params in server.items() if name.startswith(_MEMORY)}
-    whole, statistics = server[group], context.task.model.statistics & update.keys()
+    whole, statistics = server[group], context.task.model.statistics
+    if statistics:
+        statistics &= update.keys()
     trained = update if not statistics else {name: t for name, t in update.items() if name not in statistics}
     of_trained = None if held is None else {n: mask for n, mask in held.items() if n not in statistics}
     stepped = whole if len(trained) == len(whole) else {n: whole[n] for n in trained}

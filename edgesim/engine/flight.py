@@ -67,13 +67,13 @@ class Flight:
     def start(self, first: int, clients: Sequence[int], version: int, assignments: Sequence[Assignment]) -> None:
         """Jobs begin now, numbered from `first`."""
         jobs = self._planner.start(first, clients, version, self._clock.now_ns, assignments)
-        alone = not self.jobs
-        self.jobs.update((job.id, job) for job in jobs)
-        if alone and self._may_arrive_together(jobs):
-            self._sleep_together(jobs)
-        else:
-            for job in jobs:
+        together = self._home.waits_for_all and not self.jobs and self._are_foreseen(jobs)
+        for job in jobs:
+            self.jobs[job.id] = job
+            if not together:
                 self._sleep(job)
+        if together:
+            self._sleep_together(jobs)
 
     def end(self, job: Job, staleness: int | None = None) -> Spent:
         """Close the account of a job that has ended as its last stretch says; what it has spent."""
@@ -165,9 +165,9 @@ class Flight:
         else:
             self._flow(job)
 
-    def _may_arrive_together(self, jobs: Sequence[Job]) -> bool:
-        """Whether nobody looks at their arrivals one by one; nothing else is in flight."""
-        return self._home.waits_for_all and not self.accounts.follows and all(job.smooth is not None for job in jobs)
+    def _are_foreseen(self, jobs: Sequence[Job]) -> bool:
+        """Whether these will arrive, all of them, and nobody looks at their phases meanwhile."""
+        return not self.accounts.follows and all(job.smooth is not None for job in jobs)
 
     def _sleep_together(self, jobs: Sequence[Job]) -> None:
         dues = []

@@ -2,12 +2,11 @@
 
 import heapq
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesim.learning.shards import IntArray
+from edgesim.learning.shards import IntArray, Shards
 
 MINIMUM = 2  # samples of a client: one to train on, one to be tested on
 
@@ -53,7 +52,7 @@ def _repair(parts: list[IntArray]) -> list[IntArray]:
     return [part[: len(part) - gone] for part, gone in zip(parts, taken, strict=True)]
 
 
-def by_client_prior(labels: IntArray, clients: int, alpha: float, rng: np.random.Generator) -> list[IntArray]:
+def by_client_prior(labels: IntArray, clients: int, alpha: float, rng: np.random.Generator) -> Shards:
     """One draw a turn, clients' turns shuffled; redrawn from the turn at which a class first ran out."""
     classes = np.unique(labels)
     stock = [of_class(labels, label, rng) for label in classes]
@@ -74,8 +73,7 @@ def by_client_prior(labels: IntArray, clients: int, alpha: float, rng: np.random
     sample = np.empty(len(labels), np.int64)
     for number, members in enumerate(stock):
         sample[drawn == number] = members
-    by_client = np.argsort(turns, kind="stable")
-    return np.split(sample[by_client], np.cumsum(np.bincount(turns, minlength=clients))[:-1])
+    return cut(sample, turns, clients)
 
 
 def _draw(mass: NDArray[np.float64], open_: NDArray[np.bool_], turns: IntArray, rng: np.random.Generator) -> IntArray:
@@ -107,19 +105,22 @@ def of_class(labels: IntArray, label: np.int64, rng: np.random.Generator) -> Int
     return rng.permutation(np.flatnonzero(labels == label))
 
 
-def in_order(parts: Sequence[IntArray]) -> list[IntArray]:
+def in_order(parts: Sequence[IntArray]) -> Shards:
     """Each client's samples in rising order."""
-    owner = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-    return cut(np.concatenate(parts).astype(np.int64), owner, len(parts))
+    return cut(np.concatenate(parts).astype(np.int64), owners([len(part) for part in parts]), len(parts))
 
 
-def cut(index: IntArray, owner: IntArray, clients: int) -> list[IntArray]:
+def owners(sizes: Sequence[int] | IntArray) -> IntArray:
+    """Whose each sample is, where they lie client by client."""
+    found: IntArray = np.repeat(np.arange(len(sizes)), sizes)
+    return found
+
+
+def cut(index: IntArray, owner: IntArray, clients: int) -> Shards:
     """Each client's samples in rising order, given whose each is; all at once, for a million clients."""
     span = int(index.max(initial=0)) + 1
     keys = np.sort(owner * span + index)
-    samples = keys % span
-    ends = np.searchsorted(keys, np.arange(1, clients + 1) * span).tolist()
-    return [samples[first:end] for first, end in pairwise([0, *ends])]
+    return Shards(index=keys % span, offset=np.searchsorted(keys, np.arange(clients + 1) * span))
 
 
 def runs(*keys: IntArray) -> tuple[IntArray, IntArray]:

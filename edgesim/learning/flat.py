@@ -1,9 +1,9 @@
 """Flat params: their values lie side by side in one tensor, so that what is done to all of them alike is one call."""
 
-from collections.abc import Sequence
+from collections.abc import ItemsView, Iterator, KeysView, Sequence, ValuesView
 from functools import lru_cache
 from math import prod
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
 import torch
@@ -37,19 +37,59 @@ class Layout(NamedTuple):
 class Flat(dict[str, Tensor]):
     """`Params` [*some, *shape] whose values are one tensor. Like all params they are a value: never change them.
 
-    Attributes: whole, [*some, value], of which the tensors are views; layout, of its last axis.
+    Often only `whole` is asked for; the tensors, its views, are made for the first who looks at one.
+
+    Attributes: whole, [*some, value]; layout, of its last axis.
     """
 
     def __init__(self, whole: Tensor, layout: Layout) -> None:
-        some, steps = whole.shape[:-1], whole.stride()[:-1]
-        super().__init__(
-            {name: whole.as_strided((*some, *shape), (*steps, *strides), start)
-             for name, shape, strides, start in layout.places}
-        )  # fmt: skip
+        super().__init__()
         self.whole, self.layout = whole, layout
+
+    def __missing__(self, name: str) -> Tensor:
+        if super().__len__():
+            raise KeyError(name)
+        return self._filled()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.keys(self._filled()))
+
+    def __len__(self) -> int:
+        return len(self.layout.places)
+
+    def __contains__(self, name: object) -> bool:
+        return dict.__contains__(self._filled(), name)
+
+    def keys(self) -> KeysView[str]:  # type: ignore[override]
+        return dict.keys(self._filled())
+
+    def values(self) -> ValuesView[Tensor]:  # type: ignore[override]
+        return dict.values(self._filled())
+
+    def items(self) -> ItemsView[str, Tensor]:  # type: ignore[override]
+        return dict.items(self._filled())
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return dict.get(self._filled(), name, default)
+
+    def __or__(self, other: Params) -> Params:  # type: ignore[override]
+        return dict(self) | other
+
+    def __ror__(self, other: Params) -> Params:  # type: ignore[override]
+        return other | dict(self)
+
+    def copy(self) -> Params:
+        return dict(self)
 
     def __reduce__(self) -> tuple[type[dict[str, Tensor]], tuple[Params]]:
         return dict, (dict(self),)  # elsewhere nothing need be held twice
+
+    def _filled(self) -> Self:
+        if not super().__len__():
+            some, steps = self.whole.shape[:-1], self.whole.stride()[:-1]
+            for name, shape, strides, start in self.layout.places:
+                self[name] = self.whole.as_strided((*some, *shape), (*steps, *strides), start)
+        return self
 
 
 class Rows(NamedTuple):
@@ -98,18 +138,21 @@ def moved(params: Params, step: Params, scale: float) -> Params:
 def gathered(pieces: Sequence[Rows], clients: int) -> Params:
     """So many clients from one or several params; flat, if all tensors are of one type."""
     first = pieces[0].params
-    if isinstance(first, Flat) and len(pieces) == 1:
-        return Flat(first.whole.index_select(0, torch.from_numpy(pieces[0].rows)), first.layout)
+    wholes = [piece.params.whole for piece in pieces if isinstance(piece.params, Flat)]
+    if isinstance(first, Flat) and len(wholes) == len(pieces):
+        if len(pieces) == 1:
+            return Flat(first.whole.index_select(0, torch.from_numpy(pieces[0].rows)), first.layout)
+        whole = first.whole.new_empty(clients, first.layout.width)
+        for (_, rows, places), source in zip(pieces, wholes, strict=True):
+            _put(source, rows, whole, places)
+        return Flat(whole, first.layout)
     if _alike(first):
         made: Params = _blank(first, 1, clients)
     else:
         made = {name: tensor.new_empty(clients, *tensor.shape[1:]) for name, tensor in first.items()}
     for params, rows, places in pieces:
-        if isinstance(made, Flat) and isinstance(params, Flat):
-            _put(params.whole, rows, made.whole, places)
-        else:
-            for name, tensor in params.items():
-                _put(tensor, rows, made[name], places)
+        for name, tensor in params.items():
+            _put(tensor, rows, made[name], places)
     return made
 
 
@@ -123,6 +166,8 @@ def _stacked(params: Sequence[Params]) -> Params:
 
 def _alike(params: Params) -> bool:
     """Whether there are tensors, all of one type of real numbers."""
+    if isinstance(params, Flat):
+        return True
     types = {tensor.dtype for tensor in params.values()}
     return len(types) == 1 and types.pop().is_floating_point
 

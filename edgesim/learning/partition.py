@@ -4,7 +4,7 @@ The keyword-only arguments are the YAML keys of `task.partition`. Every client g
 `MINIMUM` samples, since it needs one to train on and one to be tested on.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Annotated, TypeAlias
 
 import numpy as np
@@ -20,17 +20,20 @@ from edgesim.learning.dealing import (
     cut,
     in_order,
     of_class,
+    owners,
     runs,
 )
-from edgesim.learning.shards import IntArray
+from edgesim.learning.shards import IntArray, Shards
 
-Partition: TypeAlias = Callable[..., list[IntArray]]
+Partition: TypeAlias = Callable[..., Shards]
 
 
-def iid(labels: IntArray, clients: int, rng: np.random.Generator) -> list[IntArray]:
+def iid(labels: IntArray, clients: int, rng: np.random.Generator) -> Shards:
     """Every client draws from the same distribution; sizes differ by at most one sample."""
     check_enough(labels, clients)
-    return in_order(np.array_split(rng.permutation(len(labels)), clients))
+    sizes = np.full(clients, len(labels) // clients)
+    sizes[: len(labels) % clients] += 1
+    return cut(rng.permutation(len(labels)), owners(sizes), clients)
 
 
 def dirichlet(
@@ -40,7 +43,7 @@ def dirichlet(
     *,
     alpha: Annotated[float, Gt(0), Doc("concentration: small is very uneven, large is nearly iid")],
     balanced: Annotated[bool, Doc("true: every client has equally many samples")] = False,
-) -> list[IntArray]:
+) -> Shards:
     """Label skew from a Dirichlet distribution of concentration `alpha`.
 
     Not balanced: each class is cut over the clients in Dir(alpha) proportions (Hsu et al. 2019,
@@ -52,8 +55,9 @@ def dirichlet(
     if not alpha > 0:
         raise ValueError(f"alpha is {alpha}: it must be above 0, e.g. 0.3")
     check_enough(labels, clients)
-    parts = by_client_prior(labels, clients, alpha, rng) if balanced else by_class(labels, clients, alpha, rng)
-    return in_order(parts)
+    if balanced:
+        return by_client_prior(labels, clients, alpha, rng)
+    return in_order(by_class(labels, clients, alpha, rng))
 
 
 def classes_per_client(
@@ -65,7 +69,7 @@ def classes_per_client(
     dominance: Annotated[
         float, Gt(0), Le(1), Doc("part of each class that its holders share; the rest is spread evenly over all")
     ] = 1.0,
-) -> list[IntArray]:
+) -> Shards:
     """Each client holds `per_client` classes; a class is shared equally among those who hold it.
 
     Clients choose in turn among the classes with fewest holders (ties by lot), so that the numbers of
@@ -116,7 +120,7 @@ def quantity(
     rng: np.random.Generator,
     *,
     alpha: Annotated[float, Gt(0), Doc("concentration: small is very uneven, large is nearly equal")],
-) -> list[IntArray]:
+) -> Shards:
     """Clients of unequal sizes, in Dir(alpha) proportions, that all draw from the same distribution.
 
     The quantity skew of Li et al. 2022 (arXiv:2102.02079); everyone has two samples before the rest is cut.
@@ -127,21 +131,22 @@ def quantity(
     spare = len(labels) - MINIMUM * clients
     shares = rng.dirichlet(np.full(clients, alpha))
     cuts = np.rint(np.cumsum(shares)[:-1] * spare).astype(np.int64) + MINIMUM * np.arange(1, clients)
-    return in_order(np.split(rng.permutation(len(labels)), cuts))
+    sizes = np.diff(cuts, prepend=0, append=len(labels))
+    return cut(rng.permutation(len(labels)), owners(sizes), clients)
 
 
 def natural(
-    owners: IntArray,
+    owner: IntArray,
     clients: int,
     rng: np.random.Generator,
     *,
     at_least: Annotated[int, Ge(MINIMUM), Doc("samples that an owner must have to become a client")] = MINIMUM,
-) -> list[IntArray]:
+) -> Shards:
     """Each client is one of those whose the data are: a writer, a role, a subject.
 
     If there are more, as many as there are clients are drawn by lot, and the others' samples are not used.
     """
-    who, place, count = np.unique(owners, return_inverse=True, return_counts=True)
+    who, place, count = np.unique(owner, return_inverse=True, return_counts=True)
     fit = np.flatnonzero(count >= at_least)
     if not 0 < clients <= len(fit):
         raise ValueError(
@@ -163,10 +168,8 @@ PARTITIONS: dict[str, Partition] = {
 }
 
 
-def split(
-    parts: Sequence[IntArray], labels: IntArray, test_share: float, rng: np.random.Generator
-) -> tuple[list[IntArray], list[IntArray]]:
-    """Cut each client's samples into a train and a test part: (train, test), one array a client.
+def split(parts: Shards, labels: IntArray, test_share: float, rng: np.random.Generator) -> tuple[Shards, Shards]:
+    """Cut each client's samples into a train and a test part: (train, test).
 
     Stratified: a client with n samples, n_c of class c, gives round(test_share·n) to its test part
     (at least 1, at most n − 1), of which floor or ceil of test_share·n_c from each class, by largest
@@ -174,19 +177,19 @@ def split(
     """
     if not 0 < test_share < 1:
         raise ValueError(f"test share {test_share}: it must lie between 0 and 1, e.g. 0.25")
-    size = np.array([len(part) for part in parts], np.int64)
+    size, index = parts.count, parts.index
     for client in np.flatnonzero(size < MINIMUM)[:1]:
         raise ValueError(
             f"client {client} has {size[client]} samples; a train and a test part need {MINIMUM}: use fewer clients"
         )
-    index = np.concatenate(parts)
-    owner = np.repeat(np.arange(len(parts)), size)
+    owner = owners(size)
     order = np.lexsort((rng.random(len(index)), labels[index], owner))
     owner, index = owner[order], index[order]
     stratum, rank = runs(owner, labels[index])
     quota = _quotas(np.bincount(stratum), owner[rank == 0], size, test_share, rng)
     is_test = rank < quota[stratum]
-    return cut(index[~is_test], owner[~is_test], len(parts)), cut(index[is_test], owner[is_test], len(parts))
+    train, test = (cut(index[part], owner[part], parts.clients) for part in (~is_test, is_test))
+    return train, test
 
 
 def _quotas(amount: IntArray, owner: IntArray, size: IntArray, share: float, rng: np.random.Generator) -> IntArray:

@@ -1,6 +1,6 @@
 """Shards: which samples belong to which client, as two flat arrays however many clients there are."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
@@ -57,6 +57,10 @@ class Shards:
         if not 0 <= client < self.clients:
             raise IndexError(f"client {client}: there are clients 0 to {self.clients - 1}")
         return self.index[self.offset[client] : self.offset[client + 1]]
+
+    def __iter__(self) -> Iterator[IntArray]:
+        """Of each client in turn."""
+        return map(self.of, range(self.clients))
 
     def without_held_out(self, share: float, seed: int) -> "tuple[Shards, Shards]":
         """What is left of each client's samples, and what is held out of them: `held_out` of a random order that

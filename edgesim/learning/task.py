@@ -72,8 +72,8 @@ def make_task(
         x=data.x,
         y=data.y,
         classes=data.classes,
-        train=Shards.of_parts(train),
-        test=Shards.of_parts(test),
+        train=train,
+        test=test,
         model=make_model(
             model,
             model_params or {},

@@ -12,7 +12,7 @@ from edgesim.learning.partition import classes_per_client, dirichlet, iid, natur
 from edgesim.learning.shards import IntArray, Shards
 
 LABELS = np.arange(2000) % 10
-KINDS: dict[str, Callable[[IntArray, int, np.random.Generator], list[IntArray]]] = {
+KINDS: dict[str, Callable[[IntArray, int, np.random.Generator], Shards]] = {
     "iid": iid,
     "dirichlet": lambda labels, clients, rng: dirichlet(labels, clients, rng, alpha=0.1),
     "balanced": lambda labels, clients, rng: dirichlet(labels, clients, rng, alpha=0.1, balanced=True),
@@ -26,7 +26,7 @@ def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def histogram(parts: list[IntArray], labels: IntArray = LABELS) -> IntArray:
+def histogram(parts: Shards, labels: IntArray = LABELS) -> IntArray:
     """Samples of each class that each client holds, [client, class]."""
     return np.array([np.bincount(labels[part], minlength=10) for part in parts])
 
@@ -35,9 +35,9 @@ def histogram(parts: list[IntArray], labels: IntArray = LABELS) -> IntArray:
 @pytest.mark.parametrize("clients", [5, 37, 400])
 def test_every_sample_goes_to_exactly_one_client(kind: str, clients: int) -> None:
     parts = KINDS[kind](LABELS, clients, rng())
-    assert len(parts) == clients
-    assert np.sort(np.concatenate(parts)).tolist() == list(range(2000))
-    assert min(map(len, parts)) >= MINIMUM
+    assert parts.clients == clients
+    assert np.sort(parts.index).tolist() == list(range(2000))
+    assert parts.count.min() >= MINIMUM
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -51,8 +51,8 @@ def test_a_partition_follows_its_seed_alone(kind: str) -> None:
 def test_dirichlet_serves_everyone_however_uneven(clients: int, seed: int, alpha: float, balanced: bool) -> None:
     labels = np.random.default_rng(seed).integers(0, 4, 80)
     parts = dirichlet(labels, clients, rng(seed), alpha=alpha, balanced=balanced)
-    assert np.sort(np.concatenate(parts)).tolist() == list(range(80))
-    sizes = [len(part) for part in parts]
+    assert np.sort(parts.index).tolist() == list(range(80))
+    sizes = parts.count.tolist()
     assert min(sizes) >= MINIMUM
     if balanced:
         assert max(sizes) - min(sizes) <= 1
@@ -115,7 +115,7 @@ def test_natural_clients_are_owners_drawn_by_lot() -> None:
     owners = np.repeat([7, 3, 9, 5], [4, 1, 6, 2])
     parts = natural(owners, 3, rng())
     assert [part.tolist() for part in parts] == [[11, 12], [0, 1, 2, 3], [5, 6, 7, 8, 9, 10]]
-    drawn = {tuple(owners[natural(owners, 1, rng(seed), at_least=4)[0]]) for seed in range(20)}
+    drawn = {tuple(owners[natural(owners, 1, rng(seed), at_least=4).of(0)]) for seed in range(20)}
     assert drawn == {(7,) * 4, (9,) * 6}
     with pytest.raises(ValueError, match="4 clients: of the data's 4 owners 3 have at least 2 samples; use 1 to 3"):
         natural(owners, 4, rng())
@@ -155,12 +155,12 @@ def test_split_is_stratified_disjoint_and_never_empty(seed: int, share: float) -
 def test_split_follows_its_seed_and_refuses_what_cannot_be_split() -> None:
     parts = iid(LABELS, 10, rng())
     first, again, other = (split(parts, LABELS, 0.25, rng(seed))[1] for seed in (0, 0, 1))
-    assert np.array_equal(np.concatenate(first), np.concatenate(again))
-    assert not np.array_equal(np.concatenate(first), np.concatenate(other))
+    assert np.array_equal(first.index, again.index)
+    assert not np.array_equal(first.index, other.index)
     with pytest.raises(ValueError, match="test share 1: it must lie between 0 and 1"):
         split(parts, LABELS, 1, rng())
     with pytest.raises(ValueError, match="client 1 has 1 samples; a train and a test part need 2"):
-        split([np.arange(5), np.array([7])], LABELS, 0.5, rng())
+        split(Shards.of_parts([np.arange(5), np.array([7])]), LABELS, 0.5, rng())
 
 
 def test_shards_keep_each_clients_stretch() -> None:
