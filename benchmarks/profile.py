@@ -4,17 +4,16 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-import torch
-
 from benchmarks import counting, endtoend
 from benchmarks.sampling import Samples, sampled
+from edgesim.execution.threads import one_thread
 
 _REPETITIONS = {"W1": 10, "W2": 1, "W3": 1, "W4": 10, "W5": 3}
 _FUNCTIONS = 25
 
 
 def main() -> None:
-    torch.set_num_threads(1)
+    one_thread()
     for name in [name.upper() for name in sys.argv[1:]] or list(_REPETITIONS):
         samples = Samples()
         once = _events if name == "W5" else _workload(name)

@@ -53,12 +53,21 @@ class Accounts:
 
     def book(self, job: Job, staleness: int | None = None) -> Spent:
         """A job has ended: record it and enter it, at the latest when the books are settled; what it has spent."""
+        if job.smooth is not None:
+            return self.book_together([job], staleness)[0]
+        self._note(job)
+        return self._journal.book(job, staleness) if job.rough else Spent()
+
+    def book_together(self, jobs: Sequence[Job], staleness: int | None) -> list[Spent]:
+        """`book` of jobs that went smoothly, one after the other."""
+        for job in jobs if self._radio.any or self._emissions is not None else ():
+            self._note(job)
+        return self._journal.enter(jobs, staleness)
+
+    def _note(self, job: Job) -> None:
         self._radio.book(job)
         if self._emissions is not None:
             self._emissions.book(job.client, job.planned())
-        if job.smooth is not None:
-            return self._journal.enter(job, staleness)
-        return self._journal.book(job, staleness) if job.rough else Spent()
 
     def settle(self) -> None:
         """Let ledger and recorder hold all jobs that have ended."""

@@ -130,7 +130,11 @@ class Coordinator(Standing):
         if due_ns is not None:
             self._timers.set("client", due_ns)
         elif not (self.jobs or patient or self._stopping.reached):
-            raise self.roster.deserted(now_ns)
+            raise self._deserted()
+
+    def _deserted(self) -> RunError:
+        """Nothing will ever happen again."""
+        return self.roster.deserted(self.now_ns)
 
     def set_timer(self, name: str, due_ns: int) -> None:
         self._timers.set(_OF_SCHEDULE + name, due_ns)
@@ -183,7 +187,8 @@ class Coordinator(Standing):
             self._learning.arrive(job.id, job.client)
         self.received.update(zip([job.id for job in jobs], self.flight.end_together(jobs, staleness), strict=True))
         self.fruitless = 0
-        self.schedule.received += [Received(job.id, job.client, staleness, 1.0) for job in jobs]
+        for job in jobs:
+            self.schedule.receive(self, Received(job.id, job.client, staleness, 1.0))
         self.to_proceed = True
 
     def lost(self, job: Job) -> None:

@@ -84,7 +84,7 @@ class Flight:
         """`end` of jobs that went smoothly, one after the other."""
         for job in jobs:
             del self.jobs[job.id]
-        return [self.accounts.book(job, staleness) for job in jobs]
+        return self.accounts.book_together(jobs, staleness)
 
     def leave(self, job: Job) -> None:
         """Let go of a job that has ended, without closing its account: more may be done in it (`add`, `book`)."""

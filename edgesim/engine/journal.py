@@ -5,6 +5,7 @@ and then go into the ledger and the record as columns, in the order in which the
 order, too: neither books nor rows depend on when they were entered.
 """
 
+from collections.abc import Sequence
 from operator import attrgetter
 
 import numpy as np
@@ -27,17 +28,18 @@ class Journal:
         self._jobs: list[Job] = []
         self._staleness: list[int] = []
 
-    def enter(self, job: Job, staleness: int | None) -> Spent:
-        """A smooth job has ended; what it has spent."""
-        plan = job.smooth
-        assert plan is not None
-        self._jobs.append(job)
-        self._staleness.append(-1 if staleness is None else staleness)
-        if len(self._jobs) == _MOST:
+    def enter(self, jobs: Sequence[Job], staleness: int | None) -> list[Spent]:
+        """Smooth jobs have ended, in this order; what each has spent."""
+        self._jobs += jobs
+        self._staleness += [-1 if staleness is None else staleness] * len(jobs)
+        if len(self._jobs) >= _MOST:
             self.settle()
-        _, _, end_ns, download_j, training_j, upload_j = plan
-        ns, energy_j = end_ns - job.dispatched_ns, download_j + training_j + upload_j
-        return Spent(ns, job.download_bytes, job.upload_bytes, job.flops, energy_j)
+        spent = []
+        for job in jobs:
+            _, _, end_ns, download_j, training_j, upload_j = job.smooth  # type: ignore[misc]
+            ns, energy_j = end_ns - job.dispatched_ns, download_j + training_j + upload_j
+            spent.append(Spent(ns, job.download_bytes, job.upload_bytes, job.flops, energy_j))
+        return spent
 
     def book(self, job: Job, staleness: int | None) -> Spent:
         """Any job has ended, and is entered at once, after all that wait; what it has spent."""

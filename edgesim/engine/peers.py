@@ -13,6 +13,7 @@ from edgesim.engine.exchanges import Exchanges
 from edgesim.engine.job import Job, Phase, Spent
 from edgesim.engine.learning import Merging, Received
 from edgesim.engine.ledger import Ledger
+from edgesim.errors import RunError
 
 
 class Peers(Coordinator):
@@ -103,3 +104,13 @@ class Peers(Coordinator):
         self._cause = ("arrival" if done else "loss", one)
         self.schedule.exchanged(self, one, other, done)
         self.to_proceed = True
+
+    def _deserted(self) -> RunError:
+        if not self.docked:
+            return super()._deserted()
+        waiting = sorted(job.client for job in self.docked.values())
+        return RunError(
+            f"at {self.now_ns / 1e9:g} s: {len(waiting)} clients have trained (client {waiting[0]}, say) and wait for "
+            "neighbours, none of which can ever train, so the run cannot go on; give the graph other edges, or the "
+            "neighbours' devices what a job needs: more memory, say"
+        )

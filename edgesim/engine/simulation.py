@@ -97,7 +97,7 @@ class Simulation:
     def run(self, pause: Callable[["Simulation"], bool] = lambda _: False, *, events: int = 16) -> bool:
         """Work until the run stops; True then.
 
-        After every so many events `pause` is asked, between two instants: True leaves early.
+        After every so many events, and every wave, `pause` is asked, between two instants: True leaves early.
         """
         left = events
         while not self.stopped:
@@ -105,7 +105,7 @@ class Simulation:
                 left = events
                 if pause(self):
                     return False
-            left -= self.step()
+            left = left - 1 if self.step() == 1 else 0
         return True
 
     def step(self) -> int:

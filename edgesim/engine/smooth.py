@@ -3,8 +3,10 @@
 Both give the same, to the nanosecond and the last bit of a joule: the arithmetic is the same, in numbers or in columns.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import repeat
+from typing import Any
 
 import numpy as np
 
@@ -70,19 +72,17 @@ class SmoothPlans:
             past_ns = np.where(training_ns > now_ns, training_ns + tail_ns, past_ns)
             upload_j = upload_j + tails_j(tail_ns, tail_w, past_ns, upload_ns, end_ns)
         columns = training_ns, upload_ns, end_ns, download_j, takes.training_j, upload_j
-        plans = zip(*(column.tolist() for column in columns), strict=True)
+        plans = map(_smooth, zip(*(column.tolist() for column in columns), strict=True))
         fits = takes.fits & self._presence.stay(who, now_ns, end_ns)
         works = [assigned.workload for assigned in assignments]
-        jobs = map(
+        return list(map(
             Job, range(first, first + len(clients)), clients, repeat(version), repeat(now_ns),
             [assigned.download_bytes for assigned in assignments],
             [-1 if assigned.upload_bytes is None else assigned.upload_bytes for assigned in assignments],
             takes.train_ns.tolist(), [work.flops for work in works], [work.memory_bytes for work in works],
-            [assigned.batch_size for assigned in assignments],
-        )  # fmt: skip
-        made: list[Job] = []
-        for job, plan, fit in zip(jobs, plans, fits.tolist(), strict=False):  # versions and instants have no end
-            if fit:
-                job.smooth = Smooth(*plan)
-            made.append(job)
-        return made
+            [assigned.batch_size for assigned in assignments], repeat(-1), repeat(-1), repeat(0),
+            plans if fits.all() else [plan if fit else None for plan, fit in zip(plans, fits.tolist(), strict=True)],
+        ))  # fmt: skip
+
+
+_smooth: Callable[[Iterable[Any]], Smooth] = partial(tuple.__new__, Smooth)  # a third of the time of `_make`

@@ -72,7 +72,7 @@ class Federation(AtWork):
         payload = self._algorithm.download(where, server, who)
         where, payload, batch = fitted(self._algorithm, where, payload, who)
         training = payload.training or (None if where is self._context else where.training)
-        self._training.place(Order(job, client, version, payload.state, who.state, training))
+        self._training.place([Order(job, client, version, payload.state, who.state, training)])
         return self._assigning.of(where, payload, who, terms, batch)
 
     def dispatch_all(
@@ -85,8 +85,8 @@ class Federation(AtWork):
         if server is not self._server or payload is None:
             payload = self._algorithm.download(self._context, self._server, self._who(clients[0]))
             self._sent = self._server, payload
-        for job, client in enumerate(clients, first_job):
-            self._training.place(Order(job, client, version, payload.state, _NOTHING, payload.training))
+        same = version, payload.state, _NOTHING, payload.training
+        self._training.place(Order(job, client, *same) for job, client in enumerate(clients, first_job))
         return self._assigning.of_alike(self._context, payload, clients)
 
     def cost(self, client: int, terms: Terms = USUAL) -> Assignment:

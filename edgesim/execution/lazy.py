@@ -4,7 +4,7 @@ Exact, since an order holds all that its result depends on; and frugal, since an
 cancelled before anyone needed it is never trained.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from edgesim.execution.backend import Backend
@@ -22,9 +22,9 @@ class LazyTraining:
     def __contains__(self, job: int) -> bool:
         return job in self._waiting or job in self._trained
 
-    def place(self, order: Order) -> None:
-        """Take an order; nothing is computed yet."""
-        self._waiting[order.job] = order
+    def place(self, orders: Iterable[Order]) -> None:
+        """Take orders; nothing is computed yet."""
+        self._waiting.update((order.job, order) for order in orders)
 
     def result(self, job: int) -> tuple[Order, Result]:
         """The order of a job and its result; trains everything that waits if it is not there yet."""

@@ -113,7 +113,7 @@ def flat(params: Params, axes: int) -> Flat:
 
 def stacked(states: Sequence[State]) -> State:
     """`tree.stack`, in one call where params are flat."""
-    return {group: _stacked([state[group] for state in states]) for group in states[0]}
+    return {group: _stacked([state.get(group, {}) for state in states]) for group in states[0]}
 
 
 def difference(after: Params, before: Params) -> Params:

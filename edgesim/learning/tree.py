@@ -61,7 +61,7 @@ def squared_norm(tree: Params) -> Tensor:
 
 def stack(states: Sequence[State]) -> State:
     """One state with a client axis; a tensor that all share (one object) is expanded, not copied."""
-    return {group: stack_params([state[group] for state in states]) for group in states[0]}
+    return {group: stack_params([state.get(group, {}) for state in states]) for group in states[0]}
 
 
 def stack_params(trees: Sequence[Params]) -> Params:

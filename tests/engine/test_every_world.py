@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from test_batteries import power
 from test_gossip import Meeting, neighbours
@@ -151,6 +151,9 @@ def followed(run: Simulation, learning: Counting, name: str) -> None:
 def test_the_laws_hold_in_every_world(name: str, world: World, pauses: list[int]) -> None:
     """`finish` balances seconds, bytes, joules, FLOPs and jobs. The same seed gives the same rows, and so does a run
     that is written down anywhere and taken up again."""
+    if name.startswith("gossip") and world.small:  # all others would wait for client 0, and that is an error
+        others = neighbours(len(world.speeds), world.seed)[1:]
+        assume(not all(set(peers) == {0} for peers in others))
     with TemporaryDirectory() as path:
         folder = Path(path)
         run, learning = build(folder / "whole", name, world)

@@ -22,6 +22,7 @@ from edgesim.engine.limits import Evaluate, Stop
 from edgesim.engine.rules import Rules
 from edgesim.engine.schedules import AsyncGossip, Gossip, SyncGossip
 from edgesim.engine.simulation import Simulation
+from edgesim.errors import RunError
 from edgesim.results.recorder import Recorder
 
 PATH = ((1,), (0, 2), (1,))
@@ -137,6 +138,15 @@ def test_a_client_that_left_while_it_waited_is_met_when_it_is_back(tmp_path: Pat
 def test_a_client_without_neighbours_goes_on_alone(tmp_path: Path) -> None:
     _, learning = run(tmp_path, fleet([1.0, 1.0, 1.0]), AsyncGossip(neighbours=((1,), (0,), ())), Stop(aggregations=3))
     assert (Mix(2, (2,), (1.0,)),) in learning.mixes
+
+
+def test_who_can_only_wait_for_one_that_never_trains_is_told(tmp_path: Path) -> None:
+    """Client 1 is the only neighbour of all others, and its memory takes no job."""
+    devices = fleet([1.0, 1.0, 1.0])
+    devices.memory_bytes[1] = 10
+    told = "at 1 s: 2 clients have trained .client 0, say. and wait for neighbours, none of which can ever train"
+    with pytest.raises(RunError, match=told):
+        run(tmp_path, devices, AsyncGossip(neighbours=PATH), Stop(time_ns=9_000_000_000))
 
 
 @pytest.mark.parametrize("kind", [SyncGossip, AsyncGossip])
