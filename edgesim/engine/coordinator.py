@@ -68,7 +68,7 @@ class Coordinator(Standing):
     def proceed(self) -> None:
         """Let the schedule act, unless the server still computes; it will be asked again after that."""
         self.to_proceed = False
-        if not self.work.is_busy(self.now_ns):
+        if not self.work.is_busy(self._clock.now_ns):
             self.schedule.proceed(self)
 
     # ── what a schedule may do ──────────────────────────────────────────────────────────────────────
@@ -76,7 +76,7 @@ class Coordinator(Standing):
         return len(self.start(self.select(count)))
 
     def select(self, count: int, among: Callable[[int], bool] | None = None) -> list[int]:
-        now_ns = self.now_ns
+        now_ns = self._clock.now_ns
         if self._stopping.reached or self.work.is_busy(now_ns):
             return []
         return self.roster.select(count, now_ns, among)
@@ -90,7 +90,7 @@ class Coordinator(Standing):
         for client in clients:
             self.idle.leave(client)
         self._ledger.count_all("dispatched", clients)
-        self.history.dispatch(clients, version, self.now_ns)
+        self.history.dispatch(clients, version, self._clock.now_ns)
         self.flight.start(first, clients, version, self._learning.dispatch_all(first, clients, version, terms))
         return range(first, self.dispatches)
 
@@ -167,7 +167,7 @@ class Coordinator(Standing):
             return
         self.idle.join(job.client)
         self.received[job.id] = self.flight.end(job, staleness)
-        self.history.arrive(job, self.now_ns)
+        self.history.arrive(job, self._clock.now_ns)
         self.fruitless = 0
         self._learning.arrive(job.id, job.client)
         self.schedule.receive(self, Received(job.id, job.client, staleness, discount))

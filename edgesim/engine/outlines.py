@@ -7,12 +7,12 @@ the nanosecond and the last bit of a joule the same.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 from edgesim.devices import cost
-from edgesim.devices.arrays import BoolArray, FloatArray, IntArray
+from edgesim.devices.arrays import FloatArray, IntArray
 from edgesim.devices.cost import SparseSpeedup
 from edgesim.devices.fleet import Fleet
 from edgesim.engine.boards import Boards
@@ -26,39 +26,41 @@ _BLOCK = 1 << 16  # devices of which they are computed together
 
 Whole = TypeVar("Whole")
 Real = TypeVar("Real")
-Truth = TypeVar("Truth")
 
 
-class Outlined(NamedTuple, Generic[Whole, Real, Truth]):
+class Outlined(NamedTuple, Generic[Whole, Real]):
     """Of one device, or of several [device].
 
-    Attributes: time and energy of each phase, without radio tails; tail_ns, tail_w, of one; fits, whether the job
-    fits into the device's memory and the size of its upload is known.
+    Attributes: time and energy of each phase, without radio tails; tail_ns, tail_w, of one; fits, 1 where the job
+    fits into the device's memory and the size of its upload is known, else 0.
     """
 
     download_ns: Whole
     train_ns: Whole
     upload_ns: Whole
+    tail_ns: Whole
+    fits: Whole
     download_j: Real
     training_j: Real
     upload_j: Real
-    tail_ns: Whole
     tail_w: Real
-    fits: Truth
 
 
-Outline = Outlined[int, float, bool]
-Columns = Outlined[IntArray, FloatArray, BoolArray]
+_WHOLE = Outlined._fields.index("download_j")  # so many are whole numbers
+
+Outline = Outlined[int, float]
+Columns = Outlined[IntArray, FloatArray]
 
 
 @dataclass(slots=True)
 class _Kind:
-    """Attributes: asked, how often; columns, of all devices; numbers, the same to be read one at a time."""
+    """Attributes: asked, how often; whole, real, the outlines of all devices, row by row, since who asks for one
+    waits for the memory: [device, figure]; None until they are worked out."""
 
     assigned: Assignment
     asked: int = 0
-    columns: Columns | None = None
-    numbers: tuple[Any, ...] = ()
+    whole: IntArray | None = None
+    real: FloatArray | None = None
 
 
 class Outlines:
@@ -73,17 +75,17 @@ class Outlines:
     def one(self, client: int, assigned: Assignment) -> Outline:
         """Of a job on one device."""
         kind = self._kind(assigned, 1)
-        if kind is not None and kind.numbers:
-            return Outlined._make([column[client] for column in kind.numbers])
-        return self._one(client, assigned)
+        if kind is None or kind.whole is None or kind.real is None:
+            return self._one(client, assigned)
+        return Outlined._make(kind.whole[client].tolist() + kind.real[client].tolist())
 
     def many(self, clients: IntArray, assignments: Sequence[Assignment]) -> Columns:
         """Of a job on each of these [job]."""
         first = assignments[0]
         if all(assigned is first for assigned in assignments):
             kind = self._kind(first, len(assignments))
-            if kind is not None and kind.columns is not None:
-                return Outlined._make([column[clients] for column in kind.columns])
+            if kind is not None and kind.whole is not None and kind.real is not None:
+                return Outlined._make([*kind.whole[clients].T, *kind.real[clients].T])
         return self._many(clients, assignments)
 
     def _kind(self, assigned: Assignment, jobs: int) -> _Kind | None:
@@ -94,17 +96,20 @@ class Outlines:
                 return None
             kind = self._kinds[id(assigned)] = _Kind(assigned)
         kind.asked += jobs
-        if kind.columns is None and kind.asked * _WORTH >= self._devices and self._kept + self._devices <= _MOST:
-            kind.columns = self._all(assigned)
-            kind.numbers = tuple(map(scalars, kind.columns))
-            self._kept += self._devices
+        if kind.whole is None and kind.asked * _WORTH >= self._devices and self._kept + self._devices <= _MOST:
+            self._work_out(kind)
         return kind
 
-    def _all(self, assigned: Assignment) -> Columns:
-        """Of every device; some at a time, so that what is computed on the way needs no memory to speak of."""
-        some = [np.arange(at, min(at + _BLOCK, self._devices)) for at in range(0, self._devices, _BLOCK)]
-        parts = [self._many(clients, [assigned] * len(clients)) for clients in some]
-        return Outlined._make([np.concatenate(columns) for columns in zip(*parts, strict=True)])
+    def _work_out(self, kind: _Kind) -> None:
+        """Some devices at a time, so that what is computed on the way needs no memory to speak of."""
+        whole = np.empty((self._devices, _WHOLE), np.int64)
+        real = np.empty((self._devices, len(Outlined._fields) - _WHOLE))
+        for start in range(0, self._devices, _BLOCK):
+            some = slice(start, min(start + _BLOCK, self._devices))
+            found = self._many(np.arange(some.start, some.stop), [kind.assigned] * (some.stop - some.start))
+            whole[some], real[some] = np.stack(found[:_WHOLE], 1), np.stack(found[_WHOLE:], 1)
+        kind.whole, kind.real = whole, real
+        self._kept += self._devices
 
     def _one(self, client: int, assigned: Assignment) -> Outline:
         board, work, upload_bytes = self._boards.one(client), assigned.workload, assigned.upload_bytes
@@ -128,7 +133,7 @@ class Outlines:
             upload_j=cost.energy_j(board.upload_w, up_ns),
             tail_ns=round(1e9 * board.tail_s),
             tail_w=board.tail_w,
-            fits=upload_bytes is not None and work.memory_bytes <= board.memory_bytes,
+            fits=int(upload_bytes is not None and work.memory_bytes <= board.memory_bytes),
         )
 
     def _many(self, clients: IntArray, assignments: Sequence[Assignment]) -> Columns:
@@ -158,5 +163,5 @@ class Outlines:
             upload_j=cost.energies_j(board.upload_w, up_ns),
             tail_ns=np.rint(1e9 * board.tail_s).astype(np.int64),
             tail_w=board.tail_w,
-            fits=known & (memory <= board.memory_bytes),
+            fits=(known & (memory <= board.memory_bytes)).astype(np.int64),
         )

@@ -49,16 +49,13 @@ class Planner:
         self, first: int, clients: Sequence[int], version: int, now_ns: int, assignments: Sequence[Assignment]
     ) -> list[Job]:
         """The jobs, numbered from `first`, that begin now on these clients, planned."""
-        if self._whole and len(clients) >= MANY:
+        make, whole = self._smooth.one, self._whole
+        if whole and len(clients) >= MANY:
             jobs = self._smooth.many(first, clients, version, now_ns, assignments)
         else:
-            make, planned = self._smooth.one, self._whole
-            jobs = [
-                make(number, client, version, now_ns, assigned, planned=planned)
-                for number, client, assigned in zip(
-                    range(first, first + len(clients)), clients, assignments, strict=True
-                )
-            ]
+            jobs = []
+            for client, assigned in zip(clients, assignments, strict=True):
+                jobs.append(make(first + len(jobs), client, version, now_ns, assigned, planned=whole))
         for job in jobs:
             if job.smooth is None:
                 self.extend(job)

@@ -99,8 +99,8 @@ class Simulation:
 
         After every so many events, and every wave, `pause` is asked, between two instants: True leaves early.
         """
-        left = events
-        while not self.stopped:
+        left, stopping = events, self._stopping
+        while not stopping.reached:
             if left <= 0 and not self.server.to_proceed and self.clock.is_instant_over():
                 left = events
                 if pause(self):

@@ -38,7 +38,7 @@ class SmoothPlans:
         return job
 
     def _plan(self, job: Job, takes: Outline) -> None:
-        download_ns, train_ns, up_ns, download_j, training_j, upload_j, tail_ns, tail_w, _ = takes
+        download_ns, train_ns, up_ns, tail_ns, _, download_j, training_j, upload_j, tail_w = takes
         start_ns = job.dispatched_ns
         training_ns = start_ns + download_ns
         upload_ns = training_ns + train_ns
@@ -73,7 +73,7 @@ class SmoothPlans:
             upload_j = upload_j + tails_j(tail_ns, tail_w, past_ns, upload_ns, end_ns)
         columns = training_ns, upload_ns, end_ns, download_j, takes.training_j, upload_j
         plans = map(_smooth, zip(*(column.tolist() for column in columns), strict=True))
-        fits = takes.fits & self._presence.stay(who, now_ns, end_ns)
+        fits = (takes.fits > 0) & self._presence.stay(who, now_ns, end_ns)
         works = [assigned.workload for assigned in assignments]
         return list(map(
             Job, range(first, first + len(clients)), clients, repeat(version), repeat(now_ns),
