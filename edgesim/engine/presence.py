@@ -29,10 +29,12 @@ class Presence:
     # ── who can be dispatched to ────────────────────────────────────────────────────────────────────
     def is_reached(self, t_ns: int) -> bool:
         """Whether the server is within reach at t."""
-        return self._outages.is_up(t_ns)
+        return self.always or self._outages.is_up(t_ns)
 
     def is_on(self, client: int, t_ns: int) -> bool:
         """Whether a device could begin a job at t, as far as the server is within reach."""
+        if self.always:
+            return True
         return self._is_on(client, t_ns) and (self._power is None or not self._power.is_empty(client, t_ns))
 
     def is_on_many(self, clients: IntArray, t_ns: int) -> BoolArray:

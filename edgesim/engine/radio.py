@@ -44,8 +44,9 @@ class Radio:
     @staticmethod
     def added_j(tail_ns: int, tail_w: float, until_ns: int, start_ns: int) -> float:
         """What the tail of a transfer begun at `start` adds on a radio that is paid for until then."""
-        paid_ns = min(max(until_ns - start_ns, 0), tail_ns)
-        return cost.energy_j(tail_w, tail_ns - paid_ns)
+        if until_ns > start_ns:
+            tail_ns -= min(until_ns - start_ns, tail_ns)
+        return cost.energy_j(tail_w, tail_ns)
 
     def book(self, job: Job) -> None:
         """A job has ended: note until when its device's radio is paid for."""
