@@ -10,7 +10,6 @@ Every file is a function of the rows alone (no clock, no host name), and each ap
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -204,16 +203,10 @@ class Recorder:
     def _written(self, availability: Mapping[str, Column] | None, clients: Mapping[str, Column]) -> dict[str, Any]:
         """Write the tables; what they say."""
         tables = self._tables(availability, clients)
-        writers = self._writers(tables)
+        atomic.replace_all(self._writers(tables))
         if any(chunks.parts for chunks in self._chunked):
-            atomic.replace_all(writers)
             return report.analyse(Files(self.directory))
-        held = Held(tables | {chunks.name: chunks.pending() for chunks in self._chunked})
-        with ThreadPoolExecutor(1) as pool:  # Arrow and the disk leave Python to others
-            written = pool.submit(atomic.replace_all, writers)
-            found = report.analyse(held)
-            written.result()
-        return found
+        return report.analyse(Held(tables | {chunks.name: chunks.pending() for chunks in self._chunked}))
 
     def _tables(
         self, availability: Mapping[str, Column] | None, clients: Mapping[str, Column] | None = None

@@ -1,4 +1,4 @@
-"""Where an analysis finds the tables of its run: in the run's files, or in memory while they are being written."""
+"""Where an analysis finds the tables of its run: in the run's files, or in memory where they have just been written."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
