@@ -116,9 +116,17 @@ def stacked(states: Sequence[State]) -> State:
     return {group: _stacked([state.get(group, {}) for state in states]) for group in states[0]}
 
 
+def alike(params: Params) -> bool:
+    """Whether there are tensors, all of one type of real numbers."""
+    if isinstance(params, Flat):
+        return True
+    types = {tensor.dtype for tensor in params.values()}
+    return len(types) == 1 and types.pop().is_floating_point
+
+
 def difference(after: Params, before: Params) -> Params:
     """after − before, [client, *shape]; flat, if all tensors are of one type."""
-    if not _alike(after):
+    if not alike(after):
         return {name: tensor - before[name] for name, tensor in after.items()}
     made = _blank(after, 1)
     for name, tensor in after.items():
@@ -146,7 +154,7 @@ def gathered(pieces: Sequence[Rows], clients: int) -> Params:
         for (_, rows, places), source in zip(pieces, wholes, strict=True):
             _put(source, rows, whole, places)
         return Flat(whole, first.layout)
-    if _alike(first):
+    if alike(first):
         made: Params = _blank(first, 1, clients)
     else:
         made = {name: tensor.new_empty(clients, *tensor.shape[1:]) for name, tensor in first.items()}
@@ -162,14 +170,6 @@ def _stacked(params: Sequence[Params]) -> Params:
         return tree.stack_params(params)
     wholes = [one.whole for one in params if isinstance(one, Flat) and one.layout == first.layout]
     return dict(Flat(torch.stack(wholes), first.layout)) if len(wholes) == len(params) else tree.stack_params(params)
-
-
-def _alike(params: Params) -> bool:
-    """Whether there are tensors, all of one type of real numbers."""
-    if isinstance(params, Flat):
-        return True
-    types = {tensor.dtype for tensor in params.values()}
-    return len(types) == 1 and types.pop().is_floating_point
 
 
 def _blank(like: Params, axes: int, clients: int | None = None) -> Flat:

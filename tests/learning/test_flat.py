@@ -83,6 +83,29 @@ def test_steps_are_the_same_to_the_bit_however_updates_lie() -> None:
     assert same(moved(turned, apart, 0.5), {name: step[name] for name in turned})
 
 
+def test_nothing_and_tensors_of_several_types_are_summed_one_by_one() -> None:
+    factors = torch.tensor([0.5, 1.0])
+    assert weighted_sum({}, factors, factors) == {}
+    mixed = {"a": torch.ones(2, 3), "b": torch.ones(2, 3, dtype=torch.float64)}
+    assert {name: tensor.tolist() for name, tensor in weighted_sum(mixed, factors, factors).items()} == {
+        "a": [1.5] * 3, "b": [1.5] * 3
+    }  # fmt: skip
+
+
+def test_flat_params_are_a_dict_to_whoever_looks() -> None:
+    plain = params(0, 2)
+    made = flat(plain, 1)
+    for other in (dict(flat(plain, 1)), {**flat(plain, 1)}, flat(plain, 1) | {}, {} | flat(plain, 1), made.copy()):
+        assert type(other) is dict
+        assert same(other, plain)
+    assert (len(made), "bias" in flat(plain, 1), "other" in flat(plain, 1)) == (4, True, False)
+    assert list(flat(plain, 1).keys()) == list(plain)
+    assert torch.equal(flat(plain, 1)["bias"], plain["bias"])
+    assert flat(plain, 1).get("other") is None
+    with pytest.raises(KeyError, match="other"):
+        made["other"]
+
+
 def test_a_copy_elsewhere_is_a_plain_dict() -> None:
     made = flat(params(0, 2), 1)
     copy = pickle.loads(pickle.dumps(made))
