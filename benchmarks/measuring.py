@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmarks import bare, counting, endtoend
 from edgesim.engine.learning import Learning, Received
 from edgesim.execution.threads import one_thread
@@ -19,7 +17,7 @@ from edgesim.scenario.learning import make_learning
 from edgesim.scenario.loading import load
 
 _START_S = 10.0  # host time that a worker takes to import what it needs, and more
-JOBS = 10_000  # of W5, at each size of the fleet
+JOBS = 50_000  # of W5, at each size of the fleet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +118,7 @@ def _peak_mb() -> float:
 def apart(function: Callable[..., Any], *args: Any) -> Any:
     """`function(*args)` in a fresh process."""
     context = multiprocessing.get_context("spawn")
-    with context.Pool(1, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with context.Pool(1, initializer=one_thread) as pool:
         return pool.apply(function, args)
 
 
@@ -180,7 +178,7 @@ _shared: dict[str, Any] = {}
 
 
 def _start_beside(barrier: Any) -> None:
-    torch.set_num_threads(1)
+    one_thread()
     _shared["barrier"] = barrier
 
 
