@@ -31,7 +31,7 @@ class Uniform(Selector):
     def select(self, count: int, draw: int, candidates: Candidates, history: History) -> list[int]:
         idle, key = candidates.idle, self._key(draw)
         chosen, tried, most = list[int](), 0, min(len(idle), 4 * count + _TRIES)
-        numbers = _numbers(key, most) if count > _SINGLY else streams.sequence(key)
+        numbers = _numbers(key, count, most) if count > _SINGLY else streams.sequence(key)
         while len(chosen) < count and tried < most:
             end = min(most, tried + count - len(chosen))
             if end - tried <= _ALONE:
@@ -50,6 +50,8 @@ class Uniform(Selector):
         return chosen
 
 
-def _numbers(key: int, count: int) -> Iterator[float]:
-    """The first `count` numbers of a stream, drawn together."""
-    return iter(streams.uniforms(np.array([key], np.uint64), count)[0].tolist())
+def _numbers(key: int, count: int, most: int) -> Iterator[float]:
+    """The first `most` numbers of a stream, the first `count` of them drawn together, and the rest if need be."""
+    keys = np.array([key], np.uint64)
+    yield from streams.uniforms(keys, count)[0].tolist()
+    yield from streams.uniforms(keys, most)[0, count:].tolist()

@@ -1,0 +1,22 @@
+"""Random streams: the same numbers, however they are asked for."""
+
+from itertools import islice
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgesim import streams
+
+
+@given(st.integers(0, 2**40), st.text(max_size=9), st.integers(0, 2**70))
+def test_keys_of_one_purpose_are_those_of_the_whole_text(seed: int, purpose: str, number: int) -> None:
+    assert streams.keys(seed, purpose)(number) == streams.key(seed, purpose, number)
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(1, 40))
+def test_a_stream_is_one_sequence_of_numbers(key: int, count: int) -> None:
+    drawn = streams.uniforms(np.array([key, 7], np.uint64), count)
+    assert drawn[0].tolist() == list(islice(streams.sequence(key), count))
+    assert drawn[1].tolist() == streams.uniforms(np.array([7], np.uint64), 40)[0, :count].tolist()
+    assert ((drawn >= 0) & (drawn < 1)).all()
