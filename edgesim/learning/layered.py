@@ -1,14 +1,14 @@
 """A cohort of dense models: one batched product a layer, and a backward by hand."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgesim.learning import tree
-from edgesim.learning.batches import Batch, Batches, mean_loss
+from edgesim.learning.batches import Batch, Batches, mean_loss, take
 from edgesim.learning.sequence import parts_of
 from edgesim.learning.tree import Params, State
 
@@ -49,7 +49,10 @@ class Layered:
 
     def gradient(self, params: Params, batch: Batch) -> Params:
         found: Params = {}
-        for layer, delta, given in self._slopes(params, batch):
+        inputs = self._forward(params, batch.x)
+        classes = torch.arange(inputs[-1].shape[2], device=batch.y.device)
+        hot = batch.y.unsqueeze(2) == classes
+        for layer, delta, given in self._slopes(params, inputs, hot, batch.weight.unsqueeze(2)):
             found[layer.weight] = torch.bmm(delta.transpose(1, 2), given)
             if layer.bias is not None:
                 found[layer.bias] = delta.sum(1)
@@ -68,39 +71,51 @@ class Layered:
         up with zeros where need be, since products are rounded otherwise by where in memory they lie.
         """
         together = max(_TOGETHER // sum(tensor[0].numel() for tensor in params.values()), 1)
-        scaled = replace(batches, weight=tree.broadcast(lr, batches.weight) * batches.weight)
-        classes, still = params[self.layers[-1].weight].shape[1], batches.still
+        weight = tree.broadcast(lr, batches.weight) * batches.weight
+        classes = params[self.layers[-1].weight].shape[1]
         trained: list[State] = []
         for start in range(0, len(batches.steps), together):
-            stop = min(start + together, len(batches.steps))
-            filled = {name: _filled(tensor[start:stop]) for name, tensor in params.items()}
-            for step in range(int(batches.steps[start])):
-                end = min(stop, still[step])
-                own = {name: tensor[: end - start] for name, tensor in filled.items()}
-                self._descend(own, scaled.of(step, slice(start, end)), classes)
+            some = slice(start, min(start + together, len(batches.steps)))
+            filled = {name: _filled(tensor[some]) for name, tensor in params.items()}
+            self._descend(filled, batches, weight, some, classes)
             trained.append({"params": {name: _unfilled(filled[name], tensor) for name, tensor in params.items()}})
         return tree.join(trained)["params"]
 
-    def _descend(self, params: Params, batch: Batch, classes: int) -> None:
-        """One step, in place, down Σ weight · cross-entropy: the weights' product and their step are one call."""
-        for layer, delta, given in self._slopes(params, batch, classes):
-            params[layer.weight].baddbmm_(delta.transpose(1, 2), given, alpha=-1)
-            if layer.bias is not None:
-                params[layer.bias].sub_(delta.sum(1))
+    def _descend(self, params: Params, batches: Batches, weight: Tensor, some: slice, classes: int) -> None:
+        """All steps of some clients, in place, down Σ weight · cross-entropy. Of logits, the first `classes` count.
+
+        What can be is laid out once, step by step; the weights' product and their step are one call.
+        """
+        index, shares = (each[some].transpose(0, 1).contiguous() for each in (batches.index, weight))
+        y, shares = take(batches.y, index).unsqueeze(3), shares.unsqueeze(3)
+        last = self.layers[-1]
+        count, filled = params[last.weight].shape[:2]
+        numbers = torch.arange(filled, device=y.device)
+        if last.bias is not None:
+            params[last.bias][:, classes:] = -torch.inf
+        for step in range(int(batches.steps[some.start])):
+            clients = min(some.stop, batches.still[step]) - some.start
+            if clients < count:
+                params, count = {name: tensor[:clients] for name, tensor in params.items()}, clients
+            inputs = self._forward(params, take(batches.x, index[step, :clients]))
+            if last.bias is None and classes < filled:
+                inputs[-1][:, :, classes:] = -torch.inf
+            hot = y[step, :clients] == numbers
+            for layer, delta, given in self._slopes(params, inputs, hot, shares[step, :clients]):
+                params[layer.weight].baddbmm_(delta.transpose(1, 2), given, alpha=-1)
+                if layer.bias is not None:
+                    params[layer.bias].sub_(delta.sum(1))
 
     def _slopes(
-        self, params: Params, batch: Batch, classes: int | None = None
+        self, params: Params, inputs: list[Tensor], hot: Tensor, weight: Tensor
     ) -> Iterator[tuple[DenseLayer, Tensor, Tensor]]:
         """Of each client's Σ weight · cross-entropy: each layer, last first, with ∂loss/∂output [client, B, out] and
-        its input [client, B, in]. What is done with a layer's parameters then is nothing to the others. Of logits,
-        the first `classes` count."""
-        inputs = self._forward(params, batch.x)
-        if classes is not None and classes < inputs[-1].shape[2]:
-            inputs[-1][:, :, classes:] = -torch.inf
+        its input [client, B, in]. What is done with a layer's parameters then is nothing to the others.
+
+        `inputs` as `_forward` gives them; hot, bool [client, B, class]; weight [client, B, 1].
+        """
         # ∂loss/∂logits = (softmax − one-hot) · weight; compared, not scattered: scattering adds in any order on a GPU
-        delta = torch.softmax(inputs.pop(), 2)
-        hot = batch.y.unsqueeze(2) == torch.arange(delta.shape[2], device=delta.device)
-        delta.sub_(hot.to(delta.dtype)).mul_(batch.weight.unsqueeze(2))
+        delta = torch.softmax(inputs.pop(), 2).add_(hot, alpha=-1).mul_(weight)
         for i in range(len(self.layers) - 1, -1, -1):
             layer, out = self.layers[i], delta
             if i:

@@ -14,7 +14,7 @@ from edgesim import streams
 from edgesim.learning import batches as batching
 from edgesim.learning import tree
 from edgesim.learning.batches import Batch, Batches
-from edgesim.learning.kernels import Descending, Kernel
+from edgesim.learning.kernels import Kernel
 from edgesim.learning.tree import Params, State
 
 if TYPE_CHECKING:
@@ -120,9 +120,9 @@ class Learner:
         different `purpose` draw different batches.
         """
         drawn = self._draw(purpose, epochs, steps, batch_size or self.training.batch_size)
-        marked = getattr(step, "__func__", step) in _PLAIN
-        if marked and self.training.plain and isinstance(self.kernel, Descending):
-            return {**local, "params": self.kernel.sgd(local["params"], drawn, self.lr)}
+        sgd = getattr(self.kernel, "sgd", None)  # of a `Descending` one: to ask for the protocol takes a step's time
+        if sgd is not None and self.training.plain and getattr(step, "__func__", step) in _PLAIN:
+            return {**local, "params": sgd(local["params"], drawn, self.lr)}
         steps_of, in_epoch = (torch.from_numpy(array).to(self.device) for array in (drawn.steps, drawn.epoch_steps))
         learner = replace(self, steps=steps_of, epoch_steps=in_epoch)
         finished, active = [], len(drawn.steps)
