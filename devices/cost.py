@@ -126,8 +126,9 @@ def computes_ns(
     found = np.empty(len(workloads))
     for number in np.unique(device_class).tolist():
         rows, traits = np.flatnonzero(device_class == number), class_traits[number]
-        works, etas = [workloads[row] for row in rows.tolist()], sparse_efficiency[rows].tolist()
-        work, flops = _figures(works, etas, sparse_speedup, () if traits is None else traits.sparse_curve)
+        works = [workloads[row] for row in rows.tolist()]
+        curve = () if traits is None else traits.sparse_curve
+        work, flops = _figures(works, sparse_efficiency[rows], sparse_speedup, curve)
         rates = compute_flops[rows], bandwidth[rows], step_overhead_s[rows]
         found[rows] = _compute_ns(work, flops, *rates, traits, np.maximum)
     return np.rint(found).astype(np.int64)
@@ -147,14 +148,19 @@ _figures_of = attrgetter(*_Figures._fields)
 
 
 def _figures(
-    works: Sequence[Workload], etas: Sequence[float], sparse_speedup: SparseSpeedup, curve: Curve
+    works: Sequence[Workload], etas: FloatArray, sparse_speedup: SparseSpeedup, curve: Curve
 ) -> tuple[_Figures, FloatArray]:
     """The figures of jobs, and what `_split` says of each [3, job]; jobs of one kind share a workload."""
-    pairs = list(zip(map(id, works), etas, strict=True))
-    kinds = dict(zip(pairs, zip(works, etas, strict=True), strict=True))
-    place = {pair: number for number, pair in enumerate(kinds)}
-    table = [(*_figures_of(work), *_split(work, eta, sparse_speedup, curve)) for work, eta in kinds.values()]
-    columns = np.array(table, np.float64)[[place[pair] for pair in pairs]].T
+    if all(work is works[0] for work in works):
+        every, place = np.unique(etas, return_inverse=True)
+        kinds = [(works[0], eta) for eta in every.tolist()]
+    else:
+        pairs = list(zip(map(id, works), etas.tolist(), strict=True))
+        known = dict(zip(pairs, zip(works, etas.tolist(), strict=True), strict=True))
+        number = {pair: number for number, pair in enumerate(known)}
+        kinds, place = list(known.values()), np.array([number[pair] for pair in pairs])
+    table = [(*_figures_of(work), *_split(work, eta, sparse_speedup, curve)) for work, eta in kinds]
+    columns = np.array(table, np.float64)[place].T
     return _Figures(*columns[:-3]), columns[-3:]
 
 

@@ -19,7 +19,7 @@ from edgesim.engine.boards import Boards
 from edgesim.engine.learning import Assignment
 from edgesim.engine.scalars import scalars
 
-_WORTH = 32  # devices for which it pays to work out all, for each job that has been asked for
+_WORTH = 8  # devices for which it pays to work out all, for each job that has been asked for
 _KINDS = 64  # that are told apart, the first ones
 _MOST = 1 << 21  # outlines that are kept
 _BLOCK = 1 << 16  # devices of which they are computed together
@@ -148,12 +148,9 @@ class Outlines:
             class_traits=self._traits,
             device_class=self._class_of[clients],
         )
-        down = np.array([assigned.download_bytes for assigned in assignments], np.int64)
-        known = np.array([assigned.upload_bytes is not None for assigned in assignments])
-        up = np.array([assigned.upload_bytes or 0 for assigned in assignments], np.int64)
+        down, up, known, memory = _sizes(assignments)
         down_ns = cost.transfers_ns(down, board.down_bps, board.latency_s)
         up_ns = np.where(known, cost.transfers_ns(up, board.up_bps, board.latency_s), 0)
-        memory = np.array([work.memory_bytes for work in works], np.int64)
         return Outlined(
             download_ns=down_ns,
             train_ns=train_ns,
@@ -163,5 +160,18 @@ class Outlines:
             upload_j=cost.energies_j(board.upload_w, up_ns),
             tail_ns=np.rint(1e9 * board.tail_s).astype(np.int64),
             tail_w=board.tail_w,
-            fits=(known & (memory <= board.memory_bytes)).astype(np.int64),
+            fits=known * (memory <= board.memory_bytes),
         )
+
+
+def _sizes(assignments: Sequence[Assignment]) -> tuple[IntArray, IntArray, IntArray, IntArray]:
+    """Bytes down and up, 1 where the latter are known, and of memory: each [job]."""
+    first, jobs = assignments[0], len(assignments)
+    if all(assigned is first for assigned in assignments):
+        return tuple(np.full(jobs, size) for size in _sizes_of(first))  # type: ignore[return-value]
+    return tuple(np.array(list(map(_sizes_of, assignments)), np.int64).T)
+
+
+def _sizes_of(assigned: Assignment) -> tuple[int, int, int, int]:
+    up = assigned.upload_bytes
+    return assigned.download_bytes, up or 0, int(up is not None), assigned.workload.memory_bytes
