@@ -134,7 +134,7 @@ def _weighted(factors: Tensor, rows: Tensor) -> Tensor:
 
 
 def vectors(update: Params) -> Tensor:
-    """Stacked trees [n, *shape] as vectors [n, D]."""
+    """Stacked trees [n, *shape] as vectors [n, D], without the gaps of flat params, which are no values of a model."""
     return torch.cat([tensor.flatten(1) for tensor in update.values()], 1)
 
 

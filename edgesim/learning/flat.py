@@ -146,8 +146,7 @@ def moved(params: Params, step: Params, scale: float) -> Params:
 def gathered(pieces: Sequence[Rows], clients: int) -> Params:
     """So many clients from one or several params; flat, if all tensors are of one type."""
     first = pieces[0].params
-    wholes = [piece.params.whole for piece in pieces if isinstance(piece.params, Flat)]
-    if isinstance(first, Flat) and len(wholes) == len(pieces):
+    if isinstance(first, Flat) and (wholes := _wholes([piece.params for piece in pieces])):
         if len(pieces) == 1:
             return Flat(first.whole.index_select(0, torch.from_numpy(pieces[0].rows)), first.layout)
         whole = first.whole.new_empty(clients, first.layout.width)
@@ -168,8 +167,15 @@ def _stacked(params: Sequence[Params]) -> Params:
     first = params[0]
     if not isinstance(first, Flat) or all(one is first for one in params):
         return tree.stack_params(params)
-    wholes = [one.whole for one in params if isinstance(one, Flat) and one.layout == first.layout]
-    return dict(Flat(torch.stack(wholes), first.layout)) if len(wholes) == len(params) else tree.stack_params(params)
+    wholes = _wholes(params)
+    return dict(Flat(torch.stack(wholes), first.layout)) if wholes else tree.stack_params(params)
+
+
+def _wholes(params: Sequence[Params]) -> list[Tensor]:
+    """Each one's values, if all are flat and of one layout; else none."""
+    found = [one for one in params if isinstance(one, Flat)]
+    same = len(found) == len(params) and all(one.layout == found[0].layout for one in found)
+    return [one.whole for one in found] if same else []
 
 
 def _blank(like: Params, axes: int, clients: int | None = None) -> Flat:

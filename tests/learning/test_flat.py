@@ -61,6 +61,13 @@ def test_clients_are_gathered_from_where_they_are(chosen: list[tuple[int, int]],
     assert same(made, {n: torch.stack([sources[source][n][row] for source, row in chosen]) for n in SHAPES})
 
 
+def test_clients_whose_tensors_lie_in_another_order_are_gathered_by_name() -> None:
+    one, other = params(0, 2), params(1, 2)
+    turned = flat(dict(reversed(other.items())), 1)
+    pieces = [Rows(flat(one, 1), np.array([1]), np.array([0])), Rows(turned, np.array([0]), np.array([1]))]
+    assert same(gathered(pieces, 2), {name: torch.stack([one[name][1], other[name][0]]) for name in SHAPES})
+
+
 def test_masks_are_gathered_as_they_are() -> None:
     masks: Params = {"weight": torch.tensor([[True, False], [False, False], [True, True]])}
     one, other = Rows(masks, np.array([2]), np.array([1])), Rows(masks, np.array([0, 1]), np.array([0, 2]))
