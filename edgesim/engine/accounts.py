@@ -5,7 +5,7 @@ from typing import Any
 
 from edgesim.devices.fleet import Fleet
 from edgesim.engine.emissions import Emissions
-from edgesim.engine.job import Job, Spent, Stretch
+from edgesim.engine.job import Job, SmoothJobs, Spent, Stretch
 from edgesim.engine.journal import Journal
 from edgesim.engine.ledger import Ledger
 from edgesim.engine.power import Power
@@ -53,21 +53,23 @@ class Accounts:
 
     def book(self, job: Job, staleness: int | None = None) -> Spent:
         """A job has ended: record it and enter it, at the latest when the books are settled; what it has spent."""
-        if job.smooth is not None:
-            return self.book_together([job], staleness)[0]
-        self._note(job)
-        return self._journal.book(job, staleness) if job.rough else Spent()
-
-    def book_together(self, jobs: Sequence[Job], staleness: int | None) -> list[Spent]:
-        """`book` of jobs that went smoothly, one after the other."""
-        for job in jobs if self._radio.any or self._emissions is not None else ():
-            self._note(job)
-        return self._journal.enter(jobs, staleness)
-
-    def _note(self, job: Job) -> None:
         self._radio.book(job)
         if self._emissions is not None:
             self._emissions.book(job.client, job.planned())
+        if job.smooth is not None:
+            return self._journal.enter(job, staleness)
+        return self._journal.book(job, staleness) if job.rough else Spent()
+
+    @property
+    def take_waves(self) -> bool:
+        """Whether jobs may be booked together."""
+        return not self.follows and self._emissions is None
+
+    def book_wave(self, jobs: SmoothJobs) -> list[Spent]:
+        """`book` of jobs of as many clients, one after the other."""
+        self._radio.book_wave(jobs)
+        self._journal.enter_wave(jobs)
+        return jobs.spent()
 
     def settle(self) -> None:
         """Let ledger and recorder hold all jobs that have ended."""

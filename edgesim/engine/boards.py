@@ -7,7 +7,7 @@ import numpy as np
 
 from edgesim.devices.arrays import FloatArray, IntArray
 from edgesim.devices.fleet import Fleet
-from edgesim.engine.scalars import scalars
+from edgesim.engine.scalars import MANY, scalars
 
 Figure = TypeVar("Figure")
 
@@ -39,10 +39,6 @@ POWER = Figures._fields.index("download_w")
 
 _OWN = Figures._fields[: Figures._fields.index("sparse_efficiency")]
 _SHARED = ("sparse_efficiency", "tail_s", "tail_w", "idle_w", "receive_w", "training_w", "send_w")
-
-
-MANY = 16
-"""From about so many devices on numpy is the faster: it waits for the memory of several at once."""
 
 
 class Boards:

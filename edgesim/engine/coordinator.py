@@ -1,6 +1,9 @@
 """The coordinator: the server at work. It does what its schedule asks, and hears of every job's end."""
 
 from collections.abc import Callable, Sequence
+from itertools import repeat
+
+import numpy as np
 
 from edgesim.devices.device import Device
 from edgesim.devices.fleet import Fleet
@@ -9,7 +12,7 @@ from edgesim.engine.clock import Clock
 from edgesim.engine.emissions import Emissions
 from edgesim.engine.flight import Flight
 from edgesim.engine.history import History
-from edgesim.engine.job import Job
+from edgesim.engine.job import Job, SmoothJobs
 from edgesim.engine.learning import Learning, Merging, Received, Terms
 from edgesim.engine.ledger import Ledger
 from edgesim.engine.limits import Stopping
@@ -87,8 +90,7 @@ class Coordinator(Standing):
             return range(first, first)
         version = self.schedule.version_of(self, clients[0])
         self.dispatches += len(clients)
-        for client in clients:
-            self.idle.leave(client)
+        self.idle.leave_together(clients)
         self._ledger.count_all("dispatched", clients)
         self.history.dispatch(clients, version, self._clock.now_ns)
         self.flight.start(first, clients, version, self._learning.dispatch_all(first, clients, version, terms))
@@ -129,7 +131,7 @@ class Coordinator(Standing):
         due_ns = self.roster.returns_ns(now_ns)
         if due_ns is not None:
             self._timers.set("client", due_ns)
-        elif not (self.jobs or patient or self._stopping.reached):
+        elif not (self.in_flight or patient or self._stopping.reached):
             raise self._deserted()
 
     def _deserted(self) -> RunError:
@@ -177,18 +179,18 @@ class Coordinator(Standing):
     def waits_for_all(self) -> bool:
         return self.schedule.waits_for_all
 
-    def arrived_together(self, jobs: Sequence[Job]) -> None:
-        self._cause = ("arrival", jobs[-1].id)
-        staleness = self.schedule.version_of(self, jobs[0].client) - jobs[0].version
-        for job in jobs:
-            assert job.smooth is not None
-            self.idle.join(job.client)
-            self.history.arrive(job, job.smooth.end_ns)
-            self._learning.arrive(job.id, job.client)
-        self.received.update(zip([job.id for job in jobs], self.flight.end_together(jobs, staleness), strict=True))
+    def arrived_together(self, jobs: SmoothJobs) -> None:
+        numbers, clients = jobs.number.tolist(), jobs.client.tolist()
+        self._cause = ("arrival", numbers[-1])
+        staleness = self.schedule.version_of(self, clients[0]) - int(jobs.version[0])
+        self.idle.join_together(clients)
+        self.history.arrive_together(jobs)
+        for job, client in zip(numbers, clients, strict=True):
+            self._learning.arrive(job, client)
+        spent = self.flight.accounts.book_wave(jobs._replace(staleness=np.full_like(jobs.staleness, staleness)))
+        self.received.update(zip(numbers, spent, strict=True))
         self.fruitless = 0
-        for job in jobs:
-            self.schedule.receive(self, Received(job.id, job.client, staleness, 1.0))
+        self.schedule.received += map(Received, numbers, clients, repeat(staleness), repeat(1.0))
         self.to_proceed = True
 
     def lost(self, job: Job) -> None:

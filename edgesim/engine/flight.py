@@ -25,14 +25,15 @@ from edgesim.engine.presence import Presence
 from edgesim.engine.radio import Radio
 from edgesim.engine.recording import Recorder
 from edgesim.engine.rules import Rules
+from edgesim.engine.smooth import Plans
 from edgesim.engine.transfers import Transfers
 from edgesim.engine.wave import Wave
 
 
 class Flight:
-    """Attributes: jobs, by number, in the order of dispatch; left, those that have, and whose account is still
-    open; accounts, of them all; presence, of devices; transfers, on a shared network; power, their batteries;
-    emissions, of their energy; None where there are none of them."""
+    """Attributes: left, jobs whose account is still open though they have left; accounts, of them all; presence, of
+    devices; transfers, on a shared network; power, their batteries; emissions, of their energy; None where there are
+    none of them."""
 
     def __init__(
         self,
@@ -48,7 +49,7 @@ class Flight:
         power: Power | None = None,
         emissions: Emissions | None = None,
     ) -> None:
-        self.jobs: dict[int, Job] = {}
+        self._jobs: dict[int, Job] = {}
         self.left: dict[int, Job] = {}
         self.power, self.emissions = power, emissions
         self._ledger, self._clock, self._home = ledger, clock, home
@@ -66,29 +67,40 @@ class Flight:
 
     def start(self, first: int, clients: Sequence[int], version: int, assignments: Sequence[Assignment]) -> None:
         """Jobs begin now, numbered from `first`."""
-        jobs = self._planner.start(first, clients, version, self._clock.now_ns, assignments)
-        together = self._home.waits_for_all and not self.jobs and self._are_foreseen(jobs)
+        together = self._home.waits_for_all and not self.in_flight and self.accounts.take_waves
+        planned = self._planner.start(first, clients, version, self._clock.now_ns, assignments, together=together)
+        if isinstance(planned, Plans):
+            self._clock.wave = Wave(planned, clock.FIRST_JOB, self._home.arrived_together)
+        else:
+            self._take(planned)
+
+    def _take(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
-            self.jobs[job.id] = job
-            if not together:
-                self._sleep(job)
-        if together:
-            self._sleep_together(jobs)
+            self._jobs[job.id] = job
+            self._sleep(job)
+
+    @property
+    def in_flight(self) -> int:
+        """How many jobs are under way."""
+        wave = self._clock.wave
+        return len(self._jobs) + (wave.left if wave is not None else 0)
+
+    @property
+    def jobs(self) -> dict[int, Job]:
+        """Those, by number, in the order of dispatch: from now on each by itself, if they were a wave."""
+        wave, self._clock.wave = self._clock.wave, None
+        if wave is not None:
+            self._take(wave.rest())
+        return self._jobs
 
     def end(self, job: Job, staleness: int | None = None) -> Spent:
         """Close the account of a job that has ended as its last stretch says; what it has spent."""
-        del self.jobs[job.id]
+        del self._jobs[job.id]
         return self.accounts.book(job, staleness)
-
-    def end_together(self, jobs: Sequence[Job], staleness: int) -> list[Spent]:
-        """`end` of jobs that went smoothly, one after the other."""
-        for job in jobs:
-            del self.jobs[job.id]
-        return self.accounts.book_together(jobs, staleness)
 
     def leave(self, job: Job) -> None:
         """Let go of a job that has ended, without closing its account: more may be done in it (`add`, `book`)."""
-        self.left[job.id] = self.jobs.pop(job.id)
+        self.left[job.id] = self._jobs.pop(job.id)
 
     def add(self, job: Job, stretch: Stretch) -> None:
         """A stretch is over, of a job that has left."""
@@ -150,7 +162,7 @@ class Flight:
             self.transfers.restore(state["transfers"])
         for fields in state["jobs"]:
             job = Job.restored(fields)
-            self.jobs[job.id] = job
+            self._jobs[job.id] = job
             self._wake_at(job, job.wake_ns)
 
     # ── waking ──────────────────────────────────────────────────────────────────────────────────────
@@ -164,18 +176,6 @@ class Flight:
             self._wake_at(job, job.open_ns)
         else:
             self._flow(job)
-
-    def _are_foreseen(self, jobs: Sequence[Job]) -> bool:
-        """Whether these will arrive, all of them, and nobody looks at their phases meanwhile."""
-        return not self.accounts.follows and all(job.smooth is not None for job in jobs)
-
-    def _sleep_together(self, jobs: Sequence[Job]) -> None:
-        dues = []
-        for job in jobs:
-            assert job.smooth is not None
-            job.wake_ns = job.smooth.end_ns
-            dues.append((job.wake_ns, clock.FIRST_JOB + job.id))
-        self._clock.wave = Wave(dues, jobs, self._home.arrived_together)
 
     def _flow(self, job: Job) -> None:
         """Its open transfer begins."""
@@ -191,7 +191,7 @@ class Flight:
     def _wake(self, event: simpy.Event) -> None:
         job = event.value
         assert isinstance(job, Job)
-        if job.id not in self.jobs or job.wake_ns != self._clock.now_ns:
+        if job.id not in self._jobs or job.wake_ns != self._clock.now_ns:
             return  # cancelled meanwhile, or there is another instant to wake at
         if job.open_ns < 0:
             self._go_on(job)
@@ -203,7 +203,7 @@ class Flight:
 
     def _flowed(self, number: int) -> None:
         """The open transfer of a job is complete."""
-        job = self.jobs[number]
+        job = self._jobs[number]
         self._planner.complete(job, self._clock.now_ns)
         self._go_on(job)
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesim.engine.job import Job
+from edgesim.engine.job import Job, SmoothJobs
 from edgesim.engine.learning import Loss, Received
 from edgesim.engine.ledger import Ledger
-from edgesim.engine.scalars import scalars
+from edgesim.engine.scalars import MANY, scalars
 
 _COLUMNS = ("duration_ns", "last_version", "dispatched_ns", "arrived")
 
@@ -70,9 +70,22 @@ class History:
     # ── what the coordinator tells it ───────────────────────────────────────────────────────────────
     def dispatch(self, clients: Sequence[int], version: int, now_ns: int) -> None:
         """These clients have been chosen."""
-        for client in clients:
-            self._last_version[client] = version
-            self._dispatched_ns[client] = now_ns
+        if len(clients) < MANY:
+            for client in clients:
+                self._last_version[client] = version
+                self._dispatched_ns[client] = now_ns
+        else:
+            at = np.array(clients)
+            self.last_version[at], self.dispatched_ns[at] = version, now_ns
+
+    def arrive_together(self, jobs: SmoothJobs) -> None:
+        """`arrive` of jobs of as many clients, each at its own end."""
+        clients = jobs.client
+        self._heard.extend(clients[self.arrived[clients] == 0].tolist())
+        self.arrived[clients] += 1
+        self.duration_ns[clients] = jobs.edges_ns[-1] - jobs.edges_ns[0]
+        if self._loss_of is not None:
+            self._unread.update(zip(clients.tolist(), jobs.number.tolist(), strict=True))
 
     def arrive(self, job: Job, now_ns: int) -> None:
         """The job's update has arrived."""

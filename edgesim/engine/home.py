@@ -1,9 +1,8 @@
 """Home: where jobs report."""
 
-from collections.abc import Sequence
 from typing import Protocol
 
-from edgesim.engine.job import Job
+from edgesim.engine.job import Job, SmoothJobs
 
 
 class Home(Protocol):
@@ -22,8 +21,8 @@ class Home(Protocol):
         """The upload is complete."""
         ...
 
-    def arrived_together(self, jobs: Sequence[Job]) -> None:
-        """The same of jobs that went smoothly and were dispatched together, each at its own end."""
+    def arrived_together(self, jobs: SmoothJobs) -> None:
+        """The same of jobs that were dispatched together, each at its own end, in the order of these."""
         ...
 
     def lost(self, job: Job) -> None:

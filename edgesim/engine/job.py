@@ -1,8 +1,14 @@
 """Job: one dispatch, download → train → upload on one client, and the stretches of it that are planned."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
+from operator import attrgetter
 from typing import Any, NamedTuple
+
+import numpy as np
+
+from edgesim.devices.arrays import FloatArray, IntArray
 
 
 class Phase(IntEnum):
@@ -169,3 +175,62 @@ class Job:
         job.smooth = None if state[-2] is None else Smooth(*state[-2])
         job.rough = [Stretch(*stretch) for stretch in state[-1]]
         return job
+
+
+class SmoothJobs(NamedTuple):
+    """Jobs that nothing comes in the way of, as columns [job].
+
+    Attributes:
+        number, client, version: as of `Job`; batch_size, 0 where it is the training's; staleness, -1 where there is
+            none.
+        edges_ns: int64 [phase + 1, job]; a phase lasts from its own edge to the next.
+        sizes: bytes moved, int64 [phase, job]; energy_j, [phase, job]; flops, of the training, [job].
+    """
+
+    number: IntArray
+    client: IntArray
+    version: IntArray
+    batch_size: IntArray
+    staleness: IntArray
+    edges_ns: IntArray
+    sizes: IntArray
+    flops: FloatArray
+    energy_j: FloatArray
+
+    def some(self, which: slice | IntArray) -> "SmoothJobs":
+        """Those at these places."""
+        return SmoothJobs._make(column[..., which] for column in self)
+
+    def spent(self) -> list[Spent]:
+        """What each takes."""
+        edges_ns, (down, _, up), energy_j = self.edges_ns, self.sizes, self.energy_j
+        columns = edges_ns[-1] - edges_ns[0], down, up, self.flops, energy_j[0] + energy_j[1] + energy_j[2]
+        return list(map(Spent, *(column.tolist() for column in columns)))
+
+    @staticmethod
+    def of(jobs: Sequence[Job], staleness: Sequence[int]) -> "SmoothJobs":
+        """These jobs, which go smoothly."""
+        whole = np.array([_whole_figures(job) for job in jobs], np.int64).T
+        number, client, version, batch_size, dispatched_ns, down, up = np.ascontiguousarray(whole)
+        plans = list(zip(*(job.smooth for job in jobs if job.smooth is not None), strict=True))
+        return SmoothJobs(
+            number=number,
+            client=client,
+            version=version,
+            batch_size=batch_size,
+            staleness=np.array(staleness, np.int64),
+            edges_ns=np.array([dispatched_ns, *(np.array(edge, np.int64) for edge in plans[:3])]),
+            sizes=np.array([down, np.zeros_like(down), up]),
+            flops=np.array([job.flops for job in jobs]),
+            energy_j=np.array(plans[3:]),
+        )
+
+    @staticmethod
+    def joined(pieces: Sequence["SmoothJobs"]) -> "SmoothJobs":
+        """All of these, one after the other."""
+        if len(pieces) == 1:
+            return pieces[0]
+        return SmoothJobs._make(np.concatenate(columns, -1) for columns in zip(*pieces, strict=True))
+
+
+_whole_figures = attrgetter("id", "client", "version", "batch_size", "dispatched_ns", "download_bytes", "upload_bytes")

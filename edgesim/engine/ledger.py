@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesim.devices.arrays import FloatArray
-from edgesim.engine.job import FAILED, Job, Phase, Spent, Stretch
-from edgesim.engine.recording import SmoothJobs
-from edgesim.engine.scalars import scalars
+from edgesim.engine.job import FAILED, Job, Phase, SmoothJobs, Spent, Stretch
+from edgesim.engine.scalars import MANY, scalars
 from edgesim.errors import RunError
 
 _COUNTS = ("dispatched", "aggregated", "lost", "discarded")
@@ -135,9 +134,12 @@ class Ledger:
 
     def count_all(self, fate: str, devices: Sequence[int]) -> None:
         """One more job of each of these devices."""
-        counts = self._counts[fate]
-        for device in devices:
-            counts[device] += 1
+        if len(devices) < MANY:
+            counts = self._counts[fate]
+            for device in devices:
+                counts[device] += 1
+        else:
+            np.add.at(getattr(self, fate), np.array(devices), 1)
         self._fates[fate] += len(devices)
 
     def jobs(self) -> dict[str, int]:

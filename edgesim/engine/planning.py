@@ -9,7 +9,7 @@ is over, so with batteries each plan is one stretch long.
 from collections.abc import Sequence
 
 from edgesim.devices.fleet import Fleet
-from edgesim.engine.boards import MANY, Board, Boards
+from edgesim.engine.boards import Board, Boards
 from edgesim.engine.job import Job, Phase, Stretch
 from edgesim.engine.learning import Assignment
 from edgesim.engine.mishaps import Mishaps
@@ -18,7 +18,8 @@ from edgesim.engine.parts import attempt, length_ns, part, worked_ns
 from edgesim.engine.presence import Presence
 from edgesim.engine.radio import Radio, last_transfer_ns
 from edgesim.engine.rules import Rules
-from edgesim.engine.smooth import SmoothPlans
+from edgesim.engine.scalars import MANY
+from edgesim.engine.smooth import Plans, SmoothPlans
 from edgesim.engine.transfers import Transfers
 
 _DOWNLOAD, _TRAIN, _UPLOAD = (phase.value for phase in Phase)
@@ -46,12 +47,17 @@ class Planner:
         self._smooth = SmoothPlans(Outlines(fleet, self._boards, rules.sparse_speedup), radio, presence)
 
     def start(
-        self, first: int, clients: Sequence[int], version: int, now_ns: int, assignments: Sequence[Assignment]
-    ) -> list[Job]:
-        """The jobs, numbered from `first`, that begin now on these clients, planned."""
+        self, first: int, clients: Sequence[int], version: int, now_ns: int, assignments: Sequence[Assignment],
+        *, together: bool,
+    ) -> list[Job] | Plans:  # fmt: skip
+        """The jobs, numbered from `first`, that begin now on these clients, planned; where they may be taken
+        `together`, and nothing comes in the way of any of them, as such."""
         make, whole = self._smooth.one, self._whole
         if whole and len(clients) >= MANY:
-            jobs = self._smooth.many(first, clients, version, now_ns, assignments)
+            plans = self._smooth.many(first, clients, version, now_ns, assignments)
+            if together and plans.fits.all():
+                return plans
+            jobs = plans.jobs()
         else:
             jobs = []
             for client, assigned in zip(clients, assignments, strict=True):

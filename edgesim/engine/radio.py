@@ -12,7 +12,7 @@ from edgesim.devices import cost
 from edgesim.devices.arrays import FloatArray, IntArray
 from edgesim.devices.fleet import Fleet
 from edgesim.engine.boards import Board
-from edgesim.engine.job import Job, Phase, Stretch
+from edgesim.engine.job import Job, Phase, SmoothJobs, Stretch
 from edgesim.engine.ledger import Ledger
 from edgesim.engine.scalars import scalars
 
@@ -28,6 +28,7 @@ class Radio:
     def __init__(self, fleet: Fleet, ledger: Ledger) -> None:
         row, figures = fleet.shared("tail_s")
         self.any, self._tail_s, self._row = bool(figures.any()), figures[:, 0].tolist(), scalars(row)
+        self._tails_ns, self._rows = np.rint(1e9 * figures[:, 0]).astype(np.int64), row
         self._ledger, self._until_ns = ledger, scalars(ledger.radio_until_ns)
 
     def tail_j(self, client: int, board: Board, last_ns: int | None, start_ns: int) -> float:
@@ -58,6 +59,15 @@ class Radio:
                 end_ns = last_transfer_ns(job.planned())
             if end_ns is not None:
                 self._until_ns[job.client] = end_ns + round(1e9 * self._tail_s[self._row[job.client]])
+
+    def book_wave(self, jobs: SmoothJobs) -> None:
+        """`book` of jobs of as many clients."""
+        if self.any:
+            start_ns, training_ns, upload_ns, end_ns = jobs.edges_ns
+            last_ns = np.where(end_ns > upload_ns, end_ns, training_ns)
+            some = last_ns > start_ns  # something was transferred
+            clients = jobs.client[some]
+            self._ledger.radio_until_ns[clients] = last_ns[some] + self._tails_ns[self._rows[clients]]
 
     # ── many together ───────────────────────────────────────────────────────────────────────────────
     def untils_ns(self, clients: IntArray) -> IntArray:

@@ -1,32 +1,10 @@
 """What the engine asks of a recorder (results/recorder.py), and what running asks of it through the engine."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-from edgesim.devices.arrays import FloatArray, IndexArray, IntArray
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SmoothJobs:
-    """Jobs that nothing came in the way of, in the order in which they ended: columns [job].
-
-    Attributes:
-        number, client, version: as of `engine.job.Job`; batch_size, 0 where it is the training's; staleness, -1
-            where there is none.
-        edges_ns: int64 [phase + 1, job]; a phase lasts from its own edge to the next.
-        sizes: bytes moved, int64 [phase, job]; energy_j, [phase, job]; flops, of the training, [job].
-    """
-
-    number: IntArray
-    client: IntArray
-    version: IntArray
-    batch_size: IntArray
-    staleness: IntArray
-    edges_ns: IntArray
-    sizes: IntArray
-    flops: FloatArray
-    energy_j: FloatArray
+from edgesim.devices.arrays import IndexArray
+from edgesim.engine.job import SmoothJobs
 
 
 class Recorder(Protocol):

@@ -4,13 +4,15 @@ Both give the same, to the nanosecond and the last bit of a joule: the arithmeti
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
 from typing import Any
 
 import numpy as np
 
-from edgesim.engine.job import Job, Smooth
+from edgesim.devices.arrays import BoolArray, FloatArray, IntArray
+from edgesim.engine.job import Job, Smooth, SmoothJobs
 from edgesim.engine.learning import Assignment
 from edgesim.engine.outlines import Outline, Outlines
 from edgesim.engine.presence import Presence
@@ -56,33 +58,77 @@ class SmoothPlans:
 
     def many(
         self, first: int, clients: Sequence[int], version: int, now_ns: int, assignments: Sequence[Assignment]
-    ) -> list[Job]:
-        """The jobs, numbered from `first`, that begin now, planned where nothing comes in their way."""
-        who = np.array(clients)
+    ) -> "Plans":
+        """Jobs, numbered from `first`, that begin now."""
+        who, jobs = np.array(clients), len(clients)
         takes = self._outlines.many(who, assignments)
-        training_ns = now_ns + takes.download_ns
+        start_ns = np.full(jobs, now_ns)
+        training_ns = start_ns + takes.download_ns
         upload_ns = training_ns + takes.train_ns
         end_ns = upload_ns + takes.upload_ns
         download_j, upload_j = takes.download_j, takes.upload_j
         if self._radio.any:
             tail_ns, tail_w, past_ns = takes.tail_ns, takes.tail_w, self._radio.untils_ns(who)
             tails_j = self._radio.adds_j
-            start_ns = np.full_like(training_ns, now_ns)
             download_j = download_j + tails_j(tail_ns, tail_w, past_ns, start_ns, training_ns)
             past_ns = np.where(training_ns > now_ns, training_ns + tail_ns, past_ns)
             upload_j = upload_j + tails_j(tail_ns, tail_w, past_ns, upload_ns, end_ns)
-        columns = training_ns, upload_ns, end_ns, download_j, takes.training_j, upload_j
-        plans = map(_smooth, zip(*(column.tolist() for column in columns), strict=True))
+        down, up, batch_size, flops = _asked(assignments)
+        columns = SmoothJobs(
+            number=np.arange(first, first + jobs),
+            client=who,
+            version=np.full(jobs, version),
+            batch_size=batch_size,
+            staleness=np.full(jobs, -1),
+            edges_ns=np.array([start_ns, training_ns, upload_ns, end_ns]),
+            sizes=np.array([down, np.zeros_like(down), up]),
+            flops=flops,
+            energy_j=np.array([download_j, takes.training_j, upload_j]),
+        )
         fits = (takes.fits > 0) & self._presence.stay(who, now_ns, end_ns)
-        works = [assigned.workload for assigned in assignments]
+        return Plans(columns, fits, assignments)
+
+
+@dataclass(frozen=True, slots=True)
+class Plans:
+    """Jobs that begin together, and how they go where nothing comes in their way.
+
+    Attributes: columns, of all of them; fits, of whom nothing does [job]; assignments, one a job.
+    """
+
+    columns: SmoothJobs
+    fits: BoolArray
+    assignments: Sequence[Assignment]
+
+    def jobs(self, places: IntArray | None = None) -> list[Job]:
+        """One by one, those at these places, or all: planned where nothing comes in their way."""
+        columns, fits, assignments = self.columns, self.fits, self.assignments
+        if places is not None:
+            columns, fits = columns.some(places), fits[places]
+            assignments = [assignments[place] for place in places.tolist()]
+        start_ns, training_ns, upload_ns, _ = columns.edges_ns
+        plans = map(_smooth, zip(*(c.tolist() for c in (*columns.edges_ns[1:], *columns.energy_j)), strict=True))
         return list(map(
-            Job, range(first, first + len(clients)), clients, repeat(version), repeat(now_ns),
+            Job, columns.number.tolist(), columns.client.tolist(), columns.version.tolist(), start_ns.tolist(),
             [assigned.download_bytes for assigned in assignments],
             [-1 if assigned.upload_bytes is None else assigned.upload_bytes for assigned in assignments],
-            takes.train_ns.tolist(), [work.flops for work in works], [work.memory_bytes for work in works],
-            [assigned.batch_size for assigned in assignments], repeat(-1), repeat(-1), repeat(0),
+            (upload_ns - training_ns).tolist(), columns.flops.tolist(),
+            [assigned.workload.memory_bytes for assigned in assignments], columns.batch_size.tolist(),
+            repeat(-1), repeat(-1), repeat(0),
             plans if fits.all() else [plan if fit else None for plan, fit in zip(plans, fits.tolist(), strict=True)],
         ))  # fmt: skip
+
+
+def _asked(assignments: Sequence[Assignment]) -> tuple[IntArray, IntArray, IntArray, FloatArray]:
+    """Bytes down, and up where that is known, batch sizes, and FLOPs: each [job]."""
+    first, jobs = assignments[0], len(assignments)
+    if all(assigned is first for assigned in assignments):
+        sizes = first.download_bytes, first.upload_bytes or 0, first.batch_size
+        down, up, batch = (np.full(jobs, size) for size in sizes)
+        return down, up, batch, np.full(jobs, first.workload.flops)
+    whole = [(assigned.download_bytes, assigned.upload_bytes or 0, assigned.batch_size) for assigned in assignments]
+    down, up, batch = np.array(whole, np.int64).T
+    return down, up, batch, np.array([assigned.workload.flops for assigned in assignments], np.float64)
 
 
 _smooth: Callable[[Iterable[Any]], Smooth] = partial(tuple.__new__, Smooth)  # a third of the time of `_make`

@@ -59,7 +59,7 @@ class Standing:
 
     @property
     def in_flight(self) -> int:
-        return len(self.flight.jobs)
+        return self.flight.in_flight
 
     @property
     def newest(self) -> int:

@@ -19,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from edgesim.devices.arrays import IndexArray
-from edgesim.engine.recording import SmoothJobs
+from edgesim.engine.job import SmoothJobs
 from edgesim.errors import RunError
 from edgesim.results import atomic
 from edgesim.results.analysis import report

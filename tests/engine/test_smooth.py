@@ -18,10 +18,11 @@ from edgesim.devices.availability import AlwaysOn, Markov, Process
 from edgesim.devices.cost import compute_ns, computes_ns
 from edgesim.devices.traits import Traits
 from edgesim.devices.workload import Workload
-from edgesim.engine import journal, outlines, planning
+from edgesim.engine import history, journal, ledger, outlines, planning
 from edgesim.engine.limits import Evaluate, Stop
 from edgesim.engine.outages import ServerOutages
 from edgesim.engine.rules import Rules
+from edgesim.engine.scalars import MANY
 from edgesim.engine.schedules import Buffered, Polynomial, Schedule, Sync
 from edgesim.engine.simulation import Simulation
 from edgesim.results.recorder import Recorder
@@ -31,8 +32,8 @@ S = 1_000_000_000
 
 @dataclass(frozen=True)
 class Sizes:
-    """What is done together: plans from so many on, books from more than these, up to these; outlines of the whole
-    fleet, once so many jobs are so few times less; arrivals of a round."""
+    """What is done together: plans, and notes of a dispatch, from so many on, books from more than these, up to these;
+    outlines of the whole fleet, once so many jobs are so few times less; arrivals of a round."""
 
     many: int
     few: int
@@ -54,6 +55,8 @@ TOGETHER = [
 def doing(sizes: Sizes) -> Iterator[None]:
     with (
         mock.patch.object(planning, "MANY", sizes.many),
+        mock.patch.object(history, "MANY", sizes.many),
+        mock.patch.object(ledger, "MANY", sizes.many),
         mock.patch.object(journal, "_FEW", sizes.few),
         mock.patch.object(journal, "_MOST", sizes.most),
         mock.patch.object(outlines, "_WORTH", sizes.worth),
@@ -132,13 +135,15 @@ def test_together_is_one_at_a_time(
 
 
 def test_a_round_of_an_untroubled_fleet_arrives_at_once(tmp_path: Path) -> None:
-    run, learning = simulation(tmp_path, fleet([3.0, 1.0, 2.0]), Sync(3), Stop(aggregations=1))
+    clients = MANY
+    run, learning = simulation(tmp_path, fleet([3.0, 1.0, *[2.0] * (clients - 2)]), Sync(clients), Stop(aggregations=1))
     run.begin()
     steps = []
     while not run.stopped:
         steps.append(run.step())
-    assert steps == [1, 3, 1]  # the schedule dispatches, all arrive, the schedule aggregates
-    assert [update.client for update in learning.aggregations[0]] == [1, 2, 0]
+    assert steps == [1, clients, 1]  # the schedule dispatches, all arrive, the schedule aggregates
+    order = [update.client for update in learning.aggregations[0]]
+    assert (order[0], order[-1], sorted(order)) == (1, 0, list(range(clients)))
 
 
 def test_most_jobs_of_an_untroubled_fleet_go_smoothly(tmp_path: Path) -> None:
