@@ -90,7 +90,8 @@ class Coordinator(Standing):
             return range(first, first)
         version = self.schedule.version_of(self, clients[0])
         self.dispatches += len(clients)
-        self.idle.leave_together(clients)
+        for client in clients:
+            self.idle.leave(client)
         self._ledger.count_all("dispatched", clients)
         self.history.dispatch(clients, version, self._clock.now_ns)
         self.flight.start(first, clients, version, self._learning.dispatch_all(first, clients, version, terms))
@@ -183,9 +184,9 @@ class Coordinator(Standing):
         numbers, clients = jobs.number.tolist(), jobs.client.tolist()
         self._cause = ("arrival", numbers[-1])
         staleness = self.schedule.version_of(self, clients[0]) - int(jobs.version[0])
-        self.idle.join_together(clients)
         self.history.arrive_together(jobs)
         for job, client in zip(numbers, clients, strict=True):
+            self.idle.join(client)
             self._learning.arrive(job, client)
         spent = self.flight.accounts.book_wave(jobs._replace(staleness=np.full_like(jobs.staleness, staleness)))
         self.received.update(zip(numbers, spent, strict=True))

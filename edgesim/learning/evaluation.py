@@ -7,7 +7,6 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from edgesim.learning import quadratic, tree
@@ -145,7 +144,8 @@ def _score(
     """Right or not, and cross-entropy, of samples [client, sample] under params [client, *shape]."""
     at = torch.from_numpy(samples).to(task.x.device)
     logits, y = kernel.logits(moved(params, at.device), take(task.x, at)), take(task.y, at)
-    each = F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view(y.shape)
+    # of ten classes a quarter of the time that torch's own cross-entropy takes
+    each = torch.logsumexp(logits, 2) - logits.gather(2, y.unsqueeze(2)).squeeze(2)
     return (logits.argmax(2) == y).cpu().numpy().astype(np.int64), each.double().cpu().numpy()
 
 

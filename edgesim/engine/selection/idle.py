@@ -1,7 +1,7 @@
 """Idle clients: who has no job."""
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,22 +45,10 @@ class IdleClients:
         self._idle -= 1
         self._swap(self._place[client], self._idle)
 
-    def leave_together(self, clients: Sequence[int]) -> None:
-        """`leave`, one after the other."""
-        for client in clients:
-            self._idle -= 1
-            self._swap(self._place[client], self._idle)
-
     def join(self, client: int) -> None:
         """A busy client is idle again."""
         self._swap(self._place[client], self._idle)
         self._idle += 1
-
-    def join_together(self, clients: Sequence[int]) -> None:
-        """`join`, one after the other."""
-        for client in clients:
-            self._swap(self._place[client], self._idle)
-            self._idle += 1
 
     def draw(self, position: int, random: float) -> int:
         """The client that a shuffle of the idle ones puts at `position`, given its random number in [0, 1)."""
