@@ -17,7 +17,7 @@ from edgesim.scenario.learning import make_learning
 from edgesim.scenario.loading import load
 
 _START_S = 10.0  # host time that a worker takes to import what it needs, and more
-JOBS = 50_000  # of W5, at each size of the fleet
+JOBS = 200_000  # of W5, at each size of the fleet
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,9 @@
-"""`python -m benchmarks.memory`: what a process holds at most, of large client states and of many events.
+"""`python -m benchmarks.memory`: what a process holds at most, of large client states, many events and large estimates.
 
 States: every client keeps a model of 1.2 million parameters (scenarios/states.yaml), on disk but for 300 MB. With
 10,000 clients, the default, they take 47 GB in the folder of temporary files: see --clients and TMPDIR.
 Events: jobs that only count, three rows of events.parquet each.
+Estimates: scenarios/estimate.yaml, a million updates among a million devices, from the scenario to the last table.
 """
 
 import argparse
@@ -26,11 +27,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.memory", description="the most that a process holds")
     parser.add_argument("--clients", type=int, default=10_000, help="that keep a model")
     parser.add_argument("--rows", type=int, nargs="*", default=[10**5, 10**6, 10**7], help="of events.parquet")
+    parser.add_argument("--no-estimates", dest="estimates", action="store_false", help="leave them out")
     asked = parser.parse_args()
     table = Table("", "seconds", "peak RSS MB")
     table.add_row("nothing", *_alone(_nothing, 0))
     for rows in asked.rows:
         table.add_row(f"{rows:,} rows of events", *_alone(_events, rows))
+    if asked.estimates:
+        table.add_row("estimate, buffered", *_alone(_buffered, 0))
+        table.add_row("estimate, in rounds of 1,000", *_alone(_rounds, 1000))
     if asked.clients:
         table.add_row(f"{asked.clients:,} models of 4.7 MB", *_alone(_states, asked.clients))
     _CONSOLE.print(table)
@@ -56,6 +61,14 @@ def _nothing(size: int) -> None:
 
 def _events(rows: int) -> None:
     counting.run(10_000, rows // _ROWS_A_JOB)
+
+
+def _buffered(size: int) -> None:
+    endtoend.run("estimate")
+
+
+def _rounds(size: int) -> None:
+    endtoend.run("estimate", f"schedule={{kind: sync, cohort: {size}}}", "evaluate.every=100 aggregations")
 
 
 def _states(clients: int) -> None:

@@ -7,6 +7,7 @@ results, and asks again.
 import contextlib
 import pickle
 from dataclasses import dataclass
+from mmap import mmap
 from multiprocessing.connection import Connection
 
 from edgesim import references
@@ -14,7 +15,7 @@ from edgesim.errors import RunError
 from edgesim.execution import workers
 from edgesim.execution.backend import InProcess
 from edgesim.execution.claims import Claims, take
-from edgesim.execution.shared import Parcel, receive
+from edgesim.execution.shared import Parcel, Shelf, receive
 from edgesim.execution.threads import keep_memory
 from edgesim.learning.local import Result
 
@@ -33,6 +34,7 @@ class Worker:
     def __init__(self, claims: Claims, setup: Parcel) -> None:
         self.round, self.asks, self.busy = 0, False, False
         self.wire, theirs = workers.context.Pipe()
+        self._shelf: dict[int, mmap] = {}  # where its results lie
         self._process = workers.context.Process(target=_work, args=(theirs, claims.reader), daemon=True)
         with workers.starting():
             self._process.start()
@@ -63,7 +65,7 @@ class Worker:
         if said is None:
             self.asks, self.busy = True, False
             return None
-        return said, receive(self.wire).copy(0)
+        return said, receive(self.wire, self._shelf).copy(0)
 
     def end(self) -> None:
         """Kill it, if it is not dead yet."""
@@ -89,14 +91,15 @@ def _work(wire: Connection, claims: Connection) -> None:
 
 
 def _serve(wire: Connection, claims: Connection, backend: InProcess) -> None:
-    claim = None
+    claim, shelf = None, Shelf()
     while True:
         wire.send(None)
         number, batch = wire.recv(), receive(wire)
+        shelf.clear()  # it is given a batch after its results of the last one have been copied
         claim = claim or take(claims)
         while claim is not None and claim.round == number:
             try:
-                results = Parcel([backend.train(batch[claim.piece])])
+                results = Parcel([backend.train(batch[claim.piece])], shelf)
             except Exception as error:
                 wire.send(Failure(sendable(error)))
                 return
