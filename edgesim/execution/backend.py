@@ -7,8 +7,10 @@ from typing import Literal, Protocol
 
 from torch import nn
 
+from edgesim.algorithms.contract import Algorithm
 from edgesim.execution import card
 from edgesim.learning.kernels import Kernel, kernel
+from edgesim.learning.layered import Layered
 from edgesim.learning.local import ClientSide, Order, Result, local_update
 from edgesim.learning.placement import placed
 from edgesim.learning.statistics import statistics
@@ -16,6 +18,7 @@ from edgesim.learning.task import Task
 from edgesim.learning.training import Training
 
 BackendName = Literal["loop", "stacked"]
+_HOOKS = ("local_train", "local_start", "local_step", "local_end")
 _ALONE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding)  # layers that are slower stacked
 
 
@@ -83,6 +86,15 @@ class InProcess:
     seed: int
     cohort: int
     device: str = card.NONE
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether clients train the same in any company, bit for bit: dense models by plain SGD (`Layered.sgd`), that
+        is an algorithm with the device hooks of `Algorithm` itself and a training without momentum, decay of weights
+        or clip; on the CPU."""
+        kind = type(self.algorithm)
+        plain = all(getattr(kind, hook, None) is getattr(Algorithm, hook) for hook in _HOOKS)
+        return plain and self.training.plain and self.device == card.NONE and isinstance(self.kernel, Layered)
 
     @cached_property
     def placed(self) -> Task:

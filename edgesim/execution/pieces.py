@@ -1,13 +1,18 @@
-"""Pieces: orders cut for several workers, by their place in the list alone, so that the number of workers changes
-nothing but the time."""
+"""Pieces: orders cut for several workers, so that the number of workers changes nothing but the time: by their place in
+the list alone, or any way where company makes no difference."""
 
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
+import numpy as np
+
+from edgesim.devices.arrays import IntArray
 from edgesim.errors import RunError
 from edgesim.learning.local import Order
 
 Piece: TypeAlias = list[Order]
+Deal: TypeAlias = list[int]
+_FEWEST = 4  # clients of a piece that is a stack: stacks of fewer take longer for each
 ATTEMPTS: Final = 3  # after so many workers have died over a piece, another would too
 
 
@@ -15,6 +20,14 @@ def cut(orders: Sequence[Order], cohort: int, most: int) -> list[Piece]:
     """At most so many pieces of whole cohorts, so that each cohort is the same as in one process."""
     size = -(-len(orders) // (cohort * most)) * cohort
     return [list(orders[start : start + size]) for start in range(0, len(orders), size)]
+
+
+def deal(orders: Sequence[Order], samples: IntArray, hands: int) -> list[Deal]:
+    """The places of the orders in so many pieces, or fewer, of like numbers of samples: of clients that train the same
+    in any company. `samples`, of each order."""
+    hands = max(min(hands, len(orders) // _FEWEST), 1)
+    most_first = np.argsort(-samples, kind="stable").tolist()
+    return [most_first[hand::hands] for hand in range(hands)]
 
 
 def given_up(where: str) -> RunError:

@@ -1,4 +1,5 @@
-"""A pool of worker processes that train side by side with this one: where cohorts do not pay (convolutions on a CPU).
+"""A pool of worker processes that train side by side with this one: where stacks do not pay (convolutions on a CPU),
+and where they take long.
 
 Data and model are in memory that all share; so are the orders of a batch, and the results on their way back. Each
 worker, and this process too, claims the next piece when it is done with the last. What a worker had claimed when
@@ -6,12 +7,17 @@ it was killed is trained again by another.
 """
 
 from collections.abc import Sequence
+from itertools import chain
+from math import prod
 from multiprocessing import connection
 
+import numpy as np
+
 from edgesim import references
+from edgesim.devices.arrays import IntArray
 from edgesim.execution.backend import BackendName, InProcess
 from edgesim.execution.claims import MOST, Claim, Claims, take
-from edgesim.execution.pieces import ATTEMPTS, Piece, cut, given_up
+from edgesim.execution.pieces import ATTEMPTS, Piece, cut, deal, given_up
 from edgesim.execution.poolworker import Worker
 from edgesim.execution.shared import Parcel
 from edgesim.learning.kernels import Kernel
@@ -19,6 +25,7 @@ from edgesim.learning.local import Order, Result
 from edgesim.learning.task import Task
 
 Results = dict[int, list[Result]]
+_WORTH = 1e9  # FLOPs: what is stacked and takes less is done before it has travelled; some 10 ms
 
 
 class Pool:
@@ -53,10 +60,13 @@ class Pool:
         Raises:
             RunError: workers died over the same pieces again and again.
         """
-        if len(orders) <= self._inner.cohort:
+        if self.name == "stacked" and self._flops(orders) < _WORTH:
             return self._inner.train(orders)
         try:
-            return self._train(cut(orders, self._inner.cohort, MOST))
+            if self._inner.is_plain:
+                return self._deal(orders)
+            pieces = cut(orders, self._inner.cohort, MOST)
+            return self._train(pieces) if len(pieces) > 1 else self._inner.train(orders)
         except BaseException:  # workers may still be at it
             self.close()
             raise
@@ -70,6 +80,27 @@ class Pool:
             if held is not None:
                 held.close()
         self._claims = self._setup = None
+
+    def _flops(self, orders: Sequence[Order]) -> float:
+        """Of dense models, and about those of others: 2 for each weight and sample forward, twice as many backward."""
+        inner = self._inner
+        weights = sum(prod(shape) for shape in inner.task.model.shapes.values())
+        epochs = [(order.training or inner.training).epochs for order in orders]
+        return 6.0 * weights * float(np.dot(self._samples(orders), epochs))
+
+    def _samples(self, orders: Sequence[Order]) -> IntArray:
+        return self._inner.task.train.count[[order.client for order in orders]]
+
+    def _deal(self, orders: Sequence[Order]) -> list[Result]:
+        """Train clients to which company is nothing: as many pieces as there are hands by now."""
+        self._start()
+        self._gather({}, wait=False)
+        deals = deal(orders, self._samples(orders), 1 + sum(worker.asks or worker.busy for worker in self._workers))
+        if len(deals) == 1:
+            return self._inner.train(orders)
+        results = self._train([[orders[place] for place in places] for places in deals])
+        by_place = dict(zip(chain(*deals), results, strict=True))
+        return [by_place[place] for place in range(len(orders))]
 
     def _train(self, pieces: list[Piece]) -> list[Result]:
         batch, results = Parcel(pieces), Results()

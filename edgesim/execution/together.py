@@ -3,27 +3,21 @@
 A run that needs values rests until all others need some too, or have ended; then all that they wait for is trained,
 small cohorts of several runs in one stack.
 
-What may share a stack is what trains the same in any company, bit for bit: a cohort of dense models by plain SGD
-(`Layered.sgd`): an algorithm with the device hooks of `Algorithm` itself, and a training without momentum, decay of
-weights or clip; on the CPU. A stack is made of whole cohorts, cut for each run
-as they are for a run alone, of runs whose batches are padded to one width. All else trains run by run.
+What may share a stack is what trains the same in any company (`InProcess.is_plain`). A stack is made of whole cohorts,
+cut for each run as they are for a run alone, of runs whose batches are padded to one width. All else trains run by
+run.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from edgesim.algorithms.contract import Algorithm
-from edgesim.execution import card
 from edgesim.execution.backend import Backend, BackendName, InProcess
 from edgesim.learning.joint import Joint
 from edgesim.learning.kernels import Kernel
-from edgesim.learning.layered import Layered
 from edgesim.learning.local import Order, Result, Squad, squads
 from edgesim.learning.task import Task
 from edgesim.learning.training import Training
-
-_HOOKS = ("local_train", "local_start", "local_step", "local_end")
 
 Rest: TypeAlias = Callable[[], None]
 """Called by a run that waits for values; returns once `Together.train` has been called."""
@@ -39,7 +33,7 @@ class Together:
 
     def backend(self, inner: InProcess, rest: Rest) -> Backend:
         """The backend of another run."""
-        if not is_plain(inner):
+        if not inner.is_plain:
             return inner
         kin = next((kin for kin in self._kin if kin.takes(inner)), None)
         if kin is None:
@@ -52,14 +46,6 @@ class Together:
         """Train what can be trained in one go of what is waited for; the rest is left to each run."""
         for kin in self._kin:
             kin.train()
-
-
-def is_plain(inner: InProcess) -> bool:
-    """Whether clients train the same in any company, bit for bit."""
-    kind = type(inner.algorithm)
-    plain = all(getattr(kind, hook, None) is getattr(Algorithm, hook) for hook in _HOOKS)
-    here = inner.device == card.NONE and isinstance(inner.kernel, Layered)
-    return plain and here and inner.training.plain
 
 
 class Member:

@@ -126,10 +126,9 @@ def _backend(
         wanted = Wanted(address=execution.address, workers=execution.workers, gpus_per_worker=execution.gpus_per_worker)
         return Ray(here, wanted)
     card.check(device)
-    # A stacked cohort is done before its orders have travelled to another process; and a card is busy with one.
-    if name == "loop" and processes > 1 and device == card.NONE:
-        return Pool(here, processes)
-    return company(here) if company else here
+    if company and name == "stacked":
+        return company(here)
+    return Pool(here, processes) if processes > 1 and device == card.NONE else here  # a card is busy with one
 
 
 _kept: dict[tuple[str, int, Path], Task] = {}  # the task that was checked last, until a run takes it

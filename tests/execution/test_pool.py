@@ -18,11 +18,14 @@ from processes import wait_until
 from edgesim.algorithms import registry
 from edgesim.algorithms.contract import Algorithm
 from edgesim.algorithms.fedavg import FedAvg
+from edgesim.algorithms.fedprox import FedProx
 from edgesim.errors import RunError
+from edgesim.execution import pool as pool_module
 from edgesim.execution.backend import Backend, InProcess, in_process
+from edgesim.execution.pieces import Piece
 from edgesim.execution.pool import Pool
 from edgesim.execution.threads import one_thread
-from edgesim.learning.local import Order
+from edgesim.learning.local import Order, Result
 from edgesim.learning.task import make_task
 from edgesim.learning.training import Training
 from edgesim.learning.tree import State
@@ -78,6 +81,49 @@ def test_the_pool_gives_the_very_bits_of_one_process(here: InProcess, pool: Pool
     """Batches of several sizes, one after the other."""
     for first, count in ((0, 9), (9, 2), (20, 9)):
         assert alike(here, pool, orders(here, count, first))
+
+
+def stacks(algorithm: Algorithm, cohort: int = 128) -> InProcess:
+    """Forty unequal clients, stacked."""
+    one_thread()
+    task = make_task(
+        dataset="digits", clients=40, partition="dirichlet", partition_params={"alpha": 0.5}, model="mlp", seed=0,
+        folder=Path(),
+    )  # fmt: skip
+    return in_process("stacked", algorithm, task, Training(lr=0.1, batch_size=7), seed=0, cohort=cohort)
+
+
+@pytest.mark.parametrize(
+    ("mine", "sizes"),
+    [(stacks(FedAvg()), [[20, 20], [9, 8], []]), (stacks(FedProx(), cohort=10), [[10, 10, 10, 10], [10, 7], []])],
+    ids=["any company", "whole cohorts"],
+)
+def test_stacks_that_take_long_are_spread(
+    mine: InProcess, sizes: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clients that train the same in any company are dealt out to all hands; others go in their own cohorts."""
+    monkeypatch.setattr(pool_module, "_WORTH", 0.0)
+    found: list[list[int]] = []
+    train = Pool._train
+
+    def noted(self: Pool, pieces: list[Piece]) -> list[Result]:
+        found.append([len(piece) for piece in pieces])
+        return train(self, pieces)
+
+    monkeypatch.setattr(Pool, "_train", noted)
+    with closing(Pool(mine, 2)) as pool:
+        workers(pool)
+        for count, expected in zip((40, 17, 3), sizes, strict=True):
+            found.clear()
+            assert alike(mine, pool, orders(mine, count))
+            assert found == ([expected] if expected else [])  # a few are trained here
+
+
+def test_stacks_that_take_no_time_are_trained_here() -> None:
+    mine = stacks(FedAvg())
+    with closing(Pool(mine, 2)) as pool:
+        assert alike(mine, pool, orders(mine, 40))
+        assert pool._workers == []
 
 
 def test_one_worker_of_two_is_this_process(pool: Pool) -> None:
@@ -158,6 +204,8 @@ def test_a_single_order_stays_at_home(here: InProcess) -> None:
 LONG = """
 import sys, test_pool
 from edgesim.algorithms.fedavg import FedAvg
+from edgesim.algorithms.fedprox import FedProx
+from edgesim.execution.pieces import Piece
 from edgesim.execution.pool import Pool
 if __name__ == "__main__":
     here = test_pool.home(FedAvg())

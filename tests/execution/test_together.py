@@ -11,7 +11,7 @@ from edgesim.algorithms.fedavg_ft import FedAvgFineTuned
 from edgesim.algorithms.fedprox import FedProx
 from edgesim.algorithms.reporting import LossReports
 from edgesim.execution.backend import Backend, InProcess, in_process
-from edgesim.execution.together import Together, is_plain
+from edgesim.execution.together import Together
 from edgesim.learning.local import Order
 from edgesim.learning.task import make_task
 from edgesim.learning.training import Training
@@ -42,7 +42,7 @@ def home(
     ids=["fedavg", "fine-tuning", "fedprox", "reports", "clip", "momentum", "loop", "vmap"],
 )
 def test_only_plain_steps_of_dense_models_are_joined(here: InProcess, expected: bool) -> None:
-    assert is_plain(here) == expected
+    assert here.is_plain == expected
     assert (Together().backend(here, lambda: None) is here) == (not expected)
 
 
