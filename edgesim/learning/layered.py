@@ -93,8 +93,9 @@ class Layered:
         numbers = torch.arange(filled, device=y.device)
         if last.bias is not None:
             params[last.bias][:, classes:] = -torch.inf
+        still = batches.still
         for step in range(int(batches.steps[some.start])):
-            clients = min(some.stop, batches.still[step]) - some.start
+            clients = min(some.stop, still[step]) - some.start
             if clients < count:
                 params, count = {name: tensor[:clients] for name, tensor in params.items()}, clients
             inputs = self._forward(params, take(batches.x, index[step, :clients]))
