@@ -36,7 +36,9 @@ def _rows(wanted: list[str], repetitions: int | None) -> Iterator[Row]:
     plan: dict[str, list[Callable[[], Row]]] = {
         "W1": [
             lambda: measuring.apart(measuring.updates, "W1", many),
+            lambda: measuring.apart(measuring.updates, "W1", few, 100),
             lambda: measuring.apart(measuring.stacked_against_loop, "W1", few),
+            lambda: measuring.pooled("wide", 20),
         ],
         "W2": [
             lambda: measuring.apart(measuring.updates, "W2", few),

@@ -15,7 +15,7 @@ from rich.table import Table
 from benchmarks import bare
 from benchmarks.endtoend import SCENARIOS
 from edgesim.engine.learning import Received
-from edgesim.execution.threads import one_thread
+from edgesim.execution.process import prepare_process
 from edgesim.scenario.assembly import make_fleet
 from edgesim.scenario.learning import make_learning
 from edgesim.scenario.loading import load
@@ -28,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.dense", description="W1 without the engine")
     parser.add_argument("--repetitions", type=int, default=20)
     asked = parser.parse_args()
-    one_thread()
+    prepare_process()
     limit = bare.dense_rounds()
     measured: dict[str, Callable[[], object]] = {"bare limit": limit}
     measured |= {f"{cohort} at once": rounds(cohort) for cohort in _COHORTS}

@@ -19,7 +19,7 @@ from benchmarks.endtoend import SCENARIOS
 from edgesim.engine.learning import Learning, Received
 from edgesim.errors import EdgesimError
 from edgesim.execution import card
-from edgesim.execution.threads import one_thread
+from edgesim.execution.process import prepare_process
 from edgesim.scenario.assembly import make_fleet
 from edgesim.scenario.learning import make_learning
 from edgesim.scenario.loading import load
@@ -61,7 +61,7 @@ def main() -> None:
         card.check(asked.device)
     except EdgesimError as error:
         parser.error(str(error))
-    one_thread()
+    prepare_process()
     limit = product_flops(card.taken(asked.device), asked.seconds)
     table = Table(title=f"{_named(asked.device)}: client updates a second; limit {limit / 1e12:.3g} TFLOP/s")
     for heading in _HEADINGS:

@@ -5,13 +5,13 @@ import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks import bare, counting, endtoend
 from edgesim.engine.learning import Learning, Received
-from edgesim.execution.threads import one_thread
+from edgesim.execution.process import prepare_process
 from edgesim.scenario.assembly import make_fleet
 from edgesim.scenario.learning import make_learning
 from edgesim.scenario.loading import load
@@ -34,18 +34,18 @@ class Row:
     rss_mb: float | None = None
 
 
-def updates(name: str, repetitions: int) -> Row:
-    """W1, W2, W3 or W4: client updates a second."""
-    limit = _limit(name)
+def updates(name: str, repetitions: int, rounds: int | None = None) -> Row:
+    """W1, W2, W3 or W4: client updates a second. `rounds`: of W1, where it is to last longer."""
+    limit, longer = _limit(name, rounds), () if rounds is None else (f"stop.aggregations={rounds}",)
     endtoend.run(name.lower(), "stop.aggregations=1")  # first calls: lazy imports, warm caches
     runs, limits, rss_mb = [], [], 0.0
     for _ in range(repetitions):
-        runs.append(endtoend.run(name.lower()))
+        runs.append(endtoend.run(name.lower(), *longer))
         rss_mb = rss_mb or _peak_mb()
         limits.append(limit())
     count = runs[0].updates
     return Row(
-        name=name,
+        name=name if rounds is None else f"{name}, {rounds} rounds",
         unit="updates",
         edgesim=count / statistics.median(run.run_s for run in runs),
         bare=count / statistics.median(limits),
@@ -55,9 +55,9 @@ def updates(name: str, repetitions: int) -> Row:
     )
 
 
-def _limit(name: str) -> Callable[[], float]:
+def _limit(name: str, rounds: int | None) -> Callable[[], float]:
     if name == "W1":
-        return bare.dense_rounds()
+        return bare.dense_rounds(replace(bare.W1, rounds=rounds or bare.W1.rounds))
     if name == "W4":
         return lambda: bare.Buffered().run()
     return bare.image_rounds(name)
@@ -118,7 +118,7 @@ def _peak_mb() -> float:
 def apart(function: Callable[..., Any], *args: Any) -> Any:
     """`function(*args)` in a fresh process."""
     context = multiprocessing.get_context("spawn")
-    with context.Pool(1, initializer=one_thread) as pool:
+    with context.Pool(1, initializer=prepare_process) as pool:
         return pool.apply(function, args)
 
 
@@ -139,8 +139,8 @@ def side_by_side(name: str, processes: int = 2) -> Row:
 
 
 def pooled(name: str, rounds: int, processes: int = 2) -> Row:
-    """Rounds of W2 or W3 trained in a pool of workers, over the same in one process; in turn, workers already up."""
-    one_thread()
+    """Rounds of W2, W3 or wide in a pool of workers, over the same in one process; in turn, workers already up."""
+    prepare_process()
     plan = load(endtoend.SCENARIOS / f"{name.lower()}.yaml")
     scenario = plan.scenarios[0].scenario
     fleet = make_fleet(scenario, plan.folder)
@@ -178,7 +178,7 @@ _shared: dict[str, Any] = {}
 
 
 def _start_beside(barrier: Any) -> None:
-    one_thread()
+    prepare_process()
     _shared["barrier"] = barrier
 
 

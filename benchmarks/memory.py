@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import counting, endtoend
-from edgesim.execution.threads import one_thread
+from edgesim.execution.process import prepare_process
 
 _ROWS_A_JOB = 3
 _COHORT = 50  # of scenarios/states.yaml
@@ -49,7 +49,7 @@ def _alone(work: Callable[[int], None], size: int) -> tuple[str, str]:
 
 
 def _measured(work: Callable[[int], None], size: int) -> tuple[float, float]:
-    one_thread()
+    prepare_process()
     begun_s = time.perf_counter()
     work(size)
     return time.perf_counter() - begun_s, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3

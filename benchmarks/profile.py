@@ -6,14 +6,14 @@ from contextlib import AbstractContextManager
 
 from benchmarks import counting, endtoend
 from benchmarks.sampling import Samples, sampled
-from edgesim.execution.threads import one_thread
+from edgesim.execution.process import prepare_process
 
 _REPETITIONS = {"W1": 10, "W2": 1, "W3": 1, "W4": 10, "W5": 3}
 _FUNCTIONS = 25
 
 
 def main() -> None:
-    one_thread()
+    prepare_process()
     for name in [name.upper() for name in sys.argv[1:]] or list(_REPETITIONS):
         samples = Samples()
         once = _events if name == "W5" else _workload(name)

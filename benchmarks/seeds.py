@@ -17,7 +17,7 @@ from rich.table import Table
 
 from benchmarks import measuring
 from benchmarks.endtoend import SCENARIOS
-from edgesim.execution.threads import one_thread
+from edgesim.execution.process import prepare_process
 from edgesim.scenario import running
 from edgesim.scenario.assembly import assemble
 from edgesim.scenario.group import run_group
@@ -67,7 +67,7 @@ def timed(name: str, overrides: list[str], seeds: int, *, together: bool) -> Tim
 
 def in_one_process(name: str, overrides: list[str], repetitions: int) -> list[str]:
     """Medians: one, and of the ratios within each repetition."""
-    one_thread()
+    prepare_process()
     timed(name, [*overrides, "stop.aggregations=1"], 1, together=False)  # first calls
     rounds = [
         (

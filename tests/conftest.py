@@ -6,11 +6,11 @@ import pytest
 from hypothesis import settings
 from processes import Server
 
-from edgesim.execution.threads import one_thread
+from edgesim.execution.process import prepare_process
 from edgesim.learning import training
 
 # As in a run: two threads of one process wait for each other where anything else runs, as other tests do.
-one_thread()
+prepare_process()
 
 # A law does not fail for being slow: the machine may be.
 settings.register_profile("untimed", deadline=None)

@@ -16,7 +16,6 @@ from edgesim.execution import workers
 from edgesim.execution.backend import InProcess
 from edgesim.execution.claims import Claims, take
 from edgesim.execution.shared import Parcel, Shelf, receive
-from edgesim.execution.threads import keep_memory
 from edgesim.learning.local import Result
 
 
@@ -78,7 +77,6 @@ class Worker:
 # ── in the worker ───────────────────────────────────────────────────────────────────────────────────────
 def _work(wire: Connection, claims: Connection) -> None:
     workers.begin()
-    keep_memory()
     with contextlib.suppress(EOFError, OSError):  # the parent is gone, or has let go of this one
         setup = receive(wire)
         try:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from edgesim import references
 from edgesim.execution.backend import InProcess
-from edgesim.execution.threads import keep_memory, one_thread
+from edgesim.execution.process import prepare_process
 from edgesim.execution.transport import Block, Plan, pack, unpack
 
 Bytes: TypeAlias = NDArray[np.uint8]
@@ -59,8 +59,7 @@ class Trainer:
     """The actor: holds data, model and algorithm, and the tensors that the orders of the last batch share."""
 
     def __init__(self) -> None:
-        one_thread()
-        keep_memory()
+        prepare_process()
         self._batch, self._shared = -1, dict[int, Tensor]()
 
     def begin(self, files: Letter, backend: Letter) -> dict[str, str]:

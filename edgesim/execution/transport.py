@@ -14,6 +14,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from edgesim.learning.flat import Flat
+
 _ALIGNMENT = 64  # bytes: a tensor begins at a multiple, as torch's own do
 
 Memory: TypeAlias = Any
@@ -111,6 +113,10 @@ class _Writer(pickle.Pickler):
             self._tensors.append(value)  # kept, so that no other tensor gets its id
         self.used[number] = None
         return number
+
+    def reducer_override(self, value: Any) -> Any:
+        # one tensor instead of all its views, on the way and for who gathers what has come
+        return (Flat, (value.whole, value.layout)) if type(value) is Flat else NotImplemented
 
 
 class _Reader(pickle.Unpickler):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnContext
 
-from edgesim.execution.threads import one_thread
+from edgesim.execution.process import prepare_process
 
 context: SpawnContext = multiprocessing.get_context("spawn")
 
@@ -31,7 +31,7 @@ def starting() -> Iterator[None]:
 def begin() -> None:
     """What every worker does first."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    one_thread()
+    prepare_process()
 
 
 def _end_with_parent() -> None:

@@ -62,7 +62,7 @@ def run_group(
         run(
             directory,
             processes=processes,
-            company=partial(together.backend, rest=strand.rest),
+            company=partial(together.backend, rest=strand.rest) if len(group) > 1 else None,
             notify=notify,
             asked_to_stop=lambda: strand.is_wanted() and asked_to_stop(),
         )

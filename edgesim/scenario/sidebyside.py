@@ -6,7 +6,7 @@ from multiprocessing import connection
 
 from edgesim.errors import EdgesimError, RunError
 from edgesim.execution.claims import MOST, Claim, Claims, take
-from edgesim.execution.threads import one_thread
+from edgesim.execution.process import prepare_process
 from edgesim.scenario.group import Group, Run, run_group
 from edgesim.scenario.progress import LOOK_EVERY_S, Asked, Notify
 from edgesim.scenario.runworker import Worker, not_begun
@@ -23,7 +23,7 @@ def run_side_by_side(
 
     What a worker raises that is no EdgesimError is raised here, once all have ended.
     """
-    one_thread()
+    prepare_process()
     crew = _Crew(run, groups, processes, notify, asked_to_stop)
     try:
         for group in crew.mine():

@@ -16,7 +16,7 @@ from typing import Any
 from edgesim.errors import EdgesimError, RunError, ScenarioError
 from edgesim.execution import checkpoint
 from edgesim.execution.cluster import cause, connect
-from edgesim.execution.threads import one_thread
+from edgesim.execution.process import prepare_process
 from edgesim.references import is_reference
 from edgesim.results import atomic
 from edgesim.results.recorder import SUMMARY
@@ -166,7 +166,7 @@ def _run_there(
 ) -> tuple[dict[str, bytes], EdgesimError | None]:
     """Run a directory in a place of its own; what it leaves, and what went wrong."""
     ray = import_module("ray")
-    one_thread()
+    prepare_process()
     if data is not None:
         os.environ[_DATA] = data
     with tempfile.TemporaryDirectory(prefix="edgesim-") as place:

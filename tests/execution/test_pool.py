@@ -24,7 +24,7 @@ from edgesim.execution import pool as pool_module
 from edgesim.execution.backend import Backend, InProcess, in_process
 from edgesim.execution.pieces import Piece
 from edgesim.execution.pool import Pool
-from edgesim.execution.threads import one_thread
+from edgesim.execution.process import prepare_process
 from edgesim.learning.local import Order, Result
 from edgesim.learning.task import make_task
 from edgesim.learning.training import Training
@@ -33,7 +33,7 @@ from edgesim.learning.tree import State
 
 def home(algorithm: Algorithm, model: str = "cnn", folder: Path = Path()) -> InProcess:
     """Nine unequal clients, one at a time."""
-    one_thread()
+    prepare_process()
     params = {"channels": [4, 4], "hidden": 8} if model == "cnn" else {}
     task = make_task(
         dataset="digits", clients=9, partition="dirichlet", partition_params={"alpha": 0.5}, model=model,
@@ -85,7 +85,7 @@ def test_the_pool_gives_the_very_bits_of_one_process(here: InProcess, pool: Pool
 
 def stacks(algorithm: Algorithm, cohort: int = 128) -> InProcess:
     """Forty unequal clients, stacked."""
-    one_thread()
+    prepare_process()
     task = make_task(
         dataset="digits", clients=40, partition="dirichlet", partition_params={"alpha": 0.5}, model="mlp", seed=0,
         folder=Path(),

@@ -10,7 +10,8 @@ from processes import Files, Server, files, unlike
 from tiny import ALGORITHMS, SCHEDULES, sets, write
 
 from edgesim.errors import RunError
-from edgesim.execution import checkpoint
+from edgesim.execution import checkpoint, pool
+from edgesim.execution.pieces import deal
 from edgesim.learning.joint import Joint
 from edgesim.scenario import closing, running, sidebyside
 from edgesim.scenario.group import Group, groups, run_group
@@ -52,6 +53,23 @@ def stacks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(Joint, "update", counted)
     return seen
+
+
+def test_a_run_by_itself_trains_in_all_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its stacks are dealt out to as many hands as there are by then."""
+    monkeypatch.setattr(pool, "_WORTH", 0.0)
+    hands: list[int] = []
+
+    def noted(orders: Any, samples: Any, count: int) -> list[list[int]]:
+        hands.append(count)
+        return deal(orders, samples, count)
+
+    monkeypatch.setattr(pool, "deal", noted)
+    directories = prepared(tmp_path / "pool")[:1]
+    assert run_group(running.run, directories, processes=2, notify=quiet, asked_to_stop=lambda: False) == []
+    assert hands
+    alone(tmp_path / "alone")
+    assert unlike(files(directories[0]), files(tmp_path / "alone" / directories[0].name)) == []
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
