@@ -32,7 +32,7 @@ from edgesim.errors import ScenarioError
 from edgesim.learning import codecs, masks, tree
 from edgesim.learning.batches import Batch
 from edgesim.learning.codecs import Part
-from edgesim.learning.training import Learner
+from edgesim.learning.training import Learner, under_mask
 from edgesim.learning.tree import Params, State
 
 _SERVED = (
@@ -115,6 +115,7 @@ class DisPfl(Algorithm):
     def local_start(self, payload: State, client: State) -> State:
         return self._sibling.local_start(payload, client)
 
+    @under_mask
     def local_step(self, local: State, batch: Batch, learner: Learner) -> State:
         return self._sibling.local_step(local, batch, learner)
 

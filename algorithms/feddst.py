@@ -28,7 +28,7 @@ from edgesim.learning import codecs, masks, tree
 from edgesim.learning.batches import Batch
 from edgesim.learning.codecs import Part
 from edgesim.learning.sparse_training import masked_step, remask
-from edgesim.learning.training import Learner
+from edgesim.learning.training import Learner, under_mask
 from edgesim.learning.tree import Params, State
 
 _SPREADS = {"sparsities": masks.erk_sparsities, "erk": masks.erk, "uniform": masks.uniform}
@@ -156,6 +156,7 @@ class FedDst(Algorithm):
     def local_start(self, payload: State, client: State) -> State:
         return {"params": masks.apply(payload["mask"], payload["params"]), "mask": payload["mask"]}
 
+    @under_mask
     def local_step(self, local: State, batch: Batch, learner: Learner) -> State:
         return masked_step(local, batch, learner)
 

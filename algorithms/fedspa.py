@@ -34,7 +34,7 @@ from edgesim.learning import codecs, masks, tree
 from edgesim.learning.batches import Batch
 from edgesim.learning.codecs import Part
 from edgesim.learning.sparse_training import masked_step
-from edgesim.learning.training import Learner
+from edgesim.learning.training import Learner, under_mask
 from edgesim.learning.tree import Params, State
 
 Density = Annotated[float, Gt(0), Le(1)]
@@ -117,6 +117,7 @@ class FedSpa(Algorithm):
     def local_start(self, payload: State, client: State) -> State:
         return {"params": masks.apply(client["mask"], payload["params"]), "mask": client["mask"]}
 
+    @under_mask
     def local_step(self, local: State, batch: Batch, learner: Learner) -> State:
         return masked_step(local, batch, learner)
 

@@ -210,6 +210,12 @@ class Flash(Algorithm):
         return masks.bernoulli_mask(shapes, dict.fromkeys(shapes, self.density), rng)
 
     # ── device ──────────────────────────────────────────────────────────────────────────────────────
+    def local_train(self, payload: State, client: State, learner: Learner) -> tuple[State, State]:
+        if payload["job"]["moves"].any():
+            return super().local_train(payload, client, learner)
+        local = learner.run(self.local_start(payload, client), sparse_training.masked_step)
+        return self.local_end(payload, client, local, learner)
+
     def local_start(self, payload: State, client: State) -> State:
         mask, job = payload["mask"], payload["job"]
         elements = sum(tensor[0].numel() for tensor in mask.values())

@@ -27,7 +27,7 @@ from edgesim.learning import codecs, masks, phases, tree
 from edgesim.learning.batches import Batch
 from edgesim.learning.codecs import Part
 from edgesim.learning.sparse_training import masked_step
-from edgesim.learning.training import Learner
+from edgesim.learning.training import Learner, under_mask
 from edgesim.learning.tree import Params, State
 
 
@@ -94,6 +94,7 @@ class LotteryFl(Algorithm):
         """Whether enough weights are left, bool [client]."""
         return masks.count(mask).sum(1) / sum(tensor[0].numel() for tensor in mask.values()) > self.end_density
 
+    @under_mask
     def local_step(self, local: State, batch: Batch, learner: Learner) -> State:
         return masked_step(local, batch, learner)
 

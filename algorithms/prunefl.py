@@ -34,7 +34,7 @@ from edgesim.learning import codecs, masks, placement, tree
 from edgesim.learning.batches import Batch
 from edgesim.learning.codecs import Part
 from edgesim.learning.sparse_training import masked_step, remask
-from edgesim.learning.training import Learner, Training
+from edgesim.learning.training import Learner, Training, under_mask
 from edgesim.learning.tree import Params, State
 from edgesim.learning.worth import worthwhile
 
@@ -158,6 +158,7 @@ class PruneFl(Algorithm):
             local = learner.run(local, self.local_step)
         return self.local_end(payload, client, local, learner)
 
+    @under_mask
     def local_step(self, local: State, batch: Batch, learner: Learner) -> State:
         return masked_step(local, batch, learner)
 

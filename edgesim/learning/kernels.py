@@ -54,10 +54,11 @@ class Kernel(Protocol):
 class Descending(Kernel, Protocol):
     """A kernel that does a whole local run of plain SGD by itself: nothing but the weights is kept between steps."""
 
-    def sgd(self, params: Params, batches: Batches, lr: float | Tensor) -> Params:
+    def sgd(self, params: Params, batches: Batches, lr: float | Tensor, mask: Params) -> Params:
         """w ← w − lr ∇loss over all batches of each client, from `params`, which are not changed; lr may be [client].
 
-        Clients are sorted by falling number of steps.
+        Clients are sorted by falling number of steps. mask: of some of the tensors, bool [client, *shape]; what it has
+        off is 0 and stays so.
         """
         ...
 
@@ -113,22 +114,26 @@ class Chained(Loop):
 
     one: Chain
 
-    def sgd(self, params: Params, batches: Batches, lr: float | Tensor) -> Params:
+    def sgd(self, params: Params, batches: Batches, lr: float | Tensor, mask: Params) -> Params:
         """See `Descending`."""
+        rates = lr.tolist() if isinstance(lr, Tensor) else [lr] * len(batches.steps)
         rows = [
-            self._sgd(_row(params, client), batches, client, float(lr[client]) if isinstance(lr, Tensor) else lr)
-            for client in range(len(batches.steps))
+            self._sgd(_row(params, client), batches, client, rate, _row(mask, client))
+            for client, rate in enumerate(rates)
         ]
         return _rows(rows)
 
-    def _sgd(self, params: Params, batches: Batches, client: int, lr: float) -> Params:
+    def _sgd(self, params: Params, batches: Batches, client: int, lr: float, mask: Params) -> Params:
         """That of one client."""
         own = {name: tensor.clone() for name, tensor in params.items()}
+        ones = [(own[name], on.to(own[name].dtype)) for name, on in mask.items()]
         steps = int(batches.steps[client])
         real = np.count_nonzero(batches.weight[client, :steps].cpu().numpy(), 1)
         for index, samples in zip(batches.index[client], real, strict=False):
             at = index[:samples]
             self.one.step(own, take(batches.x, at), take(batches.y, at), lr)
+            for weights, on in ones:
+                weights.mul_(on)
         return own
 
 

@@ -64,7 +64,7 @@ class Layered:
     def loss(self, params: Params, batch: Batch) -> Tensor:
         return mean_loss(self.logits(params, batch.x), batch)
 
-    def sgd(self, params: Params, batches: Batches, lr: float | Tensor) -> Params:
+    def sgd(self, params: Params, batches: Batches, lr: float | Tensor, mask: Params) -> Params:
         """See `kernels.Descending`: in place in a copy, some clients at a time.
 
         What a client learns is, bit for bit, the same in any company: its matrices begin with a cache line, filled
@@ -77,12 +77,16 @@ class Layered:
         for start in range(0, len(batches.steps), together):
             some = slice(start, min(start + together, len(batches.steps)))
             filled = {name: _filled(tensor[some]) for name, tensor in params.items()}
-            self._descend(filled, batches, weight, some, classes)
+            ones = {name: _filled(_one(on[some]).to(params[name].dtype)) for name, on in mask.items()}
+            self._descend(filled, batches, weight, some, classes, ones)
             trained.append({"params": {name: _unfilled(filled[name], tensor) for name, tensor in params.items()}})
         return tree.join(trained)["params"]
 
-    def _descend(self, params: Params, batches: Batches, weight: Tensor, some: slice, classes: int) -> None:
-        """All steps of some clients, in place, down Σ weight · cross-entropy. Of logits, the first `classes` count.
+    def _descend(
+        self, params: Params, batches: Batches, weight: Tensor, some: slice, classes: int, ones: Params
+    ) -> None:
+        """All steps of some clients, in place, down Σ weight · cross-entropy. Of logits, the first `classes` count;
+        of weights, those where `ones` are, if any.
 
         What can be is laid out once, step by step; the weights' product and their step are one call.
         """
@@ -104,8 +108,13 @@ class Layered:
             hot = y[step, :clients] == numbers
             for layer, delta, given in self._slopes(params, inputs, hot, shares[step, :clients]):
                 params[layer.weight].baddbmm_(delta.transpose(1, 2), given, alpha=-1)
+                if layer.weight in ones:
+                    params[layer.weight].mul_(ones[layer.weight][:clients])
                 if layer.bias is not None:
-                    params[layer.bias].sub_(delta.sum(1))
+                    slope = delta.sum(1)
+                    if layer.bias in ones:
+                        slope.mul_(ones[layer.bias][:clients])
+                    params[layer.bias].sub_(slope)
 
     def _slopes(
         self, params: Params, inputs: list[Tensor], hot: Tensor, weight: Tensor
@@ -138,6 +147,11 @@ class Layered:
                 h = torch.baddbmm(params[layer.bias].unsqueeze(1), passed[-1], weight)
             passed.append(h.relu_() if layer.relu else h)
         return passed
+
+
+def _one(mask: Tensor) -> Tensor:
+    """One row, if all are the same."""
+    return mask[:1] if mask.stride(0) == 0 else mask
 
 
 def _unfilled(tensor: Tensor, like: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ class Model:
     classes: int
     tokens: bool = False
 
-    @property
+    @cached_property
     def shapes(self) -> dict[str, Shape]:
         """Shape of every parameter and of every running statistic, in module order."""
         return {name: tuple(tensor.shape) for name, tensor in parts.tensors(self.module).items()}

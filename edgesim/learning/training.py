@@ -64,13 +64,20 @@ Step = Callable[[State, Batch, "Learner"], State]
 """One mini-batch of a cohort: (local state, batch, learner) → local state."""
 
 S = TypeVar("S", bound=Callable[..., State])
-_PLAIN: set[Callable[..., State]] = set()
+_PLAIN: dict[Callable[..., State], bool] = {}  # steps that are marked → whether under a mask
 
 
 def plain(step: S) -> S:
     """Mark a step, function or method, that is `descend` along the `gradient` of `params` and nothing else: `run` may
     leave all of them to the kernel at once. A subclass's own step is another function, and not marked."""
-    _PLAIN.add(step)
+    _PLAIN[step] = False
+    return step
+
+
+def under_mask(step: S) -> S:
+    """The same of a step that is `sparse_training.masked_step`: along the gradient of the weights that
+    `local["mask"]` has on; what is off is 0 from the start."""
+    _PLAIN[step] = True
     return step
 
 
@@ -121,8 +128,9 @@ class Learner:
         """
         drawn = self._draw(purpose, epochs, steps, batch_size or self.training.batch_size)
         sgd = getattr(self.kernel, "sgd", None)  # of a `Descending` one: to ask for the protocol takes a step's time
-        if sgd is not None and self.training.plain and getattr(step, "__func__", step) in _PLAIN:
-            return {**local, "params": sgd(local["params"], drawn, self.lr)}
+        masked = _PLAIN.get(getattr(step, "__func__", step))
+        if sgd is not None and self.training.plain and masked is not None:
+            return {**local, "params": sgd(local["params"], drawn, self.lr, local["mask"] if masked else {})}
         steps_of, in_epoch = (torch.from_numpy(array).to(self.device) for array in (drawn.steps, drawn.epoch_steps))
         learner = replace(self, steps=steps_of, epoch_steps=in_epoch)
         finished, active = [], len(drawn.steps)
