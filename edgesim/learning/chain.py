@@ -42,16 +42,18 @@ class Found(Params):
 
 @dataclass(frozen=True)
 class Step:
-    """A step of SGD, which changes `params` in place."""
+    """A step of SGD, which changes `params` in place: keep · params − lr · gradient."""
 
     params: Params
     lr: float
+    keep: float
 
     def take(self, name: str, gradient: Tensor) -> None:
-        self.params[name].sub_(gradient, alpha=self.lr)
+        whole = self.params[name]
+        (whole if self.keep == 1 else whole.mul_(self.keep)).sub_(gradient, alpha=self.lr)
 
     def take_product(self, name: str, delta: Tensor, x: Tensor) -> None:
-        self.params[name].addmm_(delta.t(), x, alpha=-self.lr)
+        self.params[name].addmm_(delta.t(), x, beta=self.keep, alpha=-self.lr)
 
 
 class Layer(Protocol):
@@ -164,9 +166,9 @@ class Chain:
         self._differentiate(params, x, y, found)
         return {name: found[name] for name in params}
 
-    def step(self, params: Params, x: Tensor, y: Tensor, lr: float) -> None:
-        """params ← params − lr · gradient, in place."""
-        self._differentiate(params, x, y, Step(params, lr))
+    def step(self, params: Params, x: Tensor, y: Tensor, lr: float, decay: float = 0.0) -> None:
+        """params ← params − lr · (gradient + decay · params), in place."""
+        self._differentiate(params, x, y, Step(params, lr, 1 - lr * decay))
 
     def _differentiate(self, params: Params, x: Tensor, y: Tensor, taker: Taker) -> None:
         tape, h = [], _channels_last(x)

@@ -54,8 +54,9 @@ class Kernel(Protocol):
 class Descending(Kernel, Protocol):
     """A kernel that does a whole local run of plain SGD by itself: nothing but the weights is kept between steps."""
 
-    def sgd(self, params: Params, batches: Batches, lr: float | Tensor, mask: Params) -> Params:
-        """w ← w − lr ∇loss over all batches of each client, from `params`, which are not changed; lr may be [client].
+    def sgd(self, params: Params, batches: Batches, lr: float | Tensor, *, mask: Params, decay: float) -> Params:
+        """w ← w − lr (∇loss + decay · w) over all batches of each client, from `params`, which are not changed; lr may
+        be [client].
 
         Clients are sorted by falling number of steps. mask: of some of the tensors, bool [client, *shape]; what it has
         off is 0 and stays so.
@@ -114,16 +115,16 @@ class Chained(Loop):
 
     one: Chain
 
-    def sgd(self, params: Params, batches: Batches, lr: float | Tensor, mask: Params) -> Params:
+    def sgd(self, params: Params, batches: Batches, lr: float | Tensor, *, mask: Params, decay: float) -> Params:
         """See `Descending`."""
         rates = lr.tolist() if isinstance(lr, Tensor) else [lr] * len(batches.steps)
         rows = [
-            self._sgd(_row(params, client), batches, client, rate, _row(mask, client))
+            self._sgd(_row(params, client), batches, client, rate, _row(mask, client), decay)
             for client, rate in enumerate(rates)
         ]
         return _rows(rows)
 
-    def _sgd(self, params: Params, batches: Batches, client: int, lr: float, mask: Params) -> Params:
+    def _sgd(self, params: Params, batches: Batches, client: int, lr: float, mask: Params, decay: float) -> Params:
         """That of one client."""
         own = {name: tensor.clone() for name, tensor in params.items()}
         ones = [(own[name], on.to(own[name].dtype)) for name, on in mask.items()]
@@ -131,7 +132,7 @@ class Chained(Loop):
         real = np.count_nonzero(batches.weight[client, :steps].cpu().numpy(), 1)
         for index, samples in zip(batches.index[client], real, strict=False):
             at = index[:samples]
-            self.one.step(own, take(batches.x, at), take(batches.y, at), lr)
+            self.one.step(own, take(batches.x, at), take(batches.y, at), lr, decay)
             for weights, on in ones:
                 weights.mul_(on)
         return own

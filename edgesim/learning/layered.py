@@ -64,7 +64,7 @@ class Layered:
     def loss(self, params: Params, batch: Batch) -> Tensor:
         return mean_loss(self.logits(params, batch.x), batch)
 
-    def sgd(self, params: Params, batches: Batches, lr: float | Tensor, mask: Params) -> Params:
+    def sgd(self, params: Params, batches: Batches, lr: float | Tensor, *, mask: Params, decay: float) -> Params:
         """See `kernels.Descending`: in place in a copy, some clients at a time.
 
         What a client learns is, bit for bit, the same in any company: its matrices begin with a cache line, filled
@@ -78,15 +78,18 @@ class Layered:
             some = slice(start, min(start + together, len(batches.steps)))
             filled = {name: _filled(tensor[some]) for name, tensor in params.items()}
             ones = {name: _filled(_one(on[some]).to(params[name].dtype)) for name, on in mask.items()}
-            self._descend(filled, batches, weight, some, classes, ones)
+            if isinstance(lr, Tensor):
+                change = _Change(1.0, 1 - decay * lr[some] if decay else None, ones)
+            else:
+                change = _Change(1 - decay * lr, None, ones)
+            self._descend(filled, batches, weight, some, classes, change)
             trained.append({"params": {name: _unfilled(filled[name], tensor) for name, tensor in params.items()}})
         return tree.join(trained)["params"]
 
     def _descend(
-        self, params: Params, batches: Batches, weight: Tensor, some: slice, classes: int, ones: Params
+        self, params: Params, batches: Batches, weight: Tensor, some: slice, classes: int, change: "_Change"
     ) -> None:
-        """All steps of some clients, in place, down Σ weight · cross-entropy. Of logits, the first `classes` count;
-        of weights, those where `ones` are, if any.
+        """All steps of some clients, in place, down Σ weight · cross-entropy. Of logits, the first `classes` count.
 
         What can be is laid out once, step by step; the weights' product and their step are one call.
         """
@@ -102,19 +105,18 @@ class Layered:
             clients = min(some.stop, still[step]) - some.start
             if clients < count:
                 params, count = {name: tensor[:clients] for name, tensor in params.items()}, clients
+                change = change.first(clients)
             inputs = self._forward(params, take(batches.x, index[step, :clients]))
             if last.bias is None and classes < filled:
                 inputs[-1][:, :, classes:] = -torch.inf
             hot = y[step, :clients] == numbers
             for layer, delta, given in self._slopes(params, inputs, hot, shares[step, :clients]):
-                params[layer.weight].baddbmm_(delta.transpose(1, 2), given, alpha=-1)
-                if layer.weight in ones:
-                    params[layer.weight].mul_(ones[layer.weight][:clients])
+                change.by_product(layer.weight, params[layer.weight], delta, given)
                 if layer.bias is not None:
-                    slope = delta.sum(1)
-                    if layer.bias in ones:
-                        slope.mul_(ones[layer.bias][:clients])
-                    params[layer.bias].sub_(slope)
+                    bias, slope = params[layer.bias], delta.sum(1)
+                    if layer is last and classes < filled:  # -inf is to be left alone
+                        bias, slope = bias[:, :classes], slope[:, :classes]
+                    change.by_slope(layer.bias, bias, slope)
 
     def _slopes(
         self, params: Params, inputs: list[Tensor], hot: Tensor, weight: Tensor
@@ -147,6 +149,41 @@ class Layered:
                 h = torch.baddbmm(params[layer.bias].unsqueeze(1), passed[-1], weight)
             passed.append(h.relu_() if layer.relu else h)
         return passed
+
+
+@dataclass(frozen=True)
+class _Change:
+    """What a step does to parameters, in place: keep · w − slope, where `ones` are, if there are any.
+
+    Attributes: keep, of all clients; keeps, of each [client], where they differ.
+    """
+
+    keep: float
+    keeps: Tensor | None
+    ones: Params
+
+    def first(self, clients: int) -> "_Change":
+        """Of so many clients only."""
+        ones = {name: tensor[:clients] for name, tensor in self.ones.items()}
+        return _Change(self.keep, None if self.keeps is None else self.keeps[:clients], ones)
+
+    def by_product(self, name: str, weights: Tensor, delta: Tensor, given: Tensor) -> None:
+        """The slope is deltaᵀ · given, [client, out, in]."""
+        if self.keeps is not None:
+            weights.mul_(tree.per_client(self.keeps, weights))
+        weights.baddbmm_(delta.transpose(1, 2), given, beta=self.keep, alpha=-1)
+        if name in self.ones:
+            weights.mul_(self.ones[name])
+
+    def by_slope(self, name: str, bias: Tensor, slope: Tensor) -> None:
+        """The slope may be changed, [client, out]."""
+        if name in self.ones:
+            slope.mul_(self.ones[name][:, : slope.shape[1]])
+        if self.keeps is not None:
+            bias.mul_(tree.per_client(self.keeps, bias))
+        elif self.keep != 1:
+            bias.mul_(self.keep)
+        bias.sub_(slope)
 
 
 def _one(mask: Tensor) -> Tensor:

@@ -40,8 +40,8 @@ class Training:
 
     @property
     def plain(self) -> bool:
-        """Whether a step is w ← w − lr g, of all tensors."""
-        return not (self.momentum or self.weight_decay) and self.clip is None and self.trained is None
+        """Whether a step is w ← w − lr (g + λ w), of all tensors."""
+        return not self.momentum and self.clip is None and self.trained is None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -130,7 +130,8 @@ class Learner:
         sgd = getattr(self.kernel, "sgd", None)  # of a `Descending` one: to ask for the protocol takes a step's time
         masked = _PLAIN.get(getattr(step, "__func__", step))
         if sgd is not None and self.training.plain and masked is not None:
-            return {**local, "params": sgd(local["params"], drawn, self.lr, local["mask"] if masked else {})}
+            mask, decay = local["mask"] if masked else {}, self.training.weight_decay
+            return {**local, "params": sgd(local["params"], drawn, self.lr, mask=mask, decay=decay)}
         steps_of, in_epoch = (torch.from_numpy(array).to(self.device) for array in (drawn.steps, drawn.epoch_steps))
         learner = replace(self, steps=steps_of, epoch_steps=in_epoch)
         finished, active = [], len(drawn.steps)

@@ -36,10 +36,11 @@ def home(
         (home(LossReports(inner=FedAvg())), False),
         (home(FedAvg(), Training(lr=0.1, batch_size=4, clip=1.0)), False),
         (home(FedAvg(), Training(lr=0.1, batch_size=4, momentum=0.9)), False),
+        (home(FedAvg(), Training(lr=0.1, batch_size=4, weight_decay=0.1)), True),
         (home(FedAvg(), backend="loop"), False),
         (home(FedAvg(), model="cnn"), False),
     ],
-    ids=["fedavg", "fine-tuning", "fedprox", "reports", "clip", "momentum", "loop", "vmap"],
+    ids=["fedavg", "fine-tuning", "fedprox", "reports", "clip", "momentum", "decay", "loop", "vmap"],
 )
 def test_only_plain_steps_of_dense_models_are_joined(here: InProcess, expected: bool) -> None:
     assert here.is_plain == expected

@@ -94,13 +94,16 @@ def changes(
     sizes=st.lists(st.integers(1, 13), min_size=1, max_size=6),
     batch_size=st.integers(1, 9),
     epochs=st.integers(1, 3),
-    decay=st.sampled_from([1.0, 0.7]),
+    lr_decay=st.sampled_from([1.0, 0.7]),
+    weight_decay=st.sampled_from([0.0, 0.1, 10.0]),
 )
 def test_a_whole_run_is_its_steps_one_by_one(
-    name: str, backend: str, sizes: list[int], batch_size: int, epochs: int, decay: float
+    name: str, backend: str, sizes: list[int], batch_size: int, epochs: int, lr_decay: float, weight_decay: float
 ) -> None:
     task, everyone = world(name, sizes), list(range(len(sizes)))
-    training = Training(lr=0.1, lr_decay=decay, batch_size=batch_size, epochs=epochs)
+    training = Training(
+        lr=0.1, lr_decay=lr_decay, weight_decay=weight_decay, batch_size=batch_size, epochs=epochs
+    )  # fmt: skip
     whole = changes(task, backend, training, everyone)
     assume(any(float(tensor.abs().max()) > 1e-4 for one in whole for tensor in one.values()))  # ReLUs may all be off
     for one, other in zip(whole, changes(task, backend, training, everyone, StepByStep()), strict=True):
@@ -159,7 +162,7 @@ def test_company_changes_not_a_bit_under_a_mask(
 
 
 SIZES = [13, 1, 7, 8, 12, 3, 20, 1]
-PLAIN = Training(lr=0.1, lr_decay=0.9, batch_size=5, epochs=2)
+PLAIN = Training(lr=0.1, lr_decay=0.9, weight_decay=0.05, batch_size=5, epochs=2)
 
 
 @pytest.mark.parametrize(("name", "backend"), KINDS)
