@@ -8,9 +8,10 @@ import numpy as np
 
 from edgesim.devices.arrays import FloatArray, IntArray
 from edgesim.devices.trajectories import NEVER, BoolArray, Flips, Instant, Trajectories, check_time, ordered
-from edgesim.streams import fold, key, uniforms
+from edgesim.streams import first, fold, fold_one, key, uniforms
 
 _CHUNK = 64  # outages
+_NEAR = 4  # outages that are looked at one by one, before chunks are
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +105,10 @@ class OutageTrajectories(Trajectories):
         place = bisect_right(line.starts_us, t_us) - 1
         if place >= 0 and t_us < line.ends_us[place] and self._strikes_one(device, place):
             return _ns(line.ends_us[place])
+        for near in range(place + 1, min(place + 1 + _NEAR, len(line.starts_us))):
+            if self._strikes_one(device, near):
+                return _ns(line.starts_us[near])
+            place = near
         while True:
             ahead = np.arange(place + 1, min(place + 1 + _CHUNK, len(line.starts_us)))
             struck = self._strikes(np.full(len(ahead), device), ahead)
@@ -168,11 +173,12 @@ class OutageTrajectories(Trajectories):
         return struck
 
     def _strikes_one(self, device: int, place: int) -> bool:
-        return self._law.share == 1 or bool(self._strikes(np.array([device]), np.array([place]))[0])
+        return self._law.share == 1 or first(fold_one(fold_one(self._struck, device), place)) < self._law.share
 
     def _line(self, device: int, t_ns: int) -> _Timeline:
         check_time(t_ns)
-        line = self._lines[int(self._group(np.array([device]))[0]) if self._law.groups > 1 else 0]
+        groups = self._law.groups
+        line = self._lines[int(first(fold_one(self._groups, device)) * groups) if groups > 1 else 0]
         line.beyond(t_ns // 1000)
         return line
 

@@ -56,11 +56,25 @@ def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return z ^ (z >> np.uint64(31))
 
 
+def fold_one(base: int, number: int) -> int:
+    """`fold` of one id, in a tenth of the time."""
+    return _mix_one(base ^ _mix_one((number + 0x9E3779B97F4A7C15) & _MASK))
+
+
 def sequence(start: int) -> Iterator[float]:
     """Numbers in [0, 1) from a key, one at a time: those of `uniforms`, for who needs only a few."""
     state = start
     while True:
         state = (state + 0x9E3779B97F4A7C15) & _MASK
-        z = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
-        yield ((z ^ (z >> 31)) >> 11) * 2.0**-53
+        yield (_mix_one(state) >> 11) * 2.0**-53
+
+
+def first(start: int) -> float:
+    """The first number in [0, 1) from a key."""
+    return (_mix_one((start + 0x9E3779B97F4A7C15) & _MASK) >> 11) * 2.0**-53
+
+
+def _mix_one(z: int) -> int:
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+    return z ^ (z >> 31)

@@ -20,3 +20,10 @@ def test_a_stream_is_one_sequence_of_numbers(key: int, count: int) -> None:
     assert drawn[0].tolist() == list(islice(streams.sequence(key), count))
     assert drawn[1].tolist() == streams.uniforms(np.array([7], np.uint64), 40)[0, :count].tolist()
     assert ((drawn >= 0) & (drawn < 1)).all()
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(-(2**40), 2**40))
+def test_one_number_is_what_many_give(key: int, number: int) -> None:
+    [folded] = streams.fold(key, np.array([number])).tolist()
+    assert streams.fold_one(key, number) == folded
+    assert streams.first(folded) == streams.uniforms(np.array([folded], np.uint64), 1)[0, 0]
