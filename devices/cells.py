@@ -16,6 +16,7 @@ from edgesim.devices.trajectories import NEVER, BoolArray, Flips, Instant, Traje
 KEPT = 1 << 20  # flips in a cache, over all devices: 8 MiB
 _ENTRY = 24  # what an entry takes beside its flips, in flips
 _AHEAD = 64  # cells made at once for who goes through time in order
+_SEGMENTS = 1 << 17  # devices whose last segment is kept: 18 bytes each
 _END_US = NEVER // 1000
 
 
@@ -49,6 +50,7 @@ class Cells(Trajectories):
     def __init__(self, kept: int = KEPT) -> None:
         self._kept, self._held = kept, 0
         self._cache: OrderedDict[int, _Stretch] = OrderedDict()
+        self._segments = _Segments()
 
     @abstractmethod
     def grid(self, devices: IntArray) -> Grid:
@@ -83,20 +85,50 @@ class Cells(Trajectories):
     def is_on_many(self, devices: IntArray, t_ns: Instant) -> BoolArray:
         """`is_on` of each of `devices` [n] → [n]."""
         check_time(t_ns)
-        found = np.zeros(len(devices), np.bool_)
         t_us = np.broadcast_to(np.asarray(t_ns) // 1000, devices.shape)
-        for part in blocks(len(devices), self.columns):
-            cells, since_us, _ = self._place(devices[part], t_us[part])
-            before_on, flips_us = self.cell(devices[part], cells)
-            found[part] = before_on ^ ((flips_us <= (t_us[part] - since_us)[:, None]).sum(axis=1) % 2 == 1)
+        if not self._segments.reach(devices):
+            return self._at(devices, t_us)[2]
+        found, unknown = self._segments.on[devices], np.flatnonzero(~self._segments.hold(devices, t_us))
+        if unknown.size:
+            made = self._at(devices[unknown], t_us[unknown])
+            self._segments.note(devices[unknown], *made)
+            found[unknown] = made[2]
         return found
 
     def next_change_many(self, devices: IntArray, t_ns: Instant) -> IntArray:
         """`next_change_ns` of each of `devices` [n] → [n]; NEVER where there is none."""
         check_time(t_ns)
         t_us = np.broadcast_to(np.asarray(t_ns) // 1000, devices.shape)
-        parts = [self._next(devices[part], t_us[part]) for part in blocks(len(devices), self.columns)]
-        return np.concatenate([np.zeros(0, np.int64), *parts])
+        known = self._segments.reach(devices)
+        found_us = np.full(len(devices), NEVER)
+        todo = np.arange(len(devices))
+        if known:
+            told = self._segments.hold(devices, t_us) & self._segments.flips[devices]
+            found_us[told], todo = self._segments.until_us[devices[told]], np.flatnonzero(~told)
+        for part in blocks(len(todo), self.columns):
+            rows = todo[part]
+            found_us[rows] = self._next(devices[rows], t_us[rows])
+            if known:
+                self._segments.end(devices[rows], t_us[rows], found_us[rows])
+        return np.where(found_us <= _END_US, 1000 * np.minimum(found_us, _END_US), NEVER)
+
+    def _at(self, devices: IntArray, t_us: IntArray) -> tuple[IntArray, IntArray, BoolArray, BoolArray]:
+        """Of each of `devices` [n] a stretch around t in one state: from, until, whether on, and whether until is a
+        flip."""
+        parts = []
+        for part in blocks(len(devices), self.columns):
+            cells, since_us, length_us = self._place(devices[part], t_us[part])
+            before_on, flips_us = self.cell(devices[part], cells)
+            row, past = np.arange(len(cells)), (flips_us <= (t_us[part] - since_us)[:, None]).sum(axis=1)
+            bounds_us = np.concatenate(
+                [np.zeros_like(length_us)[:, None], flips_us, length_us[:, None], length_us[:, None]], axis=1
+            )
+            until_us, next_us = bounds_us[row, past + 1], bounds_us[row, past + 2]
+            flips = (until_us < length_us) & (until_us < next_us)  # two at one instant undo each other
+            parts.append((since_us + bounds_us[row, past], since_us + until_us, before_on ^ (past % 2 == 1), flips))
+        none = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.bool_), np.zeros(0, np.bool_)
+        from_us, until_us, on, flips = (np.concatenate(column) for column in zip(none, *parts, strict=True))
+        return from_us, until_us, on, flips
 
     def _beyond(self, device: int, stretch: _Stretch) -> int | None:
         """The first flip at or after the end of a stretch."""
@@ -108,7 +140,8 @@ class Cells(Trajectories):
         return None if change_ns == NEVER else change_ns
 
     def _next(self, devices: IntArray, t_us: IntArray) -> IntArray:
-        change_ns, is_on = np.full(len(devices), NEVER), self.is_on_many(devices, 1000 * t_us)
+        """The first flip after t, in µs; NEVER where there is none."""
+        change_us, is_on = np.full(len(devices), NEVER), self.is_on_many(devices, 1000 * t_us)
         todo, at_us, rounds = np.arange(len(devices)), t_us, 0
         while todo.size and (self.patience is None or rounds <= self.patience):
             cells, since_us, length_us = self._place(devices[todo], at_us)
@@ -117,10 +150,10 @@ class Cells(Trajectories):
             other = (on != is_on[todo, None]) & (ends_us > starts_us) & (starts_us >= (at_us - since_us)[:, None])
             there, first = other.any(axis=1), other.argmax(axis=1)
             found_us = since_us + starts_us[np.arange(len(todo)), first]
-            change_ns[todo[there]] = np.where(found_us <= _END_US, 1000 * np.minimum(found_us, _END_US), NEVER)[there]
+            change_us[todo[there]] = found_us[there]
             at_us, there = since_us + length_us, there | (since_us + length_us > _END_US)
             todo, at_us, rounds = todo[~there], at_us[~there], rounds + 1
-        return change_ns
+        return change_us
 
     def on_ns_many(self, devices: IntArray, t_ns: int, since_ns: int = 0) -> IntArray:
         """`on_ns` of each of `devices` [n] → [n]; keeps nothing."""
@@ -212,6 +245,43 @@ class Cells(Trajectories):
             _, dropped = self._cache.popitem(last=False)
             self._held -= len(dropped.flips_us) + _ENTRY
         return stretch
+
+
+class _Segments:
+    """The stretch in one state that each device was last found in, when many were asked about together: while time has
+    not passed it, nothing need be made to answer again. Arrays [device], of the first devices only.
+
+    Attributes: on, the state; until_us, its end; flips, whether that is a flip, and not as far as it is known.
+    """
+
+    def __init__(self) -> None:
+        self._from_us, self.until_us = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        self.on, self.flips = np.zeros(0, np.bool_), np.zeros(0, np.bool_)
+
+    def reach(self, devices: IntArray) -> bool:
+        """Make room for these; False where there are too many."""
+        most = int(devices.max(initial=-1)) + 1
+        if most > _SEGMENTS:
+            return False
+        if most > len(self.on):
+            more = min(max(most, 2 * len(self.on)), _SEGMENTS) - len(self.on)
+            for name in ("_from_us", "until_us", "on", "flips"):
+                setattr(self, name, np.pad(getattr(self, name), (0, more)))
+        return True
+
+    def hold(self, devices: IntArray, t_us: IntArray) -> BoolArray:
+        """Which of them are known to be in theirs at t [n]."""
+        held: BoolArray = (self._from_us[devices] <= t_us) & (t_us < self.until_us[devices])
+        return held
+
+    def note(self, devices: IntArray, from_us: IntArray, until_us: IntArray, on: BoolArray, flips: BoolArray) -> None:
+        self._from_us[devices], self.until_us[devices] = from_us, until_us
+        self.on[devices], self.flips[devices] = on, flips
+
+    def end(self, devices: IntArray, t_us: IntArray, until_us: IntArray) -> None:
+        """The first flips after t, an instant that is held."""
+        held = self.hold(devices, t_us)
+        self.until_us[devices[held]], self.flips[devices[held]] = until_us[held], True
 
 
 def _joined(one: _Stretch, more: _Stretch) -> _Stretch:

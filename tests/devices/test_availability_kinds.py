@@ -73,7 +73,7 @@ def on_ns(rows: list[tuple[int, int, bool]], since_ns: int, until_ns: int) -> in
 @kinds
 @settings(max_examples=15)
 @given(
-    device=st.integers(0, 10**6),
+    device=st.one_of(st.integers(0, 50), st.integers(0, 10**6)),
     seed=st.integers(0, 2**31),
     shares=st.lists(st.floats(0, 1), min_size=2, max_size=8),
 )
@@ -115,6 +115,21 @@ def test_many_at_once_equal_one_at_a_time(kind: str) -> None:
         assert (one.next_change_ns(device, t_ns) or NEVER) == change_ns[device]
     totals_ns = many.on_ns_many(devices, span_ns).tolist()
     assert totals_ns == [one.on_ns(device, span_ns) for device in range(40)]
+
+
+@kinds
+def test_what_was_answered_before_changes_nothing(kind: str) -> None:
+    """Asked again and again, now about one instant and now about many, some devices twice, forward and back in time."""
+    law, span_ns = KINDS[kind]
+    asked, rng = law.start(3), np.random.default_rng(7)
+    for turn in range(40):
+        devices, around_ns = rng.integers(0, 12, 9), int(rng.integers(0, span_ns))
+        near_ns = rng.integers(around_ns, around_ns + span_ns // 20, 9)
+        t_ns = around_ns if turn % 3 else near_ns
+        fresh = law.start(3)
+        assert asked.is_on_many(devices, t_ns).tolist() == fresh.is_on_many(devices, t_ns).tolist()
+        if turn % 2:
+            assert asked.next_change_many(devices, t_ns).tolist() == fresh.next_change_many(devices, t_ns).tolist()
 
 
 @kinds
