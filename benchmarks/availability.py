@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=3)
     asked = parser.parse_args()
     table = Table(title="after an idle simulated week; k = thousand a second")
-    headings = ("process", "devices", "is_on k", "next change k", "in order k", "all is_on k", "all next k")
+    headings = ("process", "devices", "is_on k", "next change k", "in order k", "all on k", "1 s on k", "all next k")
     for heading in (*headings, "week sums k", "B/device"):
         table.add_column(heading, justify="left" if heading == "process" else "right")
     try:
@@ -104,8 +104,9 @@ def _measure(law: Process, devices: int, seed: int) -> list[float]:
         _rate(QUERIES, lambda: [fleet.is_on(device, WEEK_NS) for device in some]),
         _rate(QUERIES, lambda: [fleet.next_change_ns(device, 2 * WEEK_NS) for device in some]),
         _rate(QUERIES, lambda: _hop(fleet, some[0], QUERIES)),
-        _rate(devices, lambda: fleet.is_on_many(everybody, WEEK_NS)),
-        _rate(devices, lambda: fleet.next_change_many(everybody, WEEK_NS)),
+        _rate(devices, lambda: fleet.is_on_many(everybody, 3 * WEEK_NS)),
+        _rate(devices, lambda: fleet.is_on_many(everybody, 3 * WEEK_NS + SECOND_NS)),
+        _rate(devices, lambda: fleet.next_change_many(everybody, 4 * WEEK_NS)),
         _rate(min(TOTALS, devices), lambda: one.on_ns_many(everybody[:TOTALS], WEEK_NS)),
         held / devices,
     ]

@@ -87,7 +87,7 @@ class Cells(Trajectories):
         check_time(t_ns)
         t_us = np.broadcast_to(np.asarray(t_ns) // 1000, devices.shape)
         if not self._segments.reach(devices):
-            return self._at(devices, t_us)[2]
+            return self._states(devices, t_us)
         found, unknown = self._segments.on[devices], np.flatnonzero(~self._segments.hold(devices, t_us))
         if unknown.size:
             made = self._at(devices[unknown], t_us[unknown])
@@ -111,6 +111,14 @@ class Cells(Trajectories):
             if known:
                 self._segments.end(devices[rows], t_us[rows], found_us[rows])
         return np.where(found_us <= _END_US, 1000 * np.minimum(found_us, _END_US), NEVER)
+
+    def _states(self, devices: IntArray, t_us: IntArray) -> BoolArray:
+        found = np.zeros(len(devices), np.bool_)
+        for part in blocks(len(devices), self.columns):
+            cells, since_us, _ = self._place(devices[part], t_us[part])
+            before_on, flips_us = self.cell(devices[part], cells)
+            found[part] = before_on ^ ((flips_us <= (t_us[part] - since_us)[:, None]).sum(axis=1) % 2 == 1)
+        return found
 
     def _at(self, devices: IntArray, t_us: IntArray) -> tuple[IntArray, IntArray, BoolArray, BoolArray]:
         """Of each of `devices` [n] a stretch around t in one state: from, until, whether on, and whether until is a
