@@ -11,6 +11,7 @@ from annotated_types import Gt, Le
 from torch import Tensor
 from typing_extensions import Doc
 
+from edgesim.learning import masks
 from edgesim.learning.tree import broadcast
 from edgesim.units import Share
 
@@ -63,12 +64,10 @@ class TopK:
         return self.feedback
 
     def compress(self, tensor: Tensor, random: Tensor) -> Compressed:
-        flat = tensor.flatten(1)
-        count = min(flat.shape[1], max(1, -int(-self.share * flat.shape[1] // 1)))
-        # stable: of equal magnitudes the first goes, on every machine
-        chosen = torch.argsort(flat.abs(), dim=1, descending=True, stable=True)[:, :count]
-        kept = torch.zeros_like(flat).scatter_(1, chosen, flat.gather(1, chosen))
-        return Compressed(kept.view(tensor.shape), tensor.new_zeros(len(tensor)))
+        values = tensor[0].numel()
+        count = min(values, max(1, -int(-self.share * values // 1)))
+        chosen = masks.largest(tensor, torch.full((len(tensor),), count))  # of equal magnitudes the first goes
+        return Compressed(torch.where(chosen, tensor, 0.0), tensor.new_zeros(len(tensor)))
 
 
 @dataclass(frozen=True, kw_only=True)
