@@ -3,10 +3,12 @@
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from edgesim.algorithms.arrivals import Arrivals
+from edgesim.algorithms.rules import weighted_sum
 from edgesim.learning import tree
 from edgesim.learning.tree import Params, State
 
@@ -43,13 +45,17 @@ class LagTolerant:
         return mean, cached
 
     def _mean(self, cached: State) -> Params:
-        shares = self.samples / self.samples.sum()
-        entries = [(float(share), cached.get(_entry(client))) for client, share in enumerate(shares)]
-        total = tree.scale(sum(share for share, entry in entries if entry is None), cached["first"])
-        for share, entry in entries:
-            if entry is not None:
-                total = tree.apply(lambda a, b, share=share: a + share * b, total, entry)
+        shares = torch.from_numpy(self.samples / self.samples.sum())
+        heard = [client for client in range(len(shares)) if _entry(client) in cached]
+        total = tree.scale(1 - float(shares[heard].sum()), cached["first"])
+        for start in range(0, len(heard), _TOGETHER):
+            some = heard[start : start + _TOGETHER]
+            models = tree.stack([{"params": cached[_entry(client)]} for client in some])["params"]
+            total = tree.add(total, weighted_sum(models, shares[some], shares[some]))
         return total
+
+
+_TOGETHER = 64  # models that are stacked at once
 
 
 def _entry(client: int) -> str:
