@@ -104,7 +104,7 @@ def _stationarity(task: Task, model_of: Callable[[int], Params]) -> Scores:
         right=np.full(task.clients, np.nan),
         loss=loss,
         samples=task.test.count,
-        active=np.array([_active(model) for model in models]),
+        active=_active(stacked),
         gradient=gradient,
     )
 
@@ -116,7 +116,7 @@ def _shared(task: Task, kernel: Kernel, model: Params, offset: NDArray[np.int64]
     cuts = range(0, len(samples), _SAMPLES_AT_ONCE)
     scored = [_score(task, kernel, one, samples[None, cut : cut + _SAMPLES_AT_ONCE]) for cut in cuts]
     hit, each = (np.concatenate(part, axis=1)[0] for part in zip(*scored, strict=True))
-    return (*_by_client(hit, each, offset), np.full(len(offset) - 1, _active(model, task.model.statistics)))
+    return (*_by_client(hit, each, offset), np.repeat(_active(one, task.model.statistics), len(offset) - 1))
 
 
 def _own(task: Task, kernel: Kernel, models: Sequence[Params], offset: NDArray[np.int64]) -> Part:
@@ -127,8 +127,7 @@ def _own(task: Task, kernel: Kernel, models: Sequence[Params], offset: NDArray[n
     stacked = tree.stack([{"params": model} for model in models])["params"]
     hit, each = _score(task, kernel, stacked, samples)
     real = place < count[:, None]
-    active = np.array([_active(model, task.model.statistics) for model in models])
-    return (*_by_client(hit[real], each[real], offset), active)
+    return (*_by_client(hit[real], each[real], offset), _active(stacked, task.model.statistics))
 
 
 def _by_client(
@@ -149,6 +148,9 @@ def _score(
     return (logits.argmax(2) == y).cpu().numpy().astype(np.int64), each.double().cpu().numpy()
 
 
-def _active(model: Params, statistics: frozenset[str] = frozenset()) -> float:
-    weights = [tensor for name, tensor in model.items() if name not in statistics]
-    return sum(int(torch.count_nonzero(tensor)) for tensor in weights) / sum(tensor.numel() for tensor in weights)
+def _active(stacked: Params, statistics: frozenset[str] = frozenset()) -> NDArray[np.float64]:
+    """The share of each model's weights that are not zero [client]."""
+    weights = [tensor.flatten(1) for name, tensor in stacked.items() if name not in statistics]
+    ones = torch.stack([torch.count_nonzero(tensor, 1) for tensor in weights]).sum(0)
+    shares: NDArray[np.float64] = ones.cpu().numpy() / sum(tensor.shape[1] for tensor in weights)
+    return shares
