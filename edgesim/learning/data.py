@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from math import prod
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
@@ -48,10 +49,23 @@ _BLOCK = 1 << 20  # numbers made at once
 
 def digits(source: Source) -> Arrays:
     """1,797 handwritten digits of 8×8 pixels, shipped with scikit-learn (Alpaydin and Kaynak 1998, UCI)."""
-    from sklearn.datasets import load_digits  # slow to import, and only this data set needs it
+    file = _shipped("sklearn", "datasets/data/digits.csv.gz")
+    if file is not None:
+        table = np.loadtxt(file, delimiter=",")
+        images, target = table[:, :-1].reshape(-1, 8, 8), table[:, -1]
+    else:
+        from sklearn.datasets import load_digits
 
-    bunch = load_digits()
-    return Arrays((bunch.images[:, None] / 16).astype(np.float32), bunch.target.astype(np.int64))
+        bunch = load_digits()
+        images, target = bunch.images, bunch.target
+    return Arrays((images[:, None] / 16).astype(np.float32), target.astype(np.int64))
+
+
+def _shipped(package: str, name: str) -> Path | None:
+    """A file of a package that is not imported for it, which may take most of a second; None if it is not there."""
+    found = find_spec(package)
+    places = (found.submodule_search_locations or ()) if found else ()
+    return next((file for place in places if (file := Path(place) / name).is_file()), None)
 
 
 def synthetic(

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
+from sklearn.datasets import load_digits
 
 from edgesim.errors import ScenarioError
+from edgesim.learning import data
 from edgesim.learning.data import DATASETS, load
 from edgesim.learning.datafiles import read_idx
 
@@ -37,6 +40,16 @@ def test_digits_are_1797_images_of_ten_classes_in_the_unit_interval() -> None:
     assert (tuple(data.x.shape), data.classes, data.name) == ((1797, 1, 8, 8), 10, "digits")
     assert (float(data.x.min()), float(data.x.max())) == (0, 1)
     assert data.y.bincount().tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]  # as published
+
+
+def test_digits_are_those_that_scikit_learn_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read from its file, which takes no import, and by itself where the file is elsewhere."""
+    read = load("digits", {}, None, 0)
+    bunch = load_digits()
+    assert torch.equal(read.x, torch.from_numpy((bunch.images[:, None] / 16).astype("float32")))
+    assert read.y.tolist() == bunch.target.tolist()
+    monkeypatch.setattr(data, "_shipped", lambda package, name: None)
+    assert torch.equal(load("digits", {}, None, 0).x, read.x)
 
 
 def test_synthetic_data_follow_the_seed_and_sit_around_their_centres() -> None:
