@@ -60,7 +60,7 @@ class Pool:
         Raises:
             RunError: workers died over the same pieces again and again.
         """
-        if self.name == "stacked" and self._flops(orders) < _WORTH:
+        if not orders or (self.name == "stacked" and self._flops(orders) < _WORTH):
             return self._inner.train(orders)
         try:
             if self._inner.is_plain:

@@ -126,6 +126,10 @@ def test_stacks_that_take_no_time_are_trained_here() -> None:
         assert pool._workers == []
 
 
+def test_no_orders_have_no_results(pool: Pool) -> None:
+    assert pool.train([]) == []
+
+
 def test_one_worker_of_two_is_this_process(pool: Pool) -> None:
     assert len(workers(pool)) == 1
 
