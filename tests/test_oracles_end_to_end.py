@@ -243,7 +243,7 @@ def test_workers_that_are_late_at_random_change_nothing(tmp_path: Path) -> None:
 
 def ready(pool: Pool) -> None:
     """Wait until its workers have imported what they need, or this process would have trained all by then."""
-    pool._start()
+    pool._start(pool._count)
     assert wait_until(lambda: all(worker.asks or worker.busy or worker.wire.poll() for worker in pool._workers))
 
 

@@ -22,10 +22,15 @@ def cut(orders: Sequence[Order], cohort: int, most: int) -> list[Piece]:
     return [list(orders[start : start + size]) for start in range(0, len(orders), size)]
 
 
+def most_hands(orders: int) -> int:
+    """How many pieces so many orders may be dealt into, at least one."""
+    return max(orders // _FEWEST, 1)
+
+
 def deal(orders: Sequence[Order], samples: IntArray, hands: int) -> list[Deal]:
     """The places of the orders in so many pieces, or fewer, of like numbers of samples: of clients that train the same
     in any company. `samples`, of each order."""
-    hands = max(min(hands, len(orders) // _FEWEST), 1)
+    hands = min(hands, most_hands(len(orders)))
     most_first = np.argsort(-samples, kind="stable").tolist()
     return [most_first[hand::hands] for hand in range(hands)]
 

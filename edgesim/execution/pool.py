@@ -17,7 +17,7 @@ from edgesim import references
 from edgesim.devices.arrays import IntArray
 from edgesim.execution.backend import BackendName, InProcess
 from edgesim.execution.claims import MOST, Claim, Claims, take
-from edgesim.execution.pieces import ATTEMPTS, Piece, cut, deal, given_up
+from edgesim.execution.pieces import ATTEMPTS, Piece, cut, deal, given_up, most_hands
 from edgesim.execution.poolworker import Worker
 from edgesim.execution.shared import Parcel
 from edgesim.learning.kernels import Kernel
@@ -93,7 +93,7 @@ class Pool:
 
     def _deal(self, orders: Sequence[Order]) -> list[Result]:
         """Train clients to which company is nothing: as many pieces as there are hands by now."""
-        self._start()
+        self._start(most_hands(len(orders)))
         self._gather({}, wait=False)
         deals = deal(orders, self._samples(orders), 1 + sum(worker.asks or worker.busy for worker in self._workers))
         if len(deals) == 1:
@@ -120,7 +120,7 @@ class Pool:
         if not missing:
             return
         self._round_number += 1
-        claims = self._start()
+        claims = self._start(len(missing) + (not here))
         claims.put([Claim(self._round_number, number) for number in missing])
         self._gather(results, wait=False)
         while len(results) < len(pieces):
@@ -133,14 +133,14 @@ class Pool:
             self._gather(results, wait=mine is None)
         claims.clear()
 
-    def _start(self) -> Claims:
-        """As many workers as there should be."""
+    def _start(self, hands: int) -> Claims:
+        """As many workers as there should be, where so many hands have something to do, one of them this process."""
         if self._claims is None or self._setup is None:
             self._claims, self._setup = Claims(), Parcel([references.files(), self._inner])
             shared, task = self._setup.values()[1].task, self._inner.task
             for mine, theirs in ((task.x, shared.x), (task.y, shared.y)):
                 mine.set_(theirs)  # the same numbers, in memory once
-        while len(self._workers) < self._count - 1:
+        while len(self._workers) < min(self._count, hands) - 1:
             self._workers.append(Worker(self._claims, self._setup))
         return self._claims
 

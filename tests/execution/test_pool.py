@@ -60,7 +60,7 @@ def alike(here: InProcess, there: Backend, placed: list[Order]) -> bool:
 
 def workers(pool: Pool) -> list[int]:
     """The process numbers of the workers, once they have all imported what they need."""
-    pool._start()
+    pool._start(pool._count)
     assert wait_until(lambda: all(worker.asks or worker.busy or worker.wire.poll() for worker in pool._workers))
     return [worker.pid for worker in pool._workers]
 
@@ -124,6 +124,12 @@ def test_stacks_that_take_no_time_are_trained_here() -> None:
     with closing(Pool(mine, 2)) as pool:
         assert alike(mine, pool, orders(mine, 40))
         assert pool._workers == []
+
+
+def test_no_more_workers_start_than_have_something_to_do(here: InProcess) -> None:
+    with closing(Pool(here, 8)) as pool:
+        assert alike(here, pool, orders(here, 3))
+        assert len(pool._workers) == 2
 
 
 def test_no_orders_have_no_results(pool: Pool) -> None:
