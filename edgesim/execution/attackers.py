@@ -74,8 +74,9 @@ def _known(honest: Tensor, memory: State, total: int) -> tuple[Honest, State]:
     """What attackers know: of this aggregation where at least two honest updates are in it, else of all so far."""
     past = memory.get("honest", {})
     count = past.get("count", torch.zeros((), dtype=torch.float64)) + len(honest)
-    sums = past.get("sum", torch.zeros(honest.shape[1], dtype=torch.float64)) + honest.double().sum(0)
-    squares = past.get("squares", torch.zeros_like(sums)) + honest.double().square().sum(0)
+    wide = honest.double()
+    sums = past.get("sum", torch.zeros(honest.shape[1], dtype=torch.float64)) + wide.sum(0)
+    squares = past.get("squares", torch.zeros_like(sums)) + wide.square_().sum(0)
     if len(honest) >= 2:
         mean, std = honest.mean(0), honest.std(0, correction=0)
     else:
