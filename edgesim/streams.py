@@ -36,7 +36,11 @@ def generator(seed: int, purpose: str, *ids: int) -> np.random.Generator:
 def fold(base: NDArray[np.uint64] | int, ids: NDArray[np.int64] | int) -> NDArray[np.uint64]:
     """Derive one key per id from a base key: `fold(fold(k, clients), jobs)` is vectorised `key`."""
     with np.errstate(over="ignore"):
-        return _mix(np.asarray(base, np.uint64) ^ _mix(np.asarray(ids).astype(np.uint64) + _GOLDEN))
+        if isinstance(ids, int):
+            mixed = np.asarray(_mix_one((ids + 0x9E3779B97F4A7C15) & _MASK), np.uint64)
+        else:
+            mixed = _mix(np.asarray(ids).astype(np.uint64) + _GOLDEN)
+        return _mix(np.asarray(base, np.uint64) ^ mixed)
 
 
 def uniforms(keys: NDArray[np.uint64], count: int) -> NDArray[np.float64]:

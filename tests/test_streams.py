@@ -27,3 +27,9 @@ def test_one_number_is_what_many_give(key: int, number: int) -> None:
     [folded] = streams.fold(key, np.array([number])).tolist()
     assert streams.fold_one(key, number) == folded
     assert streams.first(folded) == streams.uniforms(np.array([folded], np.uint64), 1)[0, 0]
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=5), st.integers(-(2**40), 2**40))
+def test_many_keys_are_folded_with_one_number_as_with_as_many(keys: list[int], number: int) -> None:
+    base = np.array(keys, np.uint64)
+    assert streams.fold(base, number).tolist() == streams.fold(base, np.full(len(keys), number)).tolist()
