@@ -10,13 +10,12 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from edgesim.devices.arrays import IntArray
-from edgesim.devices.segments import blocks, compact, segments
+from edgesim.devices.segments import LastSegments, blocks, compact, segments
 from edgesim.devices.trajectories import NEVER, BoolArray, Flips, Instant, Trajectories, check_time
 
 KEPT = 1 << 20  # flips in a cache, over all devices: 8 MiB
 _ENTRY = 24  # what an entry takes beside its flips, in flips
 _AHEAD = 64  # cells made at once for who goes through time in order
-_SEGMENTS = 1 << 17  # devices whose last segment is kept: 18 bytes each
 _END_US = NEVER // 1000
 
 
@@ -50,7 +49,7 @@ class Cells(Trajectories):
     def __init__(self, kept: int = KEPT) -> None:
         self._kept, self._held = kept, 0
         self._cache: OrderedDict[int, _Stretch] = OrderedDict()
-        self._segments = _Segments()
+        self._segments = LastSegments()
 
     @abstractmethod
     def grid(self, devices: IntArray) -> Grid:
@@ -104,7 +103,7 @@ class Cells(Trajectories):
         todo = np.arange(len(devices))
         if known:
             told = self._segments.hold(devices, t_us) & self._segments.flips[devices]
-            found_us[told], todo = self._segments.until_us[devices[told]], np.flatnonzero(~told)
+            found_us[told], todo = self._segments.until[devices[told]], np.flatnonzero(~told)
         for part in blocks(len(todo), self.columns):
             rows = todo[part]
             found_us[rows] = self._next(devices[rows], t_us[rows])
@@ -253,43 +252,6 @@ class Cells(Trajectories):
             _, dropped = self._cache.popitem(last=False)
             self._held -= len(dropped.flips_us) + _ENTRY
         return stretch
-
-
-class _Segments:
-    """The stretch in one state that each device was last found in, when many were asked about together: while time has
-    not passed it, nothing need be made to answer again. Arrays [device], of the first devices only.
-
-    Attributes: on, the state; until_us, its end; flips, whether that is a flip, and not as far as it is known.
-    """
-
-    def __init__(self) -> None:
-        self._from_us, self.until_us = np.zeros(0, np.int64), np.zeros(0, np.int64)
-        self.on, self.flips = np.zeros(0, np.bool_), np.zeros(0, np.bool_)
-
-    def reach(self, devices: IntArray) -> bool:
-        """Make room for these; False where there are too many."""
-        most = int(devices.max(initial=-1)) + 1
-        if most > _SEGMENTS:
-            return False
-        if most > len(self.on):
-            more = min(max(most, 2 * len(self.on)), _SEGMENTS) - len(self.on)
-            for name in ("_from_us", "until_us", "on", "flips"):
-                setattr(self, name, np.pad(getattr(self, name), (0, more)))
-        return True
-
-    def hold(self, devices: IntArray, t_us: IntArray) -> BoolArray:
-        """Which of them are known to be in theirs at t [n]."""
-        held: BoolArray = (self._from_us[devices] <= t_us) & (t_us < self.until_us[devices])
-        return held
-
-    def note(self, devices: IntArray, from_us: IntArray, until_us: IntArray, on: BoolArray, flips: BoolArray) -> None:
-        self._from_us[devices], self.until_us[devices] = from_us, until_us
-        self.on[devices], self.flips[devices] = on, flips
-
-    def end(self, devices: IntArray, t_us: IntArray, until_us: IntArray) -> None:
-        """The first flips after t, an instant that is held."""
-        held = self.hold(devices, t_us)
-        self.until_us[devices[held]], self.flips[devices[held]] = until_us[held], True
 
 
 def _joined(one: _Stretch, more: _Stretch) -> _Stretch:

@@ -9,6 +9,7 @@ import numpy as np
 
 from edgesim.devices.arrays import IntArray
 from edgesim.devices.availability import Process
+from edgesim.devices.segments import LastSegments
 from edgesim.devices.trajectories import NEVER, BoolArray, Flips, Instant, Trajectories, ordered
 from edgesim.errors import RunError
 from edgesim.streams import key
@@ -91,6 +92,7 @@ class RuleTrajectories(Trajectories):
         self._members, self._table = tuple(members), table
         self._holds: list[bool] = table.tolist()
         self._known: OrderedDict[int, tuple[int, int, bool]] = OrderedDict()  # device → from, until, state
+        self._segments = LastSegments()  # in ns
         self.pace_ns = min(member.pace_ns for member in members)
 
     def is_on(self, device: int, t_ns: int) -> bool:
@@ -125,6 +127,15 @@ class RuleTrajectories(Trajectories):
 
     def is_on_many(self, devices: IntArray, t_ns: Instant) -> BoolArray:
         """`is_on` of each of `devices` [n] → [n]."""
+        if not self._segments.reach(devices):
+            return self._holds_many(devices, t_ns)
+        at_ns = np.broadcast_to(np.asarray(t_ns), devices.shape)
+        found, unknown = self._segments.on[devices], np.flatnonzero(~self._segments.hold(devices, at_ns))
+        if unknown.size:
+            found[unknown] = self._holds_many(devices[unknown], at_ns[unknown])
+        return found
+
+    def _holds_many(self, devices: IntArray, t_ns: Instant) -> BoolArray:
         states = sum(
             member.is_on_many(devices, t_ns).astype(np.int64) << bit for bit, member in enumerate(self._members)
         )
@@ -133,6 +144,19 @@ class RuleTrajectories(Trajectories):
 
     def next_change_many(self, devices: IntArray, t_ns: Instant) -> IntArray:
         """`next_change_ns` of each of `devices` [n] → [n]; NEVER where there is none."""
+        if not self._segments.reach(devices):
+            return self._find_many(devices, t_ns)[0]
+        at_ns = np.broadcast_to(np.asarray(t_ns), devices.shape)
+        found_ns, held = self._segments.until[devices], self._segments.hold(devices, at_ns)
+        todo = np.flatnonzero(~held)
+        if todo.size:
+            some, since_ns = devices[todo], at_ns[todo]
+            found_ns[todo], on = self._find_many(some, since_ns)
+            self._segments.note(some, since_ns, found_ns[todo], on, np.ones(len(todo), np.bool_))
+        return found_ns
+
+    def _find_many(self, devices: IntArray, t_ns: Instant) -> tuple[IntArray, BoolArray]:
+        """When the rule's value turns, NEVER where it never does, and the one it has until then."""
         was_on, found_ns = self.is_on_many(devices, t_ns), np.full(len(devices), NEVER)
         changes_ns = np.array([member.next_change_many(devices, t_ns) for member in self._members])
         todo = np.arange(len(devices))
@@ -143,7 +167,7 @@ class RuleTrajectories(Trajectories):
             found_ns[todo[changed]] = at_ns[changed]
             todo, at_ns = todo[~changed], at_ns[~changed]
             if not todo.size:
-                return found_ns
+                return found_ns, was_on
             for member, row in zip(self._members, changes_ns, strict=True):
                 due = row[todo] == at_ns
                 row[todo[due]] = member.next_change_many(devices[todo[due]], at_ns[due])
