@@ -45,7 +45,7 @@ class SmoothPlans:
         training_ns = start_ns + download_ns
         upload_ns = training_ns + train_ns
         end_ns = upload_ns + up_ns
-        if not self._presence.stays(job.client, start_ns, end_ns):
+        if not (self._presence.always or self._presence.stays(job.client, start_ns, end_ns)):
             return
         if tail_ns:
             until_ns, tail_j = self._radio.until_ns(job.client), self._radio.added_j

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 
@@ -31,7 +32,11 @@ class Uniform(Selector):
     def select(self, count: int, draw: int, candidates: Candidates, history: History) -> list[int]:
         idle, key = candidates.idle, self._key(draw)
         chosen, tried, most = list[int](), 0, min(len(idle), 4 * count + _TRIES)
-        numbers = _numbers(key, count, most) if count > _SINGLY else streams.sequence(key)
+        if count == 1 and most:  # as below, in half the time
+            client, tried = idle.draw(0, streams.first(key)), 1
+            if candidates.has(client):
+                return [client]
+        numbers = _numbers(key, count, most) if count > _SINGLY else islice(streams.sequence(key), tried, None)
         while len(chosen) < count and tried < most:
             end = min(most, tried + count - len(chosen))
             if end - tried <= _ALONE:
