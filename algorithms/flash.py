@@ -213,6 +213,7 @@ class Flash(Algorithm):
     def local_train(self, payload: State, client: State, learner: Learner) -> tuple[State, State]:
         if payload["job"]["moves"].any():
             return super().local_train(payload, client, learner)
+        # without moves these are the same steps, and the kernel takes them as a whole
         local = learner.run(self.local_start(payload, client), sparse_training.masked_step)
         return self.local_end(payload, client, local, learner)
 

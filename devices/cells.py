@@ -112,6 +112,7 @@ class Cells(Trajectories):
         return np.where(found_us <= _END_US, 1000 * np.minimum(found_us, _END_US), NEVER)
 
     def _states(self, devices: IntArray, t_us: IntArray) -> BoolArray:
+        """The state of each of `devices` at t [n]: of `_at`, for who needs no more, in less time."""
         found = np.zeros(len(devices), np.bool_)
         for part in blocks(len(devices), self.columns):
             cells, since_us, _ = self._place(devices[part], t_us[part])

@@ -136,6 +136,7 @@ class RuleTrajectories(Trajectories):
         return found
 
     def _holds_many(self, devices: IntArray, t_ns: Instant) -> BoolArray:
+        """Whether the rule holds for each of `devices` at t [n], by its members."""
         states = sum(
             member.is_on_many(devices, t_ns).astype(np.int64) << bit for bit, member in enumerate(self._members)
         )

@@ -90,8 +90,8 @@ class InProcess:
     @cached_property
     def is_plain(self) -> bool:
         """Whether clients train the same in any company, bit for bit: dense models by plain SGD (`Layered.sgd`), that
-        is an algorithm with the device hooks of `Algorithm` itself and a training without momentum, decay of weights
-        or clip; on the CPU."""
+        is an algorithm with the device hooks of `Algorithm` itself and a training without momentum or clip; on the
+        CPU."""
         kind = type(self.algorithm)
         plain = all(getattr(kind, hook, None) is getattr(Algorithm, hook) for hook in _HOOKS)
         return plain and self.training.plain and self.device == card.NONE and isinstance(self.kernel, Layered)

@@ -82,7 +82,8 @@ class Pool:
         self._claims = self._setup = None
 
     def _flops(self, orders: Sequence[Order]) -> float:
-        """Of dense models, and about those of others: 2 for each weight and sample forward, twice as many backward."""
+        """2 for each weight and sample forward, twice as many backward: of dense models; others, which use a weight
+        several times, take more."""
         inner = self._inner
         weights = sum(prod(shape) for shape in inner.task.model.shapes.values())
         epochs = [(order.training or inner.training).epochs for order in orders]
