@@ -12,6 +12,8 @@ from edgesim.algorithms.rules import weighted_sum
 from edgesim.learning import tree
 from edgesim.learning.tree import Params, State
 
+_TOGETHER = 64  # models that are stacked at once
+
 
 @dataclass(frozen=True, kw_only=True)
 class LagTolerant:
@@ -53,9 +55,6 @@ class LagTolerant:
             models = tree.stack([{"params": cached[_entry(client)]} for client in some])["params"]
             total = tree.add(total, weighted_sum(models, shares[some], shares[some]))
         return total
-
-
-_TOGETHER = 64  # models that are stacked at once
 
 
 def _entry(client: int) -> str:

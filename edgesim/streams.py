@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_GOLDEN, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB  # of SplitMix64
 _MASK = 2**64 - 1
 
 
@@ -37,9 +37,9 @@ def fold(base: NDArray[np.uint64] | int, ids: NDArray[np.int64] | int) -> NDArra
     """Derive one key per id from a base key: `fold(fold(k, clients), jobs)` is vectorised `key`."""
     with np.errstate(over="ignore"):
         if isinstance(ids, int):
-            mixed = np.asarray(_mix_one((ids + 0x9E3779B97F4A7C15) & _MASK), np.uint64)
+            mixed = np.asarray(_mix_one((ids + _GOLDEN) & _MASK), np.uint64)
         else:
-            mixed = _mix(np.asarray(ids).astype(np.uint64) + _GOLDEN)
+            mixed = _mix(np.asarray(ids).astype(np.uint64) + np.uint64(_GOLDEN))
         return _mix(np.asarray(base, np.uint64) ^ mixed)
 
 
@@ -49,36 +49,36 @@ def uniforms(keys: NDArray[np.uint64], count: int) -> NDArray[np.float64]:
     SplitMix64 (Steele, Lea, Flood 2014, OOPSLA) used as a counter-based generator.
     """
     with np.errstate(over="ignore"):
-        counter = np.arange(1, count + 1, dtype=np.uint64) * _GOLDEN
+        counter = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(_GOLDEN)
         bits = _mix(np.asarray(keys, np.uint64)[:, None] + counter)
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(_FIRST)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(_SECOND)
     return z ^ (z >> np.uint64(31))
 
 
 def fold_one(base: int, number: int) -> int:
     """`fold` of one id, in a tenth of the time."""
-    return _mix_one(base ^ _mix_one((number + 0x9E3779B97F4A7C15) & _MASK))
+    return _mix_one(base ^ _mix_one((number + _GOLDEN) & _MASK))
 
 
 def sequence(start: int) -> Iterator[float]:
     """Numbers in [0, 1) from a key, one at a time: those of `uniforms`, for who needs only a few."""
     state = start
     while True:
-        state = (state + 0x9E3779B97F4A7C15) & _MASK
+        state = (state + _GOLDEN) & _MASK
         yield (_mix_one(state) >> 11) * 2.0**-53
 
 
 def first(start: int) -> float:
     """The first number in [0, 1) from a key."""
-    return (_mix_one((start + 0x9E3779B97F4A7C15) & _MASK) >> 11) * 2.0**-53
+    return (_mix_one((start + _GOLDEN) & _MASK) >> 11) * 2.0**-53
 
 
 def _mix_one(z: int) -> int:
-    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+    z = ((z ^ (z >> 30)) * _FIRST) & _MASK
+    z = ((z ^ (z >> 27)) * _SECOND) & _MASK
     return z ^ (z >> 31)

@@ -191,7 +191,8 @@ class Coordinator(Standing):
         spent = self.flight.accounts.book_wave(jobs._replace(staleness=np.full_like(jobs.staleness, staleness)))
         self.received.update(zip(numbers, spent, strict=True))
         self.fruitless = 0
-        self.schedule.received += map(Received, numbers, clients, repeat(staleness), repeat(1.0))
+        for update in map(Received, numbers, clients, repeat(staleness), repeat(1.0)):
+            self.schedule.receive(self, update)
         self.to_proceed = True
 
     def lost(self, job: Job) -> None:

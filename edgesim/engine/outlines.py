@@ -148,9 +148,9 @@ class Outlines:
             class_traits=self._traits,
             device_class=self._class_of[clients],
         )
-        down, up, known, memory = _sizes(assignments)
-        down_ns = cost.transfers_ns(down, board.down_bps, board.latency_s)
-        up_ns = np.where(known, cost.transfers_ns(up, board.up_bps, board.latency_s), 0)
+        want = asked(assignments)
+        down_ns = cost.transfers_ns(want.down, board.down_bps, board.latency_s)
+        up_ns = np.where(want.known, cost.transfers_ns(want.up, board.up_bps, board.latency_s), 0)
         return Outlined(
             download_ns=down_ns,
             train_ns=train_ns,
@@ -160,18 +160,31 @@ class Outlines:
             upload_j=cost.energies_j(board.upload_w, up_ns),
             tail_ns=np.rint(1e9 * board.tail_s).astype(np.int64),
             tail_w=board.tail_w,
-            fits=known * (memory <= board.memory_bytes),
+            fits=want.known * (want.memory <= board.memory_bytes),
         )
 
 
-def _sizes(assignments: Sequence[Assignment]) -> tuple[IntArray, IntArray, IntArray, IntArray]:
-    """Bytes down and up, 1 where the latter are known, and of memory: each [job]."""
+class Asked(NamedTuple):
+    """What jobs ask for [job]. Attributes: bytes down, and up where that is known; known, 1 where it is, else 0; bytes
+    of memory; batch_size, where it had to be made smaller, else 0; flops."""
+
+    down: IntArray
+    up: IntArray
+    known: IntArray
+    memory: IntArray
+    batch_size: IntArray
+    flops: FloatArray
+
+
+def asked(assignments: Sequence[Assignment]) -> Asked:
+    """Of these, one a job; quicker where all are one."""
     first, jobs = assignments[0], len(assignments)
     if all(assigned is first for assigned in assignments):
-        return tuple(np.full(jobs, size) for size in _sizes_of(first))  # type: ignore[return-value]
-    return tuple(np.array(list(map(_sizes_of, assignments)), np.int64).T)
+        return Asked._make(np.full(jobs, figure) for figure in (*_whole_of(first), first.workload.flops))
+    flops = np.array([assigned.workload.flops for assigned in assignments], np.float64)
+    return Asked._make([*np.array(list(map(_whole_of, assignments)), np.int64).T, flops])
 
 
-def _sizes_of(assigned: Assignment) -> tuple[int, int, int, int]:
+def _whole_of(assigned: Assignment) -> tuple[int, int, int, int, int]:
     up = assigned.upload_bytes
-    return assigned.download_bytes, up or 0, int(up is not None), assigned.workload.memory_bytes
+    return assigned.download_bytes, up or 0, int(up is not None), assigned.workload.memory_bytes, assigned.batch_size

@@ -27,8 +27,8 @@ class Radio:
 
     def __init__(self, fleet: Fleet, ledger: Ledger) -> None:
         row, figures = fleet.shared("tail_s")
-        self.any, self._tail_s, self._row = bool(figures.any()), figures[:, 0].tolist(), scalars(row)
-        self._tails_ns, self._rows = np.rint(1e9 * figures[:, 0]).astype(np.int64), row
+        self.any, self._tails_ns, self._rows = bool(figures.any()), np.rint(1e9 * figures[:, 0]).astype(np.int64), row
+        self._tail_ns, self._row = scalars(self._tails_ns), scalars(row)
         self._ledger, self._until_ns = ledger, scalars(ledger.radio_until_ns)
 
     def tail_j(self, client: int, board: Board, last_ns: int | None, start_ns: int) -> float:
@@ -58,7 +58,7 @@ class Radio:
             else:
                 end_ns = last_transfer_ns(job.planned())
             if end_ns is not None:
-                self._until_ns[job.client] = end_ns + round(1e9 * self._tail_s[self._row[job.client]])
+                self._until_ns[job.client] = end_ns + self._tail_ns[self._row[job.client]]
 
     def book_wave(self, jobs: SmoothJobs) -> None:
         """`book` of jobs of as many clients."""

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from edgesim.devices.arrays import BoolArray, FloatArray, IntArray
+from edgesim.devices.arrays import BoolArray, IntArray
 from edgesim.engine.job import Job, Smooth, SmoothJobs
 from edgesim.engine.learning import Assignment
-from edgesim.engine.outlines import Outline, Outlines
+from edgesim.engine.outlines import Outline, Outlines, asked
 from edgesim.engine.presence import Presence
 from edgesim.engine.radio import Radio
 
@@ -45,7 +45,7 @@ class SmoothPlans:
         training_ns = start_ns + download_ns
         upload_ns = training_ns + train_ns
         end_ns = upload_ns + up_ns
-        if not (self._presence.always or self._presence.stays(job.client, start_ns, end_ns)):
+        if not self._presence.stays(job.client, start_ns, end_ns):
             return
         if tail_ns:
             until_ns, tail_j = self._radio.until_ns(job.client), self._radio.added_j
@@ -73,16 +73,16 @@ class SmoothPlans:
             download_j = download_j + tails_j(tail_ns, tail_w, past_ns, start_ns, training_ns)
             past_ns = np.where(training_ns > now_ns, training_ns + tail_ns, past_ns)
             upload_j = upload_j + tails_j(tail_ns, tail_w, past_ns, upload_ns, end_ns)
-        down, up, batch_size, flops = _asked(assignments)
+        want = asked(assignments)
         columns = SmoothJobs(
             number=np.arange(first, first + jobs),
             client=who,
             version=np.full(jobs, version),
-            batch_size=batch_size,
+            batch_size=want.batch_size,
             staleness=np.full(jobs, -1),
             edges_ns=np.array([start_ns, training_ns, upload_ns, end_ns]),
-            sizes=np.array([down, np.zeros_like(down), up]),
-            flops=flops,
+            sizes=np.array([want.down, np.zeros_like(want.down), want.up]),
+            flops=want.flops,
             energy_j=np.array([download_j, takes.training_j, upload_j]),
         )
         fits = (takes.fits > 0) & self._presence.stay(who, now_ns, end_ns)
@@ -117,18 +117,6 @@ class Plans:
             repeat(-1), repeat(-1), repeat(0),
             plans if fits.all() else [plan if fit else None for plan, fit in zip(plans, fits.tolist(), strict=True)],
         ))  # fmt: skip
-
-
-def _asked(assignments: Sequence[Assignment]) -> tuple[IntArray, IntArray, IntArray, FloatArray]:
-    """Bytes down, and up where that is known, batch sizes, and FLOPs: each [job]."""
-    first, jobs = assignments[0], len(assignments)
-    if all(assigned is first for assigned in assignments):
-        sizes = first.download_bytes, first.upload_bytes or 0, first.batch_size
-        down, up, batch = (np.full(jobs, size) for size in sizes)
-        return down, up, batch, np.full(jobs, first.workload.flops)
-    whole = [(assigned.download_bytes, assigned.upload_bytes or 0, assigned.batch_size) for assigned in assignments]
-    down, up, batch = np.array(whole, np.int64).T
-    return down, up, batch, np.array([assigned.workload.flops for assigned in assignments], np.float64)
 
 
 _smooth: Callable[[Iterable[Any]], Smooth] = partial(tuple.__new__, Smooth)  # a third of the time of `_make`

@@ -11,7 +11,6 @@ from edgesim.errors import RunError
 from edgesim.learning.local import Order
 
 Piece: TypeAlias = list[Order]
-Deal: TypeAlias = list[int]
 _FEWEST = 4  # clients of a piece that is a stack: stacks of fewer take longer for each
 ATTEMPTS: Final = 3  # after so many workers have died over a piece, another would too
 
@@ -27,7 +26,7 @@ def most_hands(orders: int) -> int:
     return max(orders // _FEWEST, 1)
 
 
-def deal(orders: Sequence[Order], samples: IntArray, hands: int) -> list[Deal]:
+def deal(orders: Sequence[Order], samples: IntArray, hands: int) -> list[list[int]]:
     """The places of the orders in so many pieces, or fewer, of like numbers of samples: of clients that train the same
     in any company. `samples`, of each order."""
     hands = min(hands, most_hands(len(orders)))

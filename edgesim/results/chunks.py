@@ -72,11 +72,12 @@ class Chunks:
 
     def write(self, path: Path) -> None:
         """All rows as one file, at once where it belongs: see `atomic.replace_all`."""
-        rows = self.parts * self.size + len(self.pending())
+        pending = self.pending()
+        rows = self.parts * self.size + len(pending)
         with pq.ParquetWriter(path, self._schema, **_options(self._schema, rows)) as file:
             for index in range(self.parts):  # one row group a chunk, so that bytes do not depend on stops
                 file.write_table(_read(self._part(index)), row_group_size=self.size)
-            file.write_table(self.pending(), row_group_size=self.size)
+            file.write_table(pending, row_group_size=self.size)
 
     def _spill(self) -> None:
         """Write the chunks that are full."""
