@@ -6,7 +6,7 @@ texts the input is [length] tokens, which are numbered as the classes are.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from math import prod
 from pathlib import Path
 from typing import Annotated, TypeAlias
@@ -90,9 +90,11 @@ class Model:
         return _zeros(samples, self.input_shape, self.tokens, device)
 
     def init(self, seed: int) -> dict[str, Tensor]:
-        """Fresh parameters, a pure function of the seed; torch's global generator is left as it was."""
-        module = _seeded(self.build, key(seed, "model"))
-        return {name: tensor.detach().clone() for name, tensor in parts.tensors(module).items()}
+        """Fresh parameters, a pure function of the seed; torch's global generator is left as it was.
+
+        A value: who asks again, as every client may that starts from the same model, gets the same tensors.
+        """
+        return _start(self, seed)
 
 
 def make_model(
@@ -139,6 +141,12 @@ def _factory(name: str, folder: Path) -> Factory:
     if not callable(factory):
         raise ScenarioError(f"model '{name}' is a {type(factory).__name__}; a function that makes a module is wanted")
     return factory
+
+
+@lru_cache(maxsize=4)
+def _start(model: Model, seed: int) -> dict[str, Tensor]:
+    module = _seeded(model.build, key(seed, "model"))
+    return {name: tensor.detach().clone() for name, tensor in parts.tensors(module).items()}
 
 
 def _seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
