@@ -68,7 +68,8 @@ class Layered:
         """See `kernels.Descending`: in place in a copy, some clients at a time.
 
         What a client learns is, bit for bit, the same in any company: its matrices begin with a cache line, filled
-        up with zeros where need be, since products are rounded otherwise by where in memory they lie.
+        up with zeros where need be, since products are rounded otherwise by where in memory they lie. Nor is a batch
+        a single sample: one outer product is rounded otherwise than several.
         """
         together = max(_TOGETHER // sum(tensor[0].numel() for tensor in params.values()), 1)
         weight = tree.broadcast(lr, batches.weight) * batches.weight
@@ -93,7 +94,10 @@ class Layered:
 
         What can be is laid out once, step by step; the weights' product and their step are one call.
         """
-        index, shares = (each[some].transpose(0, 1).contiguous() for each in (batches.index, weight))
+        index, shares = batches.index[some], weight[some]
+        if index.shape[2] == 1:
+            index, shares = index.expand(-1, -1, 2), F.pad(shares, (0, 1))
+        index, shares = (each.transpose(0, 1).contiguous() for each in (index, shares))
         y, shares = take(batches.y, index).unsqueeze(3), shares.unsqueeze(3)
         last = self.layers[-1]
         count, filled = params[last.weight].shape[:2]
