@@ -15,7 +15,7 @@ from edgesim.errors import RunError
 from edgesim.results import atomic
 
 FILE = Path("checkpoint") / "state.pt"
-_FORMAT = 2
+_FORMAT = 3
 _ARRAY = "__array__"
 
 

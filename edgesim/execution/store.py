@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from edgesim.errors import RunError
-from edgesim.execution.packed import Layout, Packed, blank, length, pack
+from edgesim.execution.packed import Layout, Packed, blank, length, pack, plain, restored
 from edgesim.execution.slots import Slots
 from edgesim.learning.tree import State
 
@@ -74,13 +74,13 @@ class ClientStore:
         return {
             "memory": {} if self._spilled else {client: packed.state() for client, packed in self._resident.items()},
             "spilled": dict(self._spilled),
-            "layouts": list(self._layouts),
+            "layouts": [plain(layout) for layout in self._layouts],
             "slots": self._slots.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up a `state`; what was spilled after it is forgotten. Raises RunError where the file is gone."""
-        self._spilled, self._layouts = dict(state["spilled"]), list(state["layouts"])
+        self._spilled, self._layouts = dict(state["spilled"]), [restored(layout) for layout in state["layouts"]]
         self._slots = Slots.restored(state["slots"])
         if self._slots.end:
             self._cut(self._slots.end)

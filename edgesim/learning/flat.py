@@ -86,9 +86,9 @@ class Flat(dict[str, Tensor]):
 
     def _filled(self) -> Self:
         if not super().__len__():
-            some, steps = self.whole.shape[:-1], self.whole.stride()[:-1]
+            some, steps, first = self.whole.shape[:-1], self.whole.stride()[:-1], self.whole.storage_offset()
             for name, shape, strides, start in self.layout.places:
-                self[name] = self.whole.as_strided((*some, *shape), (*steps, *strides), start)
+                self[name] = self.whole.as_strided((*some, *shape), (*steps, *strides), first + start)
         return self
 
 
@@ -111,17 +111,33 @@ def flat(params: Params, axes: int) -> Flat:
     return made
 
 
+def flattened(state: State) -> State:
+    """A state with a client axis, its groups flat where their tensors are of one type."""
+    return {group: flat(params, 1) if len(types(params)) == 1 else params for group, params in state.items()}
+
+
 def stacked(states: Sequence[State]) -> State:
     """`tree.stack`, in one call where params are flat."""
     return {group: _stacked([state.get(group, {}) for state in states]) for group in states[0]}
 
 
+def row(state: State, i: int) -> State:
+    """`tree.row`; flat params stay so."""
+    return {
+        group: Flat(params.whole[i], params.layout) if isinstance(params, Flat) else tree.row({group: params}, i)[group]
+        for group, params in state.items()
+    }
+
+
+def types(params: Params) -> set[torch.dtype]:
+    """Those of its tensors."""
+    return {params.whole.dtype} if isinstance(params, Flat) else {tensor.dtype for tensor in params.values()}
+
+
 def alike(params: Params) -> bool:
     """Whether there are tensors, all of one type of real numbers."""
-    if isinstance(params, Flat):
-        return True
-    types = {tensor.dtype for tensor in params.values()}
-    return len(types) == 1 and types.pop().is_floating_point
+    found = types(params)
+    return len(found) == 1 and found.pop().is_floating_point
 
 
 def difference(after: Params, before: Params) -> Params:
@@ -183,7 +199,7 @@ def _blank(like: Params, axes: int, clients: int | None = None) -> Flat:
     if isinstance(like, Flat):
         layout = like.layout
     else:
-        layout = _layout(tuple((name, tuple(tensor.shape[axes:])) for name, tensor in like.items()))
+        layout = layout_of(tuple((name, tuple(tensor.shape[axes:])) for name, tensor in like.items()))
     first = next(iter(like.values()))
     whole = first.new_empty(*(first.shape[:axes] if clients is None else (clients,)), layout.width)
     for gap in layout.gaps:
@@ -192,7 +208,8 @@ def _blank(like: Params, axes: int, clients: int | None = None) -> Flat:
 
 
 @lru_cache(maxsize=64)
-def _layout(tensors: tuple[tuple[str, Shape], ...]) -> Layout:
+def layout_of(tensors: tuple[tuple[str, Shape], ...]) -> Layout:
+    """Of tensors of these names and shapes."""
     places, gaps, at = [], [], 0
     for name, shape in tensors:
         strides = tuple(prod(shape[axis + 1 :]) for axis in range(len(shape)))

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 import numpy as np
 
 from edgesim.learning import tree
-from edgesim.learning.flat import Rows, gathered, stacked
+from edgesim.learning.flat import Rows, flattened, gathered, row, stacked
 from edgesim.learning.kernels import Kernel
 from edgesim.learning.placement import Crossing
 from edgesim.learning.task import Task
@@ -53,11 +53,11 @@ class Row:
 
     @property
     def update(self) -> State:
-        return tree.row(self.cohort.update, self.row)
+        return row(self.cohort.update, self.row)
 
     @property
     def state(self) -> State:
-        return tree.row(self.cohort.state, self.row)
+        return row(self.cohort.state, self.row)
 
     def __iter__(self) -> Iterator[State]:
         return iter((self.update, self.state))
@@ -101,11 +101,11 @@ def squads(task: Task, training: Training, orders: Sequence[Order]) -> list[Squa
 
 
 def trained(algorithm: ClientSide, who: Learner, orders: Sequence[Order]) -> Trained:
-    """What the clients of a learner, in its order, make of these orders; with a client axis."""
+    """What the clients of a learner, in its order, make of these orders; with a client axis, and flat."""
     crossing = Crossing(who.device)
     payload = crossing.there(stacked([order.payload for order in orders]))
     state = crossing.there(stacked([order.state for order in orders]))
-    return Trained(*map(crossing.back, algorithm.local_train(payload, state, who)))
+    return Trained(*(flattened(crossing.back(made)) for made in algorithm.local_train(payload, state, who)))
 
 
 def cohort_of(orders: Sequence[Order]) -> Cohort:

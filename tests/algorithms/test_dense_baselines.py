@@ -184,7 +184,7 @@ def test_many_inner_steps_solve_the_moreau_problem() -> None:
     """∇F(θ) + λ (θ − w) = 0 on the one batch, and w moves by ηλ (θ − w)."""
     where = context(training=WHOLE)
     result = trained(PFedMe(pull=2.0, inner_steps=400, personal_lr=0.1), [1], where)[0]
-    start, theta = task().model.init(0), result.state["personal"]
+    start, theta = task().model.init(0), dict(result.state["personal"])
     gradient = whole_gradient(1, theta)
     residual = {name: g + 2.0 * (theta[name] - start[name]) for name, g in gradient.items()}
     scale = max(float(g.abs().max()) for g in gradient.values())

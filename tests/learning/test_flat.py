@@ -11,7 +11,7 @@ from torch import Tensor
 
 from edgesim.algorithms.rules import weighted_sum
 from edgesim.learning import tree
-from edgesim.learning.flat import Flat, Rows, difference, flat, gathered, moved
+from edgesim.learning.flat import Flat, Rows, difference, flat, flattened, gathered, moved, row
 from edgesim.learning.tree import Params
 
 SHAPES = {"weight": (5, 3), "bias": (5,), "scale": (), "last": (16, 2)}
@@ -34,6 +34,17 @@ def test_tensors_are_views_that_begin_with_a_cache_line() -> None:
     assert all(tensor[3].is_contiguous() for tensor in made.values())
     assert flat(made, 1) is made
     assert made.whole.sum() == pytest.approx(float(sum(t.double().sum() for t in plain.values())), rel=1e-4)  # gaps: 0
+
+
+def test_a_row_of_a_flat_state_is_flat() -> None:
+    plain = {"params": params(0, 4), "mixed": {"on": torch.ones(4, dtype=torch.bool), "n": torch.arange(4)}, "none": {}}
+    made = flattened(plain)
+    assert [isinstance(group, Flat) for group in made.values()] == [True, False, False]
+    for client in range(4):
+        one, expected = row(made, client), tree.row(plain, client)
+        assert isinstance(one["params"], Flat)
+        assert list(one) == list(expected)
+        assert all(same(one[group], expected[group]) for group in one)
 
 
 def test_a_difference_is_that_of_the_tensors() -> None:
