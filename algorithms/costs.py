@@ -87,7 +87,12 @@ def forward_work(context: Context, samples: int, *, density: Mapping[str, float]
     """The cost of one forward pass over a client's samples under a mask of these densities."""
     profile, work = context.profile, phase_work(context, samples, (), epochs=1)
     layers = [name for name, can in zip(profile.names, profile.maskable, strict=True) if can]
-    return replace(work, layer_density=np.array([density.get(name, 1.0) for name in layers]))
+    return _at_density(work, tuple(density.get(name, 1.0) for name in layers))
+
+
+@lru_cache(maxsize=4096)
+def _at_density(work: Workload, shares: tuple[float, ...]) -> Workload:
+    return replace(work, layer_density=np.array(shares))
 
 
 @lru_cache(maxsize=4096)

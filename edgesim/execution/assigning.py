@@ -6,14 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesim.algorithms.contract import Algorithm, Client, Context, Payload, overrides
-from edgesim.devices.workload import NO_WORK
+from edgesim.devices.workload import NO_WORK, Workload
 from edgesim.engine.learning import USUAL, Assignment, Terms
 from edgesim.execution import terms as on
 from edgesim.execution.attackers import Attackers
 
+_MOST = 4096  # assignments that are kept, to be handed out again
+
 
 class Assigning:
-    """Asks once for each kind of job where clients differ in samples only.
+    """Asks once for each kind of job where clients differ in samples only; jobs of equal cost share one assignment.
 
     Attributes: alike, whether they do.
     """
@@ -25,6 +27,7 @@ class Assigning:
         hooks = ("init_client", "download", "workload", "upload_bytes")
         self.alike = attackers is None and not overrides(algorithm, *hooks)
         self._known: dict[tuple[int, Terms, int], Assignment] = {}
+        self._equal: dict[tuple[int, Workload, int | None, int], Assignment] = {}
 
     def of(self, where: Context, payload: Payload, who: Client, terms: Terms, batch: int) -> Assignment:
         """Of a job with this payload; `batch`, its batch size where that had to be made smaller, else 0."""
@@ -34,15 +37,22 @@ class Assigning:
         workload = self._algorithm.workload(where, payload, who)
         if self._attackers is not None and self._attackers.hostile[who.id] and not self._attackers.attack.works:
             workload = NO_WORK
-        assigned = Assignment(
-            download_bytes=payload.size_bytes,
-            workload=workload,
-            upload_bytes=on.upload_bytes(where) or self._algorithm.upload_bytes(where, payload, who),
-            batch_size=batch,
-        )
+        upload_bytes = on.upload_bytes(where) or self._algorithm.upload_bytes(where, payload, who)
+        assigned = self._shared(payload.size_bytes, workload, upload_bytes, batch)
         if self.alike:
             self._known[kind] = assigned
         return assigned
+
+    def _shared(self, download_bytes: int, workload: Workload, upload_bytes: int | None, batch: int) -> Assignment:
+        equal = download_bytes, workload, upload_bytes, batch
+        found = self._equal.get(equal)
+        if found is None:
+            found = Assignment(
+                download_bytes=download_bytes, workload=workload, upload_bytes=upload_bytes, batch_size=batch
+            )
+            if len(self._equal) < _MOST:
+                self._equal[equal] = found
+        return found
 
     def of_alike(self, where: Context, payload: Payload, clients: Sequence[int]) -> list[Assignment]:
         """Of jobs on the usual terms, whose clients are all sent this payload."""

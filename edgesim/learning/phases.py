@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import replace
-from functools import reduce
+from functools import lru_cache, reduce
 from math import ceil
 
 import numpy as np
@@ -47,6 +47,7 @@ def phase_workload(
     return together(*works) if works else _nothing(_passes_work(frozen, 1, 1, 1, trained, optimizer_words))
 
 
+@lru_cache(maxsize=4096)  # jobs whose parts are alike find their workload made
 def together(*works: Workload) -> Workload:
     """One after another on the same device: all add up, but for the memory, which is the largest."""
     return reduce(_after, works)
