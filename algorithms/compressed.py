@@ -4,12 +4,13 @@ What is compressed is the group `params` of the update; masks, control variates 
 server merges what arrived. The work of compressing is small beside training, and is not counted.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload
+from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, models_of
 from edgesim.devices.workload import Workload
 from edgesim.errors import ScenarioError
 from edgesim.learning.codecs import Part
@@ -85,6 +86,9 @@ class CompressedUpdates(Algorithm):
     # ── user ────────────────────────────────────────────────────────────────────────────────────────
     def client_model(self, server: State, client: Client) -> Params:
         return self.inner.client_model(server, self._own(client))
+
+    def client_models(self, server: State, clients: Sequence[Client]) -> Sequence[Params]:
+        return models_of(self.inner, server, [self._own(client) for client in clients])
 
     def personalise(self, model: Params, learner: Learner) -> Params:
         return self.inner.personalise(model, learner)

@@ -5,7 +5,7 @@ tensors), so runs can be checkpointed, shipped and batched. Trees are values: ne
 
     server   init_server, init_client, download, workload, upload_bytes, upload, aggregate, server_work
     device   local_train = local_start, local_step for each mini-batch, local_end
-    user     client_model, personalise
+    user     client_model (client_models), personalise
 
 **The client axis.** Device hooks see a whole cohort: every tensor is [client, *shape]; so do the updates that
 `aggregate` gets: [arrival, *shape]. Write ordinary tensor arithmetic (`w - lr * g`) and never mix clients on
@@ -52,7 +52,7 @@ from edgesim.learning.tree import Params, State
 
 __all__ = [
     "Algorithm", "Arrivals", "Cadence", "Client", "Context", "Payload", "Peer", "dense", "local_work", "masked",
-    "merge", "overrides",
+    "merge", "models_of", "overrides",
 ]  # fmt: skip
 
 
@@ -134,6 +134,10 @@ class Algorithm:
         """The model that this client uses. Return the server's own tree where it is the same for all."""
         return server["params"]
 
+    def client_models(self, server: State, clients: Sequence[Client]) -> Sequence[Params]:
+        """`client_model` of several. Override it besides where all of them together take less."""
+        return [self.client_model(server, client) for client in clients]
+
     def personalise(self, model: Params, learner: Learner) -> Params:
         """What the device makes of `client_model` before it uses it, [client, *shape]; not charged to the run.
 
@@ -146,6 +150,19 @@ def overrides(algorithm: Algorithm, *hooks: str) -> bool:
     """Whether an algorithm has its own form of any of these hooks; of one that stands for another, that one."""
     kind = type(getattr(algorithm, "stands_for", algorithm))
     return any(getattr(kind, hook) is not getattr(Algorithm, hook) for hook in hooks)
+
+
+def models_of(algorithm: Algorithm, server: State, clients: Sequence[Client]) -> Sequence[Params]:
+    """Their `client_models`; one by one, where a subclass has a `client_model` that these know nothing of."""
+    together, alone = (_home(type(algorithm), hook) for hook in ("client_models", "client_model"))
+    if issubclass(together, alone):
+        return algorithm.client_models(server, clients)
+    return [algorithm.client_model(server, client) for client in clients]
+
+
+def _home(kind: type[Algorithm], hook: str) -> type:
+    """The class whose form of a hook it is."""
+    return next(base for base in kind.__mro__ if hook in vars(base))
 
 
 def merge(

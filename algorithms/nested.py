@@ -74,7 +74,7 @@ class Nested(FedAvg):
         return self._bytes(context, client)
 
     def upload(self, update: State, before: State, after: State) -> list[Part]:
-        return masked(update["params"], one_mask(update["kept"], update["params"]))
+        return masked(update["params"], widths.mask(update["kept"], update["params"]))
 
     def _bytes(self, context: Context, client: Client) -> int:
         return dense_bytes(widths.shapes(context.task.model, rate_of(client)))
@@ -103,7 +103,7 @@ class Nested(FedAvg):
         params, kept = server["params"], client.state["kept"]
         if all(tuple(kept[name].tolist()) == tuple(tensor.shape) for name, tensor in params.items()):
             return params
-        return masks.apply(one_mask(kept, params), params)
+        return masks.apply(widths.mask(kept, params), params)
 
 
 def thin(context: Context, rate: float) -> Context:
@@ -114,9 +114,3 @@ def thin(context: Context, rate: float) -> Context:
 def rate_of(client: Client) -> float:
     """The client's rate."""
     return float(client.state["width"]["rate"])
-
-
-def one_mask(kept: Params, params: Params) -> Params:
-    """Which values one client holds: bool [*shape]."""
-    whole = tree.stack([{"kept": kept, "params": params}])
-    return {name: mask[0] for name, mask in widths.masks(whole["kept"], whole["params"]).items()}

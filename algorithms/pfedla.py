@@ -20,6 +20,7 @@ three ReLU layers, a linear map and a ReLU for each layer's row, divided by its 
 That code steps uphill; this does not. Running statistics of batch norms are always the client's own.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -113,22 +114,28 @@ class PFedLA(Algorithm):
     def aggregate(self, context: Context, server: State, arrivals: Arrivals) -> State:
         models = {name: tensor.clone() for name, tensor in server["models"].items()}
         hyper = {name: tensor.clone() for name, tensor in server["hyper"].items()}
+        products = self._products(server, arrivals)
         for k, client in enumerate(arrivals.clients):
-            update = {name: tensor[k] for name, tensor in arrivals.update["params"].items()}
             kept = {name for name, tensor in arrivals.update["kept"].items() if tensor[k]}
-            factor = float(arrivals.discount[k]) * self.hyper_lr
-            self._learn(server, hyper, client, update, kept, factor)
-            for name, tensor in update.items():
+            self._learn(hyper, client, products[k], float(arrivals.discount[k]) * self.hyper_lr)
+            for name, tensor in arrivals.update["params"].items():
                 if name not in kept or not self._keeps:
-                    models[name][client] = arrivals.sent["params"][name][k] + tensor
+                    models[name][client] = arrivals.sent["params"][name][k] + tensor[k]
         return {**server, "models": models, "hyper": hyper}
 
-    def _learn(self, server: State, hyper: Params, client: int, update: Params, kept: set[str], step: float) -> None:
-        """Move a client's hypernetwork, in place; layers that it retains do not count."""
-        products = torch.zeros(hyper["A"].shape[1], len(hyper["v"]))  # s_i, [layer, client]
-        for name, tensor in update.items():
-            if name not in kept:
-                products[int(server["layer"][name])] += server["models"][name].flatten(1) @ tensor.flatten()
+    def _products(self, server: State, arrivals: Arrivals) -> Tensor:
+        """s_i of each arrival, [arrival, layer, client]; layers that it retains do not count."""
+        hyper = server["hyper"]
+        products = torch.zeros(len(arrivals), hyper["A"].shape[1], len(hyper["v"]))
+        for name, update in arrivals.update["params"].items():
+            sent = ~arrivals.update["kept"][name]
+            if bool(sent.any()):
+                found = update[sent].flatten(1) @ server["models"][name].flatten(1).T
+                products[sent, int(server["layer"][name])] += found
+        return products
+
+    def _learn(self, hyper: Params, client: int, products: Tensor, step: float) -> None:
+        """Move a client's hypernetwork, in place, by its s_i."""
         own = {name: tensor[client].clone().requires_grad_() for name, tensor in hyper.items()}
         with torch.enable_grad():
             gain = (hypernetwork.rows(own, client) * products).sum()
@@ -169,19 +176,37 @@ class PFedLA(Algorithm):
 
     # ── user ────────────────────────────────────────────────────────────────────────────────────────
     def client_model(self, server: State, client: Client) -> Params:
-        mixed, kept = self._mixture(server, client.id)
-        own = client.state.get("own", {})
-        return {name: own[name] if name in kept and name in own else tensor for name, tensor in mixed.items()}
+        return self.client_models(server, [client])[0]
+
+    def client_models(self, server: State, clients: Sequence[Client]) -> Sequence[Params]:
+        mixed, kept = self._mixtures(server, [client.id for client in clients])
+        own = [client.state.get("own", {}) for client in clients]
+        return [
+            {n: own[i][n] if n in kept[i] and n in own[i] else tensor[i] for n, tensor in mixed.items()}
+            for i in range(len(clients))
+        ]
 
     def _mixture(self, server: State, client: int) -> tuple[Params, frozenset[str]]:
         """θ̄_i, and the names of the tensors that stay as the client has them."""
-        network = {name: tensor[client] for name, tensor in server["hyper"].items()}
-        alpha = hypernetwork.rows(network, client)
-        most_own = torch.argsort(alpha[:, client], descending=True, stable=True)[: self.retained]
-        stays = {hypernetwork.STATISTIC, *most_own.tolist()}
-        kept = frozenset(name for name, row in server["layer"].items() if int(row) in stays)
-        return {
-            name: models[client] if name in kept
-            else torch.tensordot(alpha[int(server["layer"][name])], models, dims=1)
-            for name, models in server["models"].items()
-        }, kept  # fmt: skip
+        mixed, kept = self._mixtures(server, [client])
+        return {name: tensor[0] for name, tensor in mixed.items()}, kept[0]
+
+    def _mixtures(self, server: State, clients: Sequence[int]) -> tuple[Params, list[frozenset[str]]]:
+        """The same of several clients, θ̄ [client, *shape]: each of all models is read once for all of them."""
+        hyper, layer = server["hyper"], {name: int(row) for name, row in server["layer"].items()}
+        alpha = torch.stack(
+            [hypernetwork.rows({name: tensor[client] for name, tensor in hyper.items()}, client) for client in clients]
+        )
+        most_own = alpha[torch.arange(len(clients)), :, clients].argsort(dim=1, descending=True, stable=True)
+        stays = [{hypernetwork.STATISTIC, *row} for row in most_own[:, : self.retained].tolist()]
+        kept = [frozenset(name for name, row in layer.items() if row in rows) for rows in stays]
+        mixed = {}
+        for name, models in server["models"].items():
+            if layer[name] == hypernetwork.STATISTIC:
+                mixed[name] = models[clients]
+                continue
+            mixed[name] = torch.tensordot(alpha[:, layer[name]], models, dims=1)
+            own = [i for i, names in enumerate(kept) if name in names]
+            if own:
+                mixed[name][own] = models[[clients[i] for i in own]]
+        return mixed, kept

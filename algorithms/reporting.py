@@ -5,6 +5,7 @@ the mean of their squares. The device pays for it: one forward pass over its sam
 job's densities, and two numbers more in the update.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -12,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload
+from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, models_of
 from edgesim.algorithms.costs import forward_work
 from edgesim.devices.workload import Workload
 from edgesim.errors import ScenarioError
@@ -99,6 +100,9 @@ class LossReports(Algorithm):
     # ── user ────────────────────────────────────────────────────────────────────────────────────────
     def client_model(self, server: State, client: Client) -> Params:
         return self.inner.client_model(server, client)
+
+    def client_models(self, server: State, clients: Sequence[Client]) -> Sequence[Params]:
+        return models_of(self.inner, server, clients)
 
     def personalise(self, model: Params, learner: Learner) -> Params:
         return self.inner.personalise(model, learner)

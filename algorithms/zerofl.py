@@ -15,6 +15,7 @@ and paid for, as dense ones. The model in use is top(w).
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
 
@@ -89,6 +90,9 @@ class ZeroFl(Algorithm):
     def client_model(self, server: State, client: Client) -> Params:
         whole = {name: tensor.unsqueeze(0) for name, tensor in server["params"].items()}
         return masks.apply({n: mask[0] for n, mask in _top(whole, 1 - self.sparsity).items()}, server["params"])
+
+    def client_models(self, server: State, clients: Sequence[Client]) -> Sequence[Params]:
+        return [self.client_model(server, clients[0])] * len(clients)
 
 
 def _top(params: Params, density: float) -> Params:

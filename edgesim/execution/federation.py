@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, overrides
+from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, models_of, overrides
 from edgesim.algorithms.reporting import REPORT, without_report
 from edgesim.devices.workload import Workload
 from edgesim.engine.learning import USUAL, Assignment, Loss, Merging, Received, Terms
@@ -56,7 +56,7 @@ class Federation(AtWork):
         self._assigning = Assigning(algorithm, attackers, context.task.train.count)
         self._sent: tuple[State | None, Payload | None] = None, None  # to clients that are alike, of which server
         self._alike = self._assigning.alike and not self._stateful and not context.shrink_batch
-        self._scoring = Scoring(algorithm, context, backend, self._base_model, self._common_model)
+        self._scoring = Scoring(algorithm, context, backend, self._base_models, self._common_model)
 
     @property
     def backend(self) -> str:
@@ -180,12 +180,12 @@ class Federation(AtWork):
         self._training.restore(state["training"])
         self._scoring.forget()
 
-    def _base_model(self, client: int) -> Params:
-        return self._algorithm.client_model(self._server, self._who(client))
+    def _base_models(self, clients: Sequence[int]) -> Sequence[Params]:
+        return models_of(self._algorithm, self._server, [self._who(client) for client in clients])
 
     def _common_model(self) -> Params | None:
-        """What `_base_model` is for all clients, where it is the same."""
-        return None if overrides(self._algorithm, "client_model") else self._server["params"]
+        """What `_base_models` are for all clients, where they are the same."""
+        return None if overrides(self._algorithm, "client_model", "client_models") else self._server["params"]
 
     def _who(self, client: int) -> Client:
         return Client(client, int(self._context.task.train.count[client]), self._state(client))

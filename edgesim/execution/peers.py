@@ -109,8 +109,8 @@ class PeerFederation(Federation):
     def _peer(self, client: int) -> Peer:
         return Peer(self._groups.of(client), self._who(client))
 
-    def _base_model(self, client: int) -> Params:
-        return self._algorithm.client_model(self._groups.of(client), self._who(client))
+    def _base_models(self, clients: Sequence[int]) -> Sequence[Params]:
+        return [self._algorithm.client_model(self._groups.of(client), self._who(client)) for client in clients]
 
     def _common_model(self) -> Params | None:
         return None

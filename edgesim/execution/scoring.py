@@ -1,6 +1,6 @@
 """Scoring: every client's own model on its own test part, personalised where the algorithm does that."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from edgesim.algorithms.contract import Algorithm, Context, overrides
 from edgesim.execution.backend import Backend
@@ -12,17 +12,17 @@ _TOGETHER = 128  # clients whose models are personalised together, and kept unti
 
 
 class Scoring:
-    """`model`: a client's before it is personalised. `common`: that of all clients, if there is one."""
+    """`models`: those of some clients before they are personalised. `common`: that of all clients, if there is one."""
 
     def __init__(
         self,
         algorithm: Algorithm,
         context: Context,
         backend: Backend,
-        model: Callable[[int], Params],
+        models: Callable[[Sequence[int]], Sequence[Params]],
         common: Callable[[], Params | None],
     ) -> None:
-        self._algorithm, self._context, self._backend, self._model = algorithm, context, backend, model
+        self._algorithm, self._context, self._backend, self._models = algorithm, context, backend, models
         self._common = common
         self._personalises = overrides(algorithm, "personalise")
         self.forget()
@@ -38,14 +38,17 @@ class Scoring:
             task, kernel = self._backend.placed, self._backend.kernel
             common = None if self._personalises else self._common()
             if common is None:
-                self._scored = evaluate(task, kernel, lambda client: self._own_model(client, version))
+                self._scored = evaluate(task, kernel, lambda clients: self._own_models(clients, version))
             else:
                 self._scored = evaluate_shared(task, kernel, common)
         return self._scored
 
-    def _own_model(self, client: int, version: int) -> Params:
+    def _own_models(self, clients: Sequence[int], version: int) -> Sequence[Params]:
         if not self._personalises:
-            return self._model(client)
+            return self._models(clients)
+        return [self._adapted_model(client, version) for client in clients]
+
+    def _adapted_model(self, client: int, version: int) -> Params:
         number, place = divmod(client, _TOGETHER)
         if number != self._adapted[0]:
             some = range(number * _TOGETHER, min((number + 1) * _TOGETHER, self._context.task.clients))
@@ -60,6 +63,6 @@ class Scoring:
             for cohort in cohorts
             for model in personalised(
                 self._algorithm.personalise, self._backend.placed, context.training, self._backend.kernel,
-                context.seed, cohort, version, [self._model(client) for client in cohort],
+                context.seed, cohort, version, self._models(cohort),
             )
         ]  # fmt: skip

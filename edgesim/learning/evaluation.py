@@ -69,17 +69,17 @@ def spread(accuracy: NDArray[np.float64]) -> dict[str, float]:
     }
 
 
-def evaluate(task: Task, kernel: Kernel, model_of: Callable[[int], Params]) -> Scores:
+def evaluate(task: Task, kernel: Kernel, models_of: Callable[[range], Sequence[Params]]) -> Scores:
     """Score every client's model where the task's data are; clients that share one parameter tree are scored in one
     pass."""
     if isinstance(task.model.module, quadratic.Quadratic):
-        return _stationarity(task, model_of)
+        return _stationarity(task, models_of(range(task.clients)))
     clients = len(task.test.count)
     weights = sum(prod(shape) for shape in task.model.shapes.values())
     at_once = min(max(_WEIGHTS_AT_ONCE // weights, 4), 1024)
     parts = []
     for start in range(0, clients, at_once):
-        models = [model_of(client) for client in range(start, min(start + at_once, clients))]
+        models = models_of(range(start, min(start + at_once, clients)))
         shared = all(model is models[0] for model in models)
         offset = task.test.offset[start : start + len(models) + 1]
         parts.append(_shared(task, kernel, models[0], offset) if shared else _own(task, kernel, models, offset))
@@ -90,14 +90,13 @@ def evaluate(task: Task, kernel: Kernel, model_of: Callable[[int], Params]) -> S
 def evaluate_shared(task: Task, kernel: Kernel, model: Params) -> Scores:
     """Score the one model that all clients use."""
     if isinstance(task.model.module, quadratic.Quadratic):
-        return _stationarity(task, lambda _: model)
+        return _stationarity(task, [model] * task.clients)
     right, loss, active = _shared(task, kernel, model, task.test.offset)
     return Scores(right, loss, task.test.count, active, np.empty((len(right), 0)))
 
 
-def _stationarity(task: Task, model_of: Callable[[int], Params]) -> Scores:
+def _stationarity(task: Task, models: Sequence[Params]) -> Scores:
     """Of quadratic problems: each client's own loss, and its gradient in what all share."""
-    models = [model_of(client) for client in range(task.clients)]
     stacked = tree.stack([{"params": model} for model in models])["params"]
     loss, gradient = quadratic.measure(task.x.cpu(), stacked["theta"], stacked["w"])
     return Scores(

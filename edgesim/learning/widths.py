@@ -90,6 +90,16 @@ def masks(corner: Params, like: Params) -> Params:
     return {name: _inside(corner[name], tensor.shape[1:]) for name, tensor in like.items()}
 
 
+def mask(corner: Params, like: Params) -> Params:
+    """The same of one client: bool [*shape]; one object, however many have this corner."""
+    return {name: _inside_one(tuple(corner[name].tolist()), tuple(tensor.shape)) for name, tensor in like.items()}
+
+
+@lru_cache(maxsize=128)
+def _inside_one(corner: tuple[int, ...], shape: tuple[int, ...]) -> Tensor:
+    return _inside(torch.tensor([corner], dtype=torch.int64), torch.Size(shape))[0]
+
+
 @lru_cache(maxsize=256)
 def narrow(model: Model, rate: float) -> Model:
     """The sub-model of this rate as a dense model of its own."""

@@ -63,7 +63,7 @@ def test_without_a_pull_clients_train_alone() -> None:
     for job in range(4):
         worlds[1].dispatch(8 + job, job, 1)
     mine = worlds[1]._training.result(8)[1].state["personal"]
-    assert all(torch.equal(tensor, mine[name]) for name, tensor in worlds[0]._base_model(0).items())
+    assert all(torch.equal(tensor, mine[name]) for name, tensor in worlds[0]._base_models([0])[0].items())
 
 
 @pytest.mark.parametrize("rounds", [3])

@@ -85,7 +85,7 @@ def test_personal_parts_are_the_clients_own_and_the_base_is_everyones() -> None:
     world = federation(FedPer())
     turn(world, 0)
     start = world._context.task.model.init(0)
-    one, two = (world._base_model(client) for client in (0, 1))
+    one, two = (world._base_models([client])[0] for client in (0, 1))
     for name in BASE:
         assert one[name] is two[name]
         assert not torch.equal(one[name], start[name])
@@ -99,7 +99,7 @@ def test_a_lost_job_leaves_the_head_as_it_was() -> None:
     world.dispatch(0, 0, 0)
     world._training.result(0)
     world.drop(0)
-    assert torch.equal(world._base_model(0)["fc2.bias"], world._context.task.model.init(0)["fc2.bias"])
+    assert torch.equal(world._base_models([0])[0]["fc2.bias"], world._context.task.model.init(0)["fc2.bias"])
 
 
 def test_fedreps_head_phase_leaves_the_base_and_its_base_phase_the_head() -> None:
@@ -152,7 +152,7 @@ def test_fedbn_keeps_norms_with_their_statistics_from_the_server() -> None:
     world = federation(FedBN(), where, backend="loop")
     start = where.task.model.init(0)
     turn(world, 0, clients=4)
-    models = [world._base_model(client) for client in range(4)]
+    models = [world._base_models([client])[0] for client in range(4)]
     for name in norms:
         assert torch.equal(world._server["params"][name], start[name])
         assert not torch.equal(models[0][name], models[1][name])
@@ -180,7 +180,7 @@ def test_a_cohort_trains_as_one_client_at_a_time(algorithm: Partial) -> None:
         for number in range(2):
             turn(world, number)
     for client in range(8):
-        one, other = (world._base_model(client) for world in worlds)
+        one, other = (world._base_models([client])[0] for world in worlds)
         for name, tensor in one.items():
             torch.testing.assert_close(tensor, other[name], rtol=1e-4, atol=1e-5)
 

@@ -45,6 +45,18 @@ def test_a_model_is_the_weighted_sum_of_everyones_layers() -> None:
     torch.testing.assert_close(sent["fc2.bias"], torch.einsum("j,ja->a", rows[1], models["fc2.bias"]))
 
 
+@pytest.mark.parametrize("retained", [0, 1])
+def test_models_of_all_together_are_those_of_each(retained: int) -> None:
+    algorithm = PFedLA(retained=retained)
+    server, rng = algorithm.init_server(HERE), torch.Generator().manual_seed(1)
+    server = {**server, "models": {n: torch.randn(t.shape, generator=rng) for n, t in server["models"].items()}}
+    clients = [Client(id, 1, {}) for id in (5, 0, 3)]
+    for client, model in zip(clients, algorithm.client_models(server, clients), strict=True):
+        assert model.keys() == server["models"].keys()
+        for name, tensor in algorithm.client_model(server, client).items():
+            torch.testing.assert_close(model[name], tensor)
+
+
 def two_groups(rounds: int, lr: float) -> State:
     """Six clients whose optima are +1 or −1 in one layer of five numbers; each moves halfway to its own each round."""
     algorithm = PFedLA(hyper_lr=lr)

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from edgesim.algorithms.contract import Algorithm, Client, Context
+from edgesim.algorithms.contract import Algorithm, Client, Context, models_of
 from edgesim.algorithms.fedavg import FedAvg
 from edgesim.algorithms.fedspa import FedSpa
 from edgesim.devices.workload import Workload
 from edgesim.engine.learning import Received
 from edgesim.execution.backend import InProcess, choose, in_process
 from edgesim.execution.federation import Federation
+from edgesim.learning import tree
 from edgesim.learning.local import Order, Result
 from edgesim.learning.models import make_model
 from edgesim.learning.profile import profile_model
@@ -155,15 +156,40 @@ def test_every_client_is_scored_under_its_own_model_and_asked_for_it_only_where_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[int] = []
-    base_model = Federation._base_model
+    base_models = Federation._base_models
 
-    def noted(self: Federation, client: int) -> Params:
-        asked.append(client)
-        return base_model(self, client)
+    def noted(self: Federation, clients: Sequence[int]) -> Sequence[Params]:
+        asked.extend(clients)
+        return base_models(self, clients)
 
-    monkeypatch.setattr(Federation, "_base_model", noted)
+    monkeypatch.setattr(Federation, "_base_models", noted)
     shared, own = federation(FedAvg())[0].scores(), federation(OwnModels())[0].scores()
     assert asked == list(range(6))
     assert own.loss[0] / own.samples[0] == pytest.approx(math.log(10))  # of a model of zeros
     assert own.loss[1] == pytest.approx(shared.loss[1], rel=1e-5)
     assert own.loss[2] != pytest.approx(shared.loss[2], rel=1e-3)
+
+
+class Doubled(FedAvg):
+    """Twice the server's model, in one go."""
+
+    def client_model(self, server: State, client: Client) -> Params:
+        return tree.scale(2.0, server["params"])
+
+    def client_models(self, server: State, clients: Sequence[Client]) -> Sequence[Params]:
+        return [self.client_model(server, clients[0])] * len(clients)
+
+
+class Again(Doubled):
+    """A subclass that has a `client_model` of its own only."""
+
+    def client_model(self, server: State, client: Client) -> Params:
+        return {name: client.id * tensor for name, tensor in super().client_model(server, client).items()}
+
+
+def test_models_are_made_together_where_that_is_how_they_are_made() -> None:
+    server, clients = {"params": {"w": torch.ones(2)}}, [Client(id, 1, {}) for id in (3, 5)]
+    three, five = models_of(Doubled(), server, clients)
+    assert three is five
+    assert [model["w"].tolist() for model in models_of(Again(), server, clients)] == [[6, 6], [10, 10]]
+    assert all(model is server["params"] for model in models_of(FedAvg(), server, clients))

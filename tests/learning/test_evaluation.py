@@ -1,5 +1,7 @@
 """Evaluation: each client's own model on its own test part."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -20,10 +22,19 @@ def model(client: int) -> Params:
     return TASK.model.init(client)
 
 
+def models(clients: Sequence[int]) -> list[Params]:
+    return [model(client) for client in clients]
+
+
+def alike(clients: Sequence[int]) -> list[Params]:
+    """One model for all, but to each a copy of its own."""
+    return [{name: tensor.clone() for name, tensor in model(0).items()} for _ in clients]
+
+
 @pytest.mark.parametrize("backend", ["stacked", "loop"])
 def test_every_client_is_scored_under_its_own_model_on_its_own_samples(backend: str) -> None:
     """Against the module itself, client by client; test parts are of unequal size."""
-    scores = evaluate(TASK, kernel(TASK.model.module, backend), model)
+    scores = evaluate(TASK, kernel(TASK.model.module, backend), models)
     assert len(set(TASK.test.count)) > 1
     for client in range(7):
         module = TASK.model.build()
@@ -39,8 +50,8 @@ def test_every_client_is_scored_under_its_own_model_on_its_own_samples(backend: 
 
 def test_a_model_that_all_share_is_scored_as_if_each_had_its_own() -> None:
     shared = model(0)
-    together = evaluate(TASK, kernel(TASK.model.module, "stacked"), lambda _: shared)
-    apart = evaluate(TASK, kernel(TASK.model.module, "stacked"), lambda _: model(0))
+    together = evaluate(TASK, kernel(TASK.model.module, "stacked"), lambda clients: [shared] * len(clients))
+    apart = evaluate(TASK, kernel(TASK.model.module, "stacked"), alike)
     assert together.right.tolist() == apart.right.tolist()
     np.testing.assert_allclose(together.loss, apart.loss, rtol=1e-5)
 
@@ -51,7 +62,7 @@ def test_one_model_for_all_is_scored_without_asking_each(
     backend: str, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     by = kernel(TASK.model.module, backend)
-    apart = evaluate(TASK, by, lambda _: model(0))
+    apart = evaluate(TASK, by, alike)
     monkeypatch.setattr(evaluation, "_SAMPLES_AT_ONCE", at_once)
     one = evaluate_shared(TASK, by, model(0))
     assert len(TASK.test.index) > 50
@@ -65,7 +76,8 @@ def test_active_is_the_share_of_weights_that_are_not_zero() -> None:
     half = {name: tensor.clone() for name, tensor in model(0).items()}
     half["fc1.weight"].view(-1)[::2] = 0
     total = sum(tensor.numel() for tensor in half.values())
-    scores = evaluate(TASK, kernel(TASK.model.module, "stacked"), lambda client: half if client == 3 else model(0))
+    own = [half if client == 3 else model(0) for client in range(7)]
+    scores = evaluate(TASK, kernel(TASK.model.module, "stacked"), lambda clients: own[clients.start : clients.stop])
     assert scores.active[3] == pytest.approx(1 - 64 * 64 / 2 / total)
     assert scores.active[0] == 1.0
 

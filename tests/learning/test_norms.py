@@ -187,7 +187,7 @@ def test_each_client_is_scored_by_its_own_statistics_which_are_no_weights() -> N
     task = Task(x=x, y=y, classes=5, train=shards, test=shards, model=MODEL)
     trained = [{n: t.detach() for n, t in by_torch(START, 5 * k + x, y)[0].state_dict().items()} for k in (0, 1)]
     models = [{name: each[name] for name in START} for each in trained]
-    scores = evaluate(task, kernel(MODEL.module, "loop"), lambda client: models[client])
+    scores = evaluate(task, kernel(MODEL.module, "loop"), lambda clients: [models[client] for client in clients])
     for client, model in enumerate(models):
         module = MODEL.build().eval()
         module.load_state_dict(model, strict=False)

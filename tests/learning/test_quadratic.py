@@ -65,7 +65,7 @@ def test_the_measured_gradient_is_that_of_the_loss_minimised_in_w() -> None:
     _, gradient = quadratic.measure(world.x, params["theta"], params["w"])
     np.testing.assert_allclose(gradient, expected["theta"][:, :, 0].numpy(), rtol=1e-3, atol=1e-4)
     model = {name: tensor[0] for name, tensor in params.items()}
-    summary = evaluate(world, kernel(world.model.module, "loop"), lambda client: model).summary()
+    summary = evaluate(world, kernel(world.model.module, "loop"), lambda clients: [model] * len(clients)).summary()
     assert summary["gradient_norm"] == pytest.approx(float(expected["theta"].mean(0).norm()), rel=1e-3)
     assert np.isnan([summary["accuracy"], summary["accuracy_worst10"], summary["accuracy_pooled"]]).all()
 
