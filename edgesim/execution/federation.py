@@ -66,8 +66,6 @@ class Federation(AtWork):
     def dispatch(self, job: int, client: int, version: int, terms: Terms = USUAL) -> Assignment:
         """Fix what a job starts from; what it costs follows from that alone."""
         who, where = self._who(client), on.under(self._context, terms)
-        if self._stateful and client not in self._clients:
-            self._clients.put(client, who.state)
         server = self._server if terms.group is None else self._groups.send(terms.group, self._server)
         payload = self._algorithm.download(where, server, who)
         where, payload, batch = fitted(self._algorithm, where, payload, who)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgesim.learning import quadratic, tree
+from edgesim.learning import flat, quadratic
 from edgesim.learning.batches import take
 from edgesim.learning.kernels import Kernel
 from edgesim.learning.placement import moved
@@ -97,7 +97,7 @@ def evaluate_shared(task: Task, kernel: Kernel, model: Params) -> Scores:
 
 def _stationarity(task: Task, models: Sequence[Params]) -> Scores:
     """Of quadratic problems: each client's own loss, and its gradient in what all share."""
-    stacked = tree.stack([{"params": model} for model in models])["params"]
+    stacked = flat.stacked([{"params": model} for model in models])["params"]
     loss, gradient = quadratic.measure(task.x.cpu(), stacked["theta"], stacked["w"])
     return Scores(
         right=np.full(task.clients, np.nan),
@@ -123,7 +123,7 @@ def _own(task: Task, kernel: Kernel, models: Sequence[Params], offset: NDArray[n
     count = np.diff(offset)
     place = np.arange(count.max())
     samples = task.test.index[offset[:-1, None] + np.minimum(place, count[:, None] - 1)]
-    stacked = tree.stack([{"params": model} for model in models])["params"]
+    stacked = flat.stacked([{"params": model} for model in models])["params"]
     hit, each = _score(task, kernel, stacked, samples)
     real = place < count[:, None]
     return (*_by_client(hit[real], each[real], offset), _active(stacked, task.model.statistics))

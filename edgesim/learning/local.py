@@ -154,8 +154,8 @@ def personalised(
     )
     who = learner(task, training, kernel, seed=seed, cohort=cohort)
     crossing = Crossing(who.device)
-    stacked = crossing.there(tree.stack([{"params": models[i]} for i in by_samples]))["params"]
-    adapted = crossing.back({"params": adapt(stacked, who)})["params"]
+    start = crossing.there(stacked([{"params": models[i]} for i in by_samples]))["params"]
+    adapted = flattened(crossing.back({"params": adapt(start, who)}))
     back = np.empty(len(clients), np.int64)
     back[by_samples] = np.arange(len(clients))
-    return [{name: tensor[int(i)] for name, tensor in adapted.items()} for i in back]
+    return [row(adapted, i)["params"] for i in back.tolist()]
