@@ -21,6 +21,7 @@ from edgesim.algorithms.fedavg import FedAvg
 from edgesim.devices.workload import Workload
 from edgesim.learning import tree
 from edgesim.learning.batches import Batch
+from edgesim.learning.flat import difference
 from edgesim.learning.training import Learner
 from edgesim.learning.tree import Params, State
 
@@ -57,7 +58,7 @@ class Apfl(FedAvg):
         return local
 
     def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:
-        update = {"params": tree.subtract(local["params"], payload["params"])}
+        update = {"params": difference(local["params"], payload["params"])}
         return update, {"personal": local["personal"], "share": local["share"]}
 
     def client_model(self, server: State, client: Client) -> Params:

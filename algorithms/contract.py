@@ -4,7 +4,7 @@ Three sides, and nothing of the clock. All state is in explicit trees (`State`: 
 tensors), so runs can be checkpointed, shipped and batched. Trees are values: never change one in place.
 
     server   init_server, init_client, download, workload, upload_bytes, upload, aggregate, server_work
-    device   local_train = local_start, local_step for each mini-batch, local_end
+    device   local_train = local_start, local_run (local_step for each mini-batch), local_end
     user     client_model (client_models), personalise
 
 **The client axis.** Device hooks see a whole cohort: every tensor is [client, *shape]; so do the updates that
@@ -113,12 +113,16 @@ class Algorithm:
     def local_train(self, payload: State, client: State, learner: Learner) -> tuple[State, State]:
         """The whole local training: the update to send, and the client's new state (it counts once the update
         has arrived)."""
-        local = learner.run(self.local_start(payload, client), self.local_step)
+        local = self.local_run(self.local_start(payload, client), learner)
         return self.local_end(payload, client, local, learner)
 
     def local_start(self, payload: State, client: State) -> State:
         """The local state that training starts from; `params` is what the solver trains."""
         return {"params": payload["params"]}
+
+    def local_run(self, local: State, learner: Learner) -> State:
+        """All mini-batches."""
+        return learner.run(local, self.local_step)
 
     @plain
     def local_step(self, local: State, batch: Batch, learner: Learner) -> State:

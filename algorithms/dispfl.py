@@ -30,9 +30,8 @@ from edgesim.algorithms.fedspa import Density, FedSpa
 from edgesim.devices.workload import Workload
 from edgesim.errors import ScenarioError
 from edgesim.learning import codecs, masks, tree
-from edgesim.learning.batches import Batch
 from edgesim.learning.codecs import Part
-from edgesim.learning.training import Learner, under_mask
+from edgesim.learning.training import Learner
 from edgesim.learning.tree import Params, State
 
 _SERVED = (
@@ -112,12 +111,11 @@ class DisPfl(Algorithm):
         return {**own.model, "params": masks.apply(mask, total)}
 
     # ── device ──────────────────────────────────────────────────────────────────────────────────────
+    def local_run(self, local: State, learner: Learner) -> State:
+        return learner.sgd(local)
+
     def local_start(self, payload: State, client: State) -> State:
         return self._sibling.local_start(payload, client)
-
-    @under_mask
-    def local_step(self, local: State, batch: Batch, learner: Learner) -> State:
-        return self._sibling.local_step(local, batch, learner)
 
     def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:
         _, after = self._sibling.local_end(payload, client, local, learner)

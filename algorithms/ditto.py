@@ -16,8 +16,7 @@ from edgesim.algorithms.contract import Client, Context, Payload, local_work
 from edgesim.algorithms.costs import phase_work
 from edgesim.algorithms.fedavg import FedAvg
 from edgesim.devices.workload import Workload
-from edgesim.learning import tree
-from edgesim.learning.batches import Batch
+from edgesim.learning.flat import difference
 from edgesim.learning.phases import together
 from edgesim.learning.training import Learner
 from edgesim.learning.tree import Params, State
@@ -48,13 +47,8 @@ class Ditto(FedAvg):
     def local_train(self, payload: State, client: State, learner: Learner) -> tuple[State, State]:
         whole = learner.run({"params": payload["params"]}, self.local_step)
         start = {"params": client["personal"], "anchor": payload["params"]}
-        own = learner.run(start, self.personal_step, epochs=self.personal_epochs)
-        return {"params": tree.subtract(whole["params"], payload["params"])}, {"personal": own["params"]}
-
-    def personal_step(self, local: State, batch: Batch, learner: Learner) -> State:
-        """One mini-batch of the personal model."""
-        gradient = learner.gradient(local["params"], batch)
-        return learner.descend(local, learner.pulled(gradient, local["params"], local["anchor"], self.pull))
+        own = learner.sgd(start, pull=self.pull, epochs=self.personal_epochs)
+        return {"params": difference(whole["params"], payload["params"])}, {"personal": own["params"]}
 
     def client_model(self, server: State, client: Client) -> Params:
         return client.state["personal"]

@@ -24,11 +24,11 @@ from edgesim.algorithms import shared_mask
 from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, local_work, masked
 from edgesim.devices.workload import Workload
 from edgesim.errors import ScenarioError
-from edgesim.learning import codecs, masks, tree
-from edgesim.learning.batches import Batch
+from edgesim.learning import codecs, masks
 from edgesim.learning.codecs import Part
-from edgesim.learning.sparse_training import masked_step, remask
-from edgesim.learning.training import Learner, under_mask
+from edgesim.learning.flat import difference
+from edgesim.learning.sparse_training import remask
+from edgesim.learning.training import Learner
 from edgesim.learning.tree import Params, State
 
 _SPREADS = {"sparsities": masks.erk_sparsities, "erk": masks.erk, "uniform": masks.uniform}
@@ -146,19 +146,15 @@ class FedDst(Algorithm):
         epochs = learner.training.epochs
         local = self.local_start(payload, client)
         if self.settle_epochs < epochs:
-            local = learner.run(local, self.local_step, epochs=epochs - self.settle_epochs)
+            local = learner.sgd(local, epochs=epochs - self.settle_epochs)
         if payload["job"]["moves"].any():
             local = self._readjusted(local, payload, learner)
         if self.settle_epochs:
-            local = learner.run(local, self.local_step, epochs=self.settle_epochs, purpose="settle")
+            local = learner.sgd(local, epochs=self.settle_epochs, purpose="settle")
         return self.local_end(payload, client, local, learner)
 
     def local_start(self, payload: State, client: State) -> State:
         return {"params": masks.apply(payload["mask"], payload["params"]), "mask": payload["mask"]}
-
-    @under_mask
-    def local_step(self, local: State, batch: Batch, learner: Learner) -> State:
-        return masked_step(local, batch, learner)
 
     def _readjusted(self, local: State, payload: State, learner: Learner) -> State:
         """Prune to the counts that are left and regrow, for the clients that are to."""
@@ -173,7 +169,7 @@ class FedDst(Algorithm):
         return remask(local, moved)
 
     def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:
-        change = tree.subtract(local["params"], payload["params"])
+        change = difference(local["params"], payload["params"])
         after = {"seen": {"version": payload["job"]["version"]}}
         return {"params": change, "mask": local["mask"], "job": payload["job"]}, after
 

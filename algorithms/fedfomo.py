@@ -32,6 +32,7 @@ from edgesim.devices.workload import Workload
 from edgesim.learning import shards, tree
 from edgesim.learning.batches import Batch
 from edgesim.learning.codecs import Part, size
+from edgesim.learning.flat import difference
 from edgesim.learning.phases import together
 from edgesim.learning.training import Learner
 from edgesim.learning.tree import Params, State
@@ -103,7 +104,7 @@ class FedFomo(Algorithm):
         rest, held = learner.held_out(self.held_out)
         weights = self._weigh(payload, held, learner)
         local = rest.run({"params": self._mixed(payload, weights)}, self.local_step)
-        update = tree.subtract(local["params"], payload["params"])
+        update = difference(local["params"], payload["params"])
         return {"params": update, "weights": {"w": weights, "id": payload["others"]["id"]}}, client
 
     def _weigh(self, payload: State, held: Batch, learner: Learner) -> Tensor:

@@ -14,7 +14,6 @@ from typing_extensions import Doc
 from edgesim.algorithms.contract import Client, Context, Payload, local_work
 from edgesim.algorithms.fedavg import FedAvg
 from edgesim.devices.workload import Workload
-from edgesim.learning.batches import Batch
 from edgesim.learning.training import Learner
 from edgesim.learning.tree import State
 
@@ -34,6 +33,5 @@ class FedProx(FedAvg):
     def local_start(self, payload: State, client: State) -> State:
         return {"params": payload["params"], "anchor": payload["params"]}
 
-    def local_step(self, local: State, batch: Batch, learner: Learner) -> State:
-        gradient = learner.gradient(local["params"], batch)
-        return learner.descend(local, learner.pulled(gradient, local["params"], local["anchor"], self.mu))
+    def local_run(self, local: State, learner: Learner) -> State:
+        return learner.sgd(local, pull=self.mu)

@@ -19,7 +19,7 @@ from typing_extensions import Doc
 from edgesim.algorithms.contract import Client, Context, Payload
 from edgesim.algorithms.costs import phase_work
 from edgesim.algorithms.fedper import FedPer
-from edgesim.algorithms.partial import kept, rested, training_only
+from edgesim.algorithms.partial import kept, rested
 from edgesim.devices.workload import Workload
 from edgesim.learning.phases import together
 from edgesim.learning.training import Learner
@@ -43,7 +43,6 @@ class FedRep(FedPer):
 
     def local_train(self, payload: State, client: State, learner: Learner) -> tuple[State, State]:
         local = self.local_start(payload, client)
-        head = training_only(kept(client))
-        local = learner.run(local, head, epochs=self.head_epochs, purpose="head")
-        local = learner.run(rested(local), training_only(payload["params"]))
+        local = learner.sgd(local, only=kept(client).keys(), epochs=self.head_epochs, purpose="head")
+        local = learner.sgd(rested(local), only=payload["params"].keys())
         return self.local_end(payload, client, local, learner)

@@ -31,10 +31,8 @@ from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Pa
 from edgesim.devices.workload import Workload
 from edgesim.errors import ScenarioError
 from edgesim.learning import codecs, masks, tree
-from edgesim.learning.batches import Batch
 from edgesim.learning.codecs import Part
-from edgesim.learning.sparse_training import masked_step
-from edgesim.learning.training import Learner, under_mask
+from edgesim.learning.training import Learner
 from edgesim.learning.tree import Params, State
 
 Density = Annotated[float, Gt(0), Le(1)]
@@ -117,9 +115,8 @@ class FedSpa(Algorithm):
     def local_start(self, payload: State, client: State) -> State:
         return {"params": masks.apply(client["mask"], payload["params"]), "mask": client["mask"]}
 
-    @under_mask
-    def local_step(self, local: State, batch: Batch, learner: Learner) -> State:
-        return masked_step(local, batch, learner)
+    def local_run(self, local: State, learner: Learner) -> State:
+        return learner.sgd(local)
 
     def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:
         start = masks.apply(client["mask"], payload["params"])

@@ -30,7 +30,7 @@ from typing_extensions import Doc
 
 from edgesim.algorithms.contract import Arrivals, Client, Context, Payload, merge
 from edgesim.algorithms.costs import phase_work
-from edgesim.algorithms.partial import Partial, kept, rested, training_only
+from edgesim.algorithms.partial import Partial, kept, rested
 from edgesim.algorithms.secondorder import conjugate_gradients
 from edgesim.devices.workload import Workload
 from edgesim.errors import ScenarioError
@@ -129,7 +129,7 @@ class FFGG(Partial):
         fitted = self._fitted(params, tuple(kept(client)), learner)
         params, state = {**params, **fitted}, {**client, "personal": fitted}
         if self.local_steps:
-            local = learner.run({"params": params}, training_only(shared), steps=self.local_steps, purpose="local")
+            local = learner.sgd({"params": params}, only=shared, steps=self.local_steps, purpose="local")
             return {"params": tree.subtract(split.pick(local["params"], shared), payload["params"])}, state
         return {"params": tree.scale(-1.0, self._gradient(params, shared, learner))}, state
 
@@ -167,7 +167,7 @@ class FFGG(Partial):
             return conjugate_gradients(params, own, learner, self.tau)
         module = learner.task.model.module
         lr = 1 / module.smoothness_w if self.lr_in is None and isinstance(module, Quadratic) else self.lr_in
-        local = learner.run({"params": params}, training_only(own, lr), steps=self.tau, purpose="fine-tune")
+        local = learner.sgd({"params": params}, only=own, lr=lr, steps=self.tau, purpose="fine-tune")
         return split.pick(rested(local)["params"], own)
 
     # ── user ────────────────────────────────────────────────────────────────────────────────────────

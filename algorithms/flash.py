@@ -44,6 +44,7 @@ from edgesim.errors import ScenarioError
 from edgesim.learning import codecs, consensus, masks, sparse_training, tree
 from edgesim.learning.batches import Batch
 from edgesim.learning.codecs import Part
+from edgesim.learning.flat import difference
 from edgesim.learning.masks import Shape
 from edgesim.learning.training import Learner, Training
 from edgesim.learning.tree import Params, State
@@ -210,13 +211,6 @@ class Flash(Algorithm):
         return masks.bernoulli_mask(shapes, dict.fromkeys(shapes, self.density), rng)
 
     # ── device ──────────────────────────────────────────────────────────────────────────────────────
-    def local_train(self, payload: State, client: State, learner: Learner) -> tuple[State, State]:
-        if payload["job"]["moves"].any():
-            return super().local_train(payload, client, learner)
-        # without moves these are the same steps, and the kernel takes them as a whole
-        local = learner.run(self.local_start(payload, client), sparse_training.masked_step)
-        return self.local_end(payload, client, local, learner)
-
     def local_start(self, payload: State, client: State) -> State:
         mask, job = payload["mask"], payload["job"]
         elements = sum(tensor[0].numel() for tensor in mask.values())
@@ -224,11 +218,16 @@ class Flash(Algorithm):
         movement = sparse_training.movement(job["moves"], budget)
         return {"params": masks.apply(mask, payload["params"]), "mask": mask, "movement": movement}
 
+    def local_run(self, local: State, learner: Learner) -> State:
+        if local["movement"]["on"].any():
+            return super().local_run(local, learner)
+        return learner.sgd(local)  # without moves these are the same steps
+
     def local_step(self, local: State, batch: Batch, learner: Learner) -> State:
         return sparse_training.moving_step(local, batch, learner, self.prune_rate)
 
     def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:
-        change = tree.subtract(local["params"], payload["params"])
+        change = difference(local["params"], payload["params"])
         seen = {name: payload["job"][name] for name in ("version", "level")}
         after = {**client, "seen": seen, **({"mask": local["mask"]} if self.mode == "nst" else {})}
         return {"params": change, "mask": local["mask"], "job": payload["job"]}, after

@@ -24,10 +24,9 @@ from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Pa
 from edgesim.algorithms.costs import forward_work
 from edgesim.devices.workload import Workload
 from edgesim.learning import codecs, masks, phases, tree
-from edgesim.learning.batches import Batch
 from edgesim.learning.codecs import Part
-from edgesim.learning.sparse_training import masked_step
-from edgesim.learning.training import Learner, under_mask
+from edgesim.learning.flat import difference
+from edgesim.learning.training import Learner
 from edgesim.learning.tree import Params, State
 
 
@@ -76,7 +75,7 @@ class LotteryFl(Algorithm):
 
     def local_train(self, payload: State, client: State, learner: Learner) -> tuple[State, State]:
         local = self._rewound(self.local_start(payload, client), payload["start"], learner)
-        return self.local_end(payload, client, learner.run(local, self.local_step), learner)
+        return self.local_end(payload, client, learner.sgd(local), learner)
 
     def _rewound(self, local: State, start: Params, learner: Learner) -> State:
         """A thinner ticket at w_0 for clients that may prune; biases go back as well."""
@@ -94,12 +93,8 @@ class LotteryFl(Algorithm):
         """Whether enough weights are left, bool [client]."""
         return masks.count(mask).sum(1) / sum(tensor[0].numel() for tensor in mask.values()) > self.end_density
 
-    @under_mask
-    def local_step(self, local: State, batch: Batch, learner: Learner) -> State:
-        return masked_step(local, batch, learner)
-
     def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:
-        change = tree.subtract(local["params"], payload["params"])
+        change = difference(local["params"], payload["params"])
         return {"params": change, "mask": local["mask"]}, {**client, "mask": local["mask"]}
 
     # ── user ────────────────────────────────────────────────────────────────────────────────────────

@@ -7,7 +7,6 @@ What is sent and merged holds the shared tensors alone. A client that was never 
 """
 
 from abc import abstractmethod
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from edgesim.algorithms.contract import Algorithm, Client, Context, Payload
@@ -15,8 +14,7 @@ from edgesim.algorithms.messages import dense_bytes
 from edgesim.devices.workload import Workload
 from edgesim.errors import ScenarioError
 from edgesim.learning import split, tree
-from edgesim.learning.batches import Batch
-from edgesim.learning.training import Learner, Step
+from edgesim.learning.training import Learner
 from edgesim.learning.tree import Params, State
 
 
@@ -76,17 +74,6 @@ class Partial(Algorithm):
 def kept(client: State) -> Params:
     """The personal tensors of a client's state; an empty group need not be there."""
     return client.get("personal", {})
-
-
-def training_only(names: Iterable[str], lr: float | None = None) -> Step:
-    """A mini-batch that moves these tensors, by the training's rule or with `lr`, and leaves all others."""
-    chosen = tuple(names)
-
-    def step(local: State, batch: Batch, learner: Learner) -> State:
-        gradient = learner.gradient(local["params"], batch)
-        return learner.descend(local, split.pick(gradient, chosen), lr=lr)
-
-    return step
 
 
 def rested(local: State) -> State:

@@ -18,6 +18,7 @@ from edgesim.algorithms.costs import scaled
 from edgesim.devices.workload import Workload
 from edgesim.learning import tree
 from edgesim.learning.batches import Batch
+from edgesim.learning.flat import difference
 from edgesim.learning.training import Learner
 from edgesim.learning.tree import Params, State
 
@@ -57,7 +58,7 @@ class PFedMe(Algorithm):
         return {**local, "params": moved}
 
     def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:
-        return {"params": tree.subtract(local["params"], payload["params"])}, {"personal": local["personal"]}
+        return {"params": difference(local["params"], payload["params"])}, {"personal": local["personal"]}
 
     def client_model(self, server: State, client: Client) -> Params:
         return client.state["personal"]

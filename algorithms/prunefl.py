@@ -31,10 +31,10 @@ from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Pa
 from edgesim.devices.workload import NO_WORK, Workload
 from edgesim.errors import ScenarioError
 from edgesim.learning import codecs, masks, placement, tree
-from edgesim.learning.batches import Batch
 from edgesim.learning.codecs import Part
-from edgesim.learning.sparse_training import masked_step, remask
-from edgesim.learning.training import Learner, Training, under_mask
+from edgesim.learning.flat import difference
+from edgesim.learning.sparse_training import remask
+from edgesim.learning.training import Learner, Training
 from edgesim.learning.tree import Params, State
 from edgesim.learning.worth import worthwhile
 
@@ -155,18 +155,14 @@ class PruneFl(Algorithm):
         if payload["job"]["first"].any():  # all of them: those of stage 1 have a training of their own
             local = self._alone(local, payload["time"], learner)
         elif not payload["job"]["waits"].any():
-            local = learner.run(local, self.local_step)
+            local = learner.sgd(local)
         return self.local_end(payload, client, local, learner)
-
-    @under_mask
-    def local_step(self, local: State, batch: Batch, learner: Learner) -> State:
-        return masked_step(local, batch, learner)
 
     def _alone(self, local: State, time: Params, learner: Learner) -> State:
         """Stage 1."""
         for number in range(self.initial_rounds):
             epochs = learner.training.epochs // self.initial_rounds
-            local = learner.run(local, self.local_step, epochs=epochs, purpose=f"first/{number}")
+            local = learner.sgd(local, epochs=epochs, purpose=f"first/{number}")
             if self._readjusts(number):
                 gradient = learner.gradient(local["params"], learner.probe())
                 state = {"w": local["params"], "m": local["mask"], "g": gradient, "t": time}
@@ -178,7 +174,7 @@ class PruneFl(Algorithm):
         return local
 
     def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:
-        change = tree.subtract(local["params"], payload["params"])
+        change = difference(local["params"], payload["params"])
         job = payload["job"]
         gradient = {name: change[name].new_zeros(()).expand(m.shape) for name, m in local["mask"].items()}
         if job["readjusts"].any():

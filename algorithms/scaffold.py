@@ -18,8 +18,8 @@ from edgesim.algorithms.costs import phase_work
 from edgesim.devices.workload import Workload
 from edgesim.errors import ScenarioError
 from edgesim.learning import tree
-from edgesim.learning.batches import Batch
 from edgesim.learning.codecs import Part
+from edgesim.learning.flat import difference
 from edgesim.learning.phases import together
 from edgesim.learning.training import Learner
 from edgesim.learning.tree import Params, State
@@ -76,19 +76,13 @@ class Scaffold(Algorithm):
 
     # ── device ──────────────────────────────────────────────────────────────────────────────────────
     def local_start(self, payload: State, client: State) -> State:
-        correction = tree.subtract(payload["control"], client["control"])
-        some = next(iter(correction.values()))
-        steps = some.new_zeros(len(some))
-        return {"params": payload["params"], "correction": correction, "count": {"steps": steps}}
+        return {"params": payload["params"], "shift": tree.subtract(payload["control"], client["control"])}
 
-    def local_step(self, local: State, batch: Batch, learner: Learner) -> State:
-        gradient = learner.gradient(local["params"], batch)
-        corrected = tree.add(gradient, local["correction"])  # g − c_k + c
-        moved = learner.descend(local, corrected)
-        return {**moved, "count": {"steps": local["count"]["steps"] + 1}}
+    def local_run(self, local: State, learner: Learner) -> State:
+        return learner.sgd(local)  # along g − c_k + c
 
     def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:
-        delta = tree.subtract(local["params"], payload["params"])
+        delta = difference(local["params"], payload["params"])
         fresh = learner.without_statistics(self._control(payload, local, delta, learner), zero=True)
         change = tree.subtract(fresh, client["control"])
         return {"params": delta, "control": change}, {"control": fresh}
@@ -96,8 +90,8 @@ class Scaffold(Algorithm):
     def _control(self, payload: State, local: State, delta: Params, learner: Learner) -> Params:
         if self.control == "gradient":
             return learner.gradient(payload["params"], learner.samples())
-        scale: Tensor = -1 / (local["count"]["steps"] * learner.lr)
-        return tree.subtract(tree.scale(scale, delta), local["correction"])  # −c + c_k + (w − w_k)/(steps · η)
+        scale: Tensor = -1 / (learner.run_steps * learner.lr)
+        return tree.subtract(tree.scale(scale, delta), local["shift"])  # −c + c_k + (w − w_k)/(steps · η)
 
     def _zero(self, context: Context) -> Params:
         return {name: torch.zeros(shape) for name, shape in context.task.model.shapes.items()}

@@ -30,6 +30,7 @@ from edgesim.errors import ScenarioError
 from edgesim.learning import codecs, masks, tree
 from edgesim.learning.batches import Batch
 from edgesim.learning.codecs import Part
+from edgesim.learning.flat import difference
 from edgesim.learning.training import Learner
 from edgesim.learning.tree import Params, State
 
@@ -77,7 +78,7 @@ class ZeroFl(Algorithm):
         return learner.descend(local, learner.gradient(sparse, batch))
 
     def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:
-        change = tree.subtract(local["params"], payload["params"])
+        change = difference(local["params"], payload["params"])
         density = 1 - self.sparsity + self.mask_ratio
         mask = _top(change if self.sends == "top-diff" else local["params"], density)
         if self.sends == "top-weights":

@@ -18,7 +18,7 @@ from edgesim.learning.task import Task
 from edgesim.learning.training import Training
 
 BackendName = Literal["loop", "stacked"]
-_HOOKS = ("local_train", "local_start", "local_step", "local_end")
+_HOOKS = ("local_train", "local_start", "local_run", "local_step", "local_end")
 _ALONE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding)  # layers that are slower stacked
 
 

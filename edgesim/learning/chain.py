@@ -6,7 +6,7 @@ activations are overwritten on their way down, and that of the images is never m
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 import torch
@@ -23,6 +23,10 @@ _aten = torch.ops.aten
 class Taker(Protocol):
     """Who takes the gradients of parameters as they come. A layer is done with its parameters before it gives any."""
 
+    def wants(self, name: str | None) -> bool:
+        """Whether it takes those of a parameter, if there is one of this name."""
+        ...
+
     def take(self, name: str, gradient: Tensor) -> None: ...
 
     def take_product(self, name: str, delta: Tensor, x: Tensor) -> None:
@@ -33,6 +37,9 @@ class Taker(Protocol):
 class Found(Params):
     """Keeps them."""
 
+    def wants(self, name: str | None) -> bool:
+        return name is not None
+
     def take(self, name: str, gradient: Tensor) -> None:
         self[name] = gradient
 
@@ -42,18 +49,28 @@ class Found(Params):
 
 @dataclass(frozen=True)
 class Step:
-    """A step of SGD, which changes `params` in place: keep · params − lr · gradient."""
+    """A step of SGD, which changes `params`, all that it wants, in place: keep · params − lr · gradient + pushes."""
 
     params: Params
     lr: float
-    keep: float
+    keep: float = 1.0
+    pushes: Params = field(default_factory=dict)
+
+    def wants(self, name: str | None) -> bool:
+        return name in self.params
 
     def take(self, name: str, gradient: Tensor) -> None:
         whole = self.params[name]
         (whole if self.keep == 1 else whole.mul_(self.keep)).sub_(gradient, alpha=self.lr)
+        self._push(name, whole)
 
     def take_product(self, name: str, delta: Tensor, x: Tensor) -> None:
-        self.params[name].addmm_(delta.t(), x, beta=self.keep, alpha=-self.lr)
+        whole = self.params[name].addmm_(delta.t(), x, beta=self.keep, alpha=-self.lr)
+        self._push(name, whole)
+
+    def _push(self, name: str, whole: Tensor) -> None:
+        if name in self.pushes:
+            whole.add_(self.pushes[name])
 
 
 class Layer(Protocol):
@@ -88,10 +105,11 @@ class Convolution:
 
     def backward(self, params: Params, kept: Kept, delta: Tensor, taker: Taker, below: bool) -> Tensor:
         (x,), weight = kept, params[self.weight]
-        wanted = [below, True, self.bias is not None]
+        wanted = [below, taker.wants(self.weight), taker.wants(self.bias)]
         back, of_weight, of_bias = _aten.convolution_backward(delta, x, weight, [len(weight)], *self.geometry, wanted)
-        taker.take(self.weight, of_weight)
-        if self.bias is not None:
+        if taker.wants(self.weight):
+            taker.take(self.weight, of_weight)
+        if self.bias is not None and taker.wants(self.bias):
             taker.take(self.bias, of_bias)
         return back if below else delta
 
@@ -148,8 +166,9 @@ class Dense:
 
     def backward(self, params: Params, kept: Kept, delta: Tensor, taker: Taker, below: bool) -> Tensor:
         back = delta @ params[self.weight] if below else delta
-        taker.take_product(self.weight, delta, kept[0])
-        if self.bias is not None:
+        if taker.wants(self.weight):
+            taker.take_product(self.weight, delta, kept[0])
+        if self.bias is not None and taker.wants(self.bias):
             taker.take(self.bias, delta.sum(0))
         return back
 
@@ -163,20 +182,17 @@ class Chain:
     def gradient(self, params: Params, x: Tensor, y: Tensor) -> Params:
         """Gradient of the mean cross-entropy over the samples."""
         found = Found()
-        self._differentiate(params, x, y, found)
+        self.differentiate(params, x, y, found)
         return {name: found[name] for name in params}
 
-    def step(self, params: Params, x: Tensor, y: Tensor, lr: float, decay: float = 0.0) -> None:
-        """params ← params − lr · (gradient + decay · params), in place."""
-        self._differentiate(params, x, y, Step(params, lr, 1 - lr * decay))
-
-    def _differentiate(self, params: Params, x: Tensor, y: Tensor, taker: Taker) -> None:
+    def differentiate(self, params: Params, x: Tensor, y: Tensor, taker: Taker) -> None:
+        """Give the gradient to who takes it, last layer first; what is below all that it wants is left out."""
         tape, h = [], _channels_last(x)
         for layer in self.layers:
             h, kept = layer.forward(params, h)
             tape.append(kept)
         delta = _loss_by_logits(h, y)
-        first = next(i for i, layer in enumerate(self.layers) if isinstance(layer, Convolution | Dense))
+        first = next((i for i, layer in enumerate(self.layers) if _is_wanted(layer, taker)), len(self.layers))
         for i in range(len(self.layers) - 1, first - 1, -1):
             delta = self.layers[i].backward(params, tape.pop(), delta, taker, below=i > first)
 
@@ -185,6 +201,10 @@ class Chain:
         for layer in self.layers:
             h, _ = layer.forward(params, h)
         return h
+
+
+def _is_wanted(layer: Layer, taker: Taker) -> bool:
+    return isinstance(layer, Convolution | Dense) and (taker.wants(layer.weight) or taker.wants(layer.bias))
 
 
 # Images first, flattened before anything dense; nothing in place on the data themselves.

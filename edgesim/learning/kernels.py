@@ -24,7 +24,8 @@ from torch.func import functional_call, grad, vmap
 
 from edgesim.errors import ScenarioError
 from edgesim.learning.batches import Batch, Batches, mean_loss, take
-from edgesim.learning.chain import Chain, chain
+from edgesim.learning.chain import Chain, Step, chain
+from edgesim.learning.descent import Descent
 from edgesim.learning.layered import Layered, dense_layers
 from edgesim.learning.quadratic import Quadratic, QuadraticKernel
 from edgesim.learning.statistics import statistics
@@ -54,12 +55,9 @@ class Kernel(Protocol):
 class Descending(Kernel, Protocol):
     """A kernel that does a whole local run of plain SGD by itself: nothing but the weights is kept between steps."""
 
-    def sgd(self, params: Params, batches: Batches, lr: float | Tensor, *, mask: Params, decay: float) -> Params:
-        """w ← w − lr (∇loss + decay · w) over all batches of each client, from `params`, which are not changed; lr may
-        be [client].
-
-        Clients are sorted by falling number of steps. mask: of some of the tensors, bool [client, *shape]; what it has
-        off is 0 and stays so.
+    def sgd(self, params: Params, batches: Batches, lr: float | Tensor, descent: Descent) -> Params:
+        """Steps as `Descent` says over all batches of each client, from `params`, which are not changed; lr may be
+        [client]. Clients are sorted by falling number of steps.
         """
         ...
 
@@ -115,24 +113,24 @@ class Chained(Loop):
 
     one: Chain
 
-    def sgd(self, params: Params, batches: Batches, lr: float | Tensor, *, mask: Params, decay: float) -> Params:
+    def sgd(self, params: Params, batches: Batches, lr: float | Tensor, descent: Descent) -> Params:
         """See `Descending`."""
         rates = lr.tolist() if isinstance(lr, Tensor) else [lr] * len(batches.steps)
-        rows = [
-            self._sgd(_row(params, client), batches, client, rate, _row(mask, client), decay)
-            for client, rate in enumerate(rates)
-        ]
+        rows = [self._sgd(_row(params, c), batches, c, rate, descent) for c, rate in enumerate(rates)]
         return _rows(rows)
 
-    def _sgd(self, params: Params, batches: Batches, client: int, lr: float, mask: Params, decay: float) -> Params:
+    def _sgd(self, params: Params, batches: Batches, client: int, lr: float, descent: Descent) -> Params:
         """That of one client."""
-        own = {name: tensor.clone() for name, tensor in params.items()}
-        ones = [(own[name], on.to(own[name].dtype)) for name, on in mask.items()]
+        moving = params.keys() if descent.only is None else descent.only
+        own = {name: tensor.clone() if name in moving else tensor for name, tensor in params.items()}
+        ones = [(own[name], on.to(own[name].dtype)) for name, on in _row(descent.mask, client).items()]
+        pushes = _row(descent.pushes(lr), client)
+        stepping = Step({name: own[name] for name in moving}, lr, descent.keep(lr), pushes)
         steps = int(batches.steps[client])
         real = np.count_nonzero(batches.weight[client, :steps].cpu().numpy(), 1)
         for index, samples in zip(batches.index[client], real, strict=False):
             at = index[:samples]
-            self.one.step(own, take(batches.x, at), take(batches.y, at), lr, decay)
+            self.one.differentiate(own, take(batches.x, at), take(batches.y, at), stepping)
             for weights, on in ones:
                 weights.mul_(on)
         return own

@@ -1,6 +1,6 @@
 """A cohort of dense models: one batched product a layer, and a backward by hand."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from edgesim.learning import tree
 from edgesim.learning.batches import Batch, Batches, mean_loss, take
+from edgesim.learning.descent import Descent
 from edgesim.learning.sequence import parts_of
 from edgesim.learning.tree import Params, State
 
@@ -64,7 +65,7 @@ class Layered:
     def loss(self, params: Params, batch: Batch) -> Tensor:
         return mean_loss(self.logits(params, batch.x), batch)
 
-    def sgd(self, params: Params, batches: Batches, lr: float | Tensor, *, mask: Params, decay: float) -> Params:
+    def sgd(self, params: Params, batches: Batches, lr: float | Tensor, descent: Descent) -> Params:
         """See `kernels.Descending`: in place in a copy, some clients at a time.
 
         What a client learns is, bit for bit, the same in any company: its matrices begin with a cache line, filled
@@ -75,14 +76,18 @@ class Layered:
         weight = tree.broadcast(lr, batches.weight) * batches.weight
         classes = params[self.layers[-1].weight].shape[1]
         trained: list[State] = []
+        pushes = descent.pushes(lr)
         for start in range(0, len(batches.steps), together):
             some = slice(start, min(start + together, len(batches.steps)))
             filled = {name: _filled(tensor[some]) for name, tensor in params.items()}
-            ones = {name: _filled(_one(on[some]).to(params[name].dtype)) for name, on in mask.items()}
+            ones = {name: _filled(_one(on[some]).to(params[name].dtype)) for name, on in descent.mask.items()}
+            added = {name: _filled(_one(push[some])) for name, push in pushes.items()}
+            moving = params.keys() if descent.only is None else descent.only
             if isinstance(lr, Tensor):
-                change = _Change(1.0, 1 - decay * lr[some] if decay else None, ones)
+                keeps = 1 - (descent.decay + descent.pull) * lr[some]
+                change = _Change(moving, 1.0, keeps if descent.decay or descent.pull else None, ones, added)
             else:
-                change = _Change(1 - decay * lr, None, ones)
+                change = _Change(moving, descent.keep(lr), None, ones, added)
             self._descend(filled, batches, weight, some, classes, change)
             trained.append({"params": {name: _unfilled(filled[name], tensor) for name, tensor in params.items()}})
         return tree.join(trained)["params"]
@@ -104,7 +109,8 @@ class Layered:
         numbers = torch.arange(filled, device=y.device)
         if last.bias is not None:
             params[last.bias][:, classes:] = -torch.inf
-        still = batches.still
+        moved = (i for i, layer in enumerate(self.layers) if change.moves(layer))
+        still, lowest = batches.still, min(moved, default=len(self.layers))
         for step in range(int(batches.steps[some.start])):
             clients = min(some.stop, still[step]) - some.start
             if clients < count:
@@ -114,27 +120,28 @@ class Layered:
             if last.bias is None and classes < filled:
                 inputs[-1][:, :, classes:] = -torch.inf
             hot = y[step, :clients] == numbers
-            for layer, delta, given in self._slopes(params, inputs, hot, shares[step, :clients]):
-                change.by_product(layer.weight, params[layer.weight], delta, given)
-                if layer.bias is not None:
+            for layer, delta, given in self._slopes(params, inputs, hot, shares[step, :clients], lowest):
+                if layer.weight in change.moving:
+                    change.by_product(layer.weight, params[layer.weight], delta, given)
+                if layer.bias is not None and layer.bias in change.moving:
                     bias, slope = params[layer.bias], delta.sum(1)
                     if layer is last and classes < filled:  # -inf is to be left alone
                         bias, slope = bias[:, :classes], slope[:, :classes]
                     change.by_slope(layer.bias, bias, slope)
 
     def _slopes(
-        self, params: Params, inputs: list[Tensor], hot: Tensor, weight: Tensor
+        self, params: Params, inputs: list[Tensor], hot: Tensor, weight: Tensor, lowest: int = 0
     ) -> Iterator[tuple[DenseLayer, Tensor, Tensor]]:
-        """Of each client's Σ weight · cross-entropy: each layer, last first, with ∂loss/∂output [client, B, out] and
-        its input [client, B, in]. What is done with a layer's parameters then is nothing to the others.
+        """Of each client's Σ weight · cross-entropy: each layer, from the last to the `lowest`, with ∂loss/∂output
+        [client, B, out] and its input [client, B, in]. What is done with its parameters then is nothing to the others.
 
         `inputs` as `_forward` gives them; hot, bool [client, B, class]; weight [client, B, 1].
         """
         # ∂loss/∂logits = (softmax − one-hot) · weight; compared, not scattered: scattering adds in any order on a GPU
         delta = torch.softmax(inputs.pop(), 2).add_(hot, alpha=-1).mul_(weight)
-        for i in range(len(self.layers) - 1, -1, -1):
+        for i in range(len(self.layers) - 1, lowest - 1, -1):
             layer, out = self.layers[i], delta
-            if i:
+            if i > lowest:
                 delta = torch.bmm(out, params[layer.weight])
                 if self.layers[i - 1].relu:
                     _gate(delta, inputs[i], 0, grad_input=delta)
@@ -157,30 +164,42 @@ class Layered:
 
 @dataclass(frozen=True)
 class _Change:
-    """What a step does to parameters, in place: keep · w − slope, where `ones` are, if there are any.
+    """What a step does to parameters, in place: keep · w − slope + push, where `ones` are, if there are any.
 
-    Attributes: keep, of all clients; keeps, of each [client], where they differ.
+    Attributes: moving, names of those that it changes; keep, of all clients; keeps, of each [client], where they
+    differ.
     """
 
+    moving: Set[str]
     keep: float
     keeps: Tensor | None
     ones: Params
+    pushes: Params
+
+    def moves(self, layer: DenseLayer) -> bool:
+        """Whether it changes any parameter of the layer."""
+        return layer.weight in self.moving or layer.bias in self.moving
 
     def first(self, clients: int) -> "_Change":
         """Of so many clients only."""
-        ones = {name: tensor[:clients] for name, tensor in self.ones.items()}
-        return _Change(self.keep, None if self.keeps is None else self.keeps[:clients], ones)
+        ones, pushes = ({name: t[:clients] for name, t in each.items()} for each in (self.ones, self.pushes))
+        keeps = None if self.keeps is None else self.keeps[:clients]
+        return _Change(self.moving, self.keep, keeps, ones, pushes)
 
     def by_product(self, name: str, weights: Tensor, delta: Tensor, given: Tensor) -> None:
         """The slope is deltaᵀ · given, [client, out, in]."""
         if self.keeps is not None:
             weights.mul_(tree.per_client(self.keeps, weights))
         weights.baddbmm_(delta.transpose(1, 2), given, beta=self.keep, alpha=-1)
+        if name in self.pushes:
+            weights.add_(self.pushes[name])
         if name in self.ones:
             weights.mul_(self.ones[name])
 
     def by_slope(self, name: str, bias: Tensor, slope: Tensor) -> None:
         """The slope may be changed, [client, out]."""
+        if name in self.pushes:
+            slope.sub_(self.pushes[name][:, : slope.shape[1]])
         if name in self.ones:
             slope.mul_(self.ones[name][:, : slope.shape[1]])
         if self.keeps is not None:

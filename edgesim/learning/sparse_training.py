@@ -14,14 +14,13 @@ from torch import Tensor
 
 from edgesim.learning import masks
 from edgesim.learning.batches import Batch
-from edgesim.learning.training import Cohort, Learner, under_mask
+from edgesim.learning.training import Cohort, Learner
 from edgesim.learning.tree import Params, State
 
 _FULL = 0.2  # tensors of less sparsity lose no more than that
 _ROOM = 0.99  # share of a tensor's inactive weights that may come
 
 
-@under_mask
 def masked_step(local: State, batch: Batch, learner: Learner) -> State:
     """SGD on the active weights of `local["params"]` under `local["mask"]`; what is off is 0 and stays so."""
     gradient = learner.gradient(local["params"], batch)

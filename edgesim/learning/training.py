@@ -1,6 +1,6 @@
 """Local training: what a client does with its data between download and upload."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
@@ -14,6 +14,7 @@ from edgesim import streams
 from edgesim.learning import batches as batching
 from edgesim.learning import tree
 from edgesim.learning.batches import Batch, Batches
+from edgesim.learning.descent import Descent
 from edgesim.learning.kernels import Kernel
 from edgesim.learning.tree import Params, State
 
@@ -40,8 +41,8 @@ class Training:
 
     @property
     def plain(self) -> bool:
-        """Whether a step is w ← w − lr (g + λ w), of all tensors."""
-        return not self.momentum and self.clip is None and self.trained is None
+        """Whether a step is w ← w − lr (g + λ w)."""
+        return not self.momentum and self.clip is None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,20 +65,13 @@ Step = Callable[[State, Batch, "Learner"], State]
 """One mini-batch of a cohort: (local state, batch, learner) → local state."""
 
 S = TypeVar("S", bound=Callable[..., State])
-_PLAIN: dict[Callable[..., State], bool] = {}  # steps that are marked → whether under a mask
+_PLAIN: set[Callable[..., State]] = set()  # steps that are marked
 
 
 def plain(step: S) -> S:
     """Mark a step, function or method, that is `descend` along the `gradient` of `params` and nothing else: `run` may
-    leave all of them to the kernel at once. A subclass's own step is another function, and not marked."""
-    _PLAIN[step] = False
-    return step
-
-
-def under_mask(step: S) -> S:
-    """The same of a step that is `sparse_training.masked_step`: along the gradient of the weights that
-    `local["mask"]` has on; what is off is 0 from the start."""
-    _PLAIN[step] = True
+    leave all of them to the kernel at once, as `sgd` does. A subclass's own step is another function, not marked."""
+    _PLAIN.add(step)
     return step
 
 
@@ -110,6 +104,13 @@ class Learner:
         """Where all tensors of the device hooks are: those that a hook makes of nothing must be made there."""
         return self.task.x.device
 
+    @property
+    def run_steps(self) -> Tensor:
+        """How many steps a `run` makes, float32 [client]."""
+        samples = self.task.train.count[self.cohort.clients]
+        steps = -(-samples // self.training.batch_size) * self.training.epochs
+        return torch.from_numpy(steps.astype(np.float32)).to(self.device)
+
     def run(
         self,
         local: State,
@@ -127,11 +128,8 @@ class Learner:
         different `purpose` draw different batches.
         """
         drawn = self._draw(purpose, epochs, steps, batch_size or self.training.batch_size)
-        sgd = getattr(self.kernel, "sgd", None)  # of a `Descending` one: to ask for the protocol takes a step's time
-        masked = _PLAIN.get(getattr(step, "__func__", step))
-        if sgd is not None and self.training.plain and masked is not None:
-            mask, decay = local["mask"] if masked else {}, self.training.weight_decay
-            return {**local, "params": sgd(local["params"], drawn, self.lr, mask=mask, decay=decay)}
+        if getattr(step, "__func__", step) in _PLAIN and (by_kernel := self._descending()):
+            return {**local, "params": by_kernel(local["params"], drawn, self.lr, self._descent(0.0, {}, None))}
         steps_of, in_epoch = (torch.from_numpy(array).to(self.device) for array in (drawn.steps, drawn.epoch_steps))
         learner = replace(self, steps=steps_of, epoch_steps=in_epoch)
         finished, active = [], len(drawn.steps)
@@ -141,6 +139,67 @@ class Learner:
                 local, learner, active = tree.rows(local, 0, still), learner.first(still), still
             local = step(local, drawn.at(number, active), learner.at(number))
         return tree.join([local, *reversed(finished)])
+
+    def sgd(
+        self,
+        local: State,
+        *,
+        pull: float = 0.0,
+        only: Collection[str] | None = None,
+        lr: float | None = None,
+        epochs: int | None = None,
+        steps: int | None = None,
+        purpose: str = "batches",
+    ) -> State:
+        """A `run` whose steps are `descend` along the gradient of `params` and no more than this:
+
+        - pulled by pull · (w − `local["anchor"]`);
+        - plus `local["shift"]`, of the tensors that it has;
+        - of the weights that `local["mask"]` has on; what it has off is 0 from the start;
+        - of the tensors `only`; with an `lr` of its own.
+
+        The groups need not be there. Kernels may take all steps at once, in a fraction of the time.
+        """
+        by_kernel = self._descending()
+        if by_kernel:
+            drawn = self._draw(purpose, epochs, steps, self.training.batch_size)
+            descent = self._descent(pull, local, only)
+            return {**local, "params": by_kernel(local["params"], drawn, self.lr if lr is None else lr, descent)}
+
+        def step(local: State, batch: Batch, learner: Learner) -> State:
+            params = local["params"]
+            gradient = learner.gradient(params, batch)
+            if only is not None:
+                gradient = {name: tensor for name, tensor in gradient.items() if name in only}
+            if pull:
+                gradient = learner.pulled(gradient, params, local["anchor"], pull)
+            if "shift" in local:
+                shift = local["shift"]
+                gradient = {name: t + shift[name] if name in shift else t for name, t in gradient.items()}
+            if "mask" in local:
+                mask = local["mask"]
+                gradient = {name: t * mask[name] if name in mask else t for name, t in gradient.items()}
+            return learner.descend(local, gradient, lr=lr)
+
+        return self.run(local, step, epochs=epochs, steps=steps, purpose=purpose)
+
+    def _descending(self) -> Callable[[Params, Batches, float | Tensor, Descent], Params] | None:
+        """What takes all steps of plain SGD at once, if there is anything."""
+        sgd = getattr(self.kernel, "sgd", None)  # of a `Descending` one: to ask for the protocol takes a step's time
+        return sgd if self.training.plain else None
+
+    def _descent(self, pull: float, local: State, only: Collection[str] | None) -> Descent:
+        trained = self.training.trained
+        if trained is not None:
+            only = trained if only is None else [name for name in only if name in trained]
+        return Descent(
+            decay=self.training.weight_decay,
+            pull=pull,
+            anchor=local["anchor"] if pull else {},
+            shift=local.get("shift", {}),
+            mask=local.get("mask", {}),
+            only=None if only is None else frozenset(only),
+        )
 
     def gradient(self, params: Params, batch: Batch) -> Params:
         """Gradient of each client's mean loss over its batch: [client, *shape]; of the tensors that learn."""

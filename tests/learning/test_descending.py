@@ -1,6 +1,8 @@
 """Plain SGD left to the kernel as a whole is what its steps one by one come to, for any sizes and in any company."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from edgesim.learning.models import Model, make_model
 from edgesim.learning.shards import Shards
 from edgesim.learning.sparse_training import masked_step
 from edgesim.learning.task import Task
-from edgesim.learning.training import Learner, Training, under_mask
+from edgesim.learning.training import Learner, Training
 from edgesim.learning.tree import Params, State
 
 
@@ -35,16 +37,28 @@ class Masked(Algorithm):
     def local_start(self, payload: State, client: State) -> State:
         return {"params": masks.apply(payload["mask"], payload["params"]), "mask": payload["mask"]}
 
-    @under_mask
-    def local_step(self, local: State, batch: Batch, learner: Learner) -> State:
-        return masked_step(local, batch, learner)
+    def local_run(self, local: State, learner: Learner) -> State:
+        return learner.sgd(local)
 
 
 class MaskedStepByStep(Masked):
-    """The same, which nobody knows."""
+    """The same, one step after the other."""
 
-    def local_step(self, local: State, batch: Batch, learner: Learner) -> State:
-        return masked_step(local, batch, learner)
+    def local_run(self, local: State, learner: Learner) -> State:
+        return learner.run(local, masked_step)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bent(Algorithm):
+    """By a solver that is pulled, shifted, and moves only some of the tensors."""
+
+    pull: float
+    only: tuple[str, ...] | None
+    lr: float | None
+
+    def local_train(self, payload: State, client: State, learner: Learner) -> tuple[State, State]:
+        local = learner.sgd(dict(payload), pull=self.pull, only=self.only, lr=self.lr, steps=7)
+        return self.local_end(payload, client, local, learner)
 
 
 def bare_head(input_shape: tuple[int, ...], classes: int) -> nn.Module:
@@ -161,6 +175,56 @@ def test_company_changes_not_a_bit_under_a_mask(
             assert all(torch.equal(got[name], tensor) for name, tensor in expected.items())
 
 
+@pytest.mark.parametrize(("name", "backend"), KINDS)
+@settings(max_examples=12)
+@given(
+    pull=st.sampled_from([0.0, 1.5]),
+    shifted=st.sampled_from(["nothing", "all", "the last"]),
+    masked=st.booleans(),
+    moving=st.sampled_from(["all", "first", "last", "biases"]),
+    lr=st.sampled_from([None, 0.02]),
+    lr_decay=st.sampled_from([1.0, 0.7]),
+    trained=st.booleans(),
+)
+def test_a_bent_run_is_its_steps_one_by_one_and_knows_no_company(
+    name: str, backend: str, pull: float, shifted: str, masked: bool, moving: str, lr: float | None, lr_decay: float,
+    trained: bool,
+) -> None:  # fmt: skip
+    task = world(name, SIZES)
+    shapes = task.model.shapes
+    draw, names = torch.Generator().manual_seed(1), list(shapes)
+
+    def like(*some: str) -> Params:
+        return {name: 0.1 * torch.randn(shapes[name], generator=draw) for name in some}
+
+    chosen = {"all": None, "first": tuple(names[:1]), "last": tuple(names[-1:])}
+    only = chosen.get(moving, tuple(name for name in names if name.endswith("bias")))
+    of_shift = {"nothing": [], "all": names, "the last": names[-1:]}[shifted]
+    anchor, sent = like(*names), []  # one anchor for all, and a shift and a mask of its own for each
+    for client in range(len(SIZES)):
+        mask = {names[0]: torch.rand(shapes[names[0]], generator=draw) < 0.5} if masked else {}
+        params = masks.apply(mask, task.model.init(client))
+        sent.append({"params": params, "anchor": anchor, "shift": like(*of_shift), "mask": mask})
+    training = replace(PLAIN, lr_decay=lr_decay, trained=tuple(names[1:]) if trained else None)
+
+    def run(*clients: int) -> list[Params]:
+        placed = [Order(client, client, client % 3, sent[client], {}) for client in clients]
+        by = kernel(task.model.module, backend)
+        results = local_update(Bent(pull=pull, only=only, lr=lr), task, training, by, 3, placed)
+        return [result.update["params"] for result in results]
+
+    whole = run(*range(len(SIZES)))
+    with mock.patch.object(Learner, "_descending", return_value=None):
+        steps = run(*range(len(SIZES)))
+    for one, other in zip(whole, steps, strict=True):
+        for name, tensor in other.items():
+            torch.testing.assert_close(one[name], tensor, rtol=2e-3, atol=3e-6)
+            still = (only is not None and name not in only) or (trained and name == names[0])
+            assert not (still and one[name].any())
+    for client, one in zip([5, 0, 3], run(5, 0, 3), strict=True):
+        assert all(torch.equal(whole[client][name], tensor) for name, tensor in one.items())
+
+
 SIZES = [13, 1, 7, 8, 12, 3, 20, 1]
 PLAIN = Training(lr=0.1, lr_decay=0.9, weight_decay=0.05, batch_size=5, epochs=2)
 
@@ -189,10 +253,11 @@ def test_what_was_sent_is_not_changed(name: str, backend: str) -> None:
     """One tree for all, as servers send it."""
     task = world(name, SIZES)
     sent, data = task.model.init(0), task.x.clone()
+    before = {name: tensor.clone() for name, tensor in sent.items()}
     placed = [Order(client, client, 0, {"params": sent}, {}) for client in range(len(SIZES))]
     local_update(Algorithm(), task, PLAIN, kernel(task.model.module, backend), 3, placed)
     assert torch.equal(task.x, data)
-    assert all(torch.equal(tensor, task.model.init(0)[name]) for name, tensor in sent.items())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in sent.items())
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,44 @@
+"""Descent: the steps of SGD that a kernel may take by itself, whatever the algorithm."""
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from edgesim.learning import tree
+from edgesim.learning.tree import Params
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Descent:
+    """w ← w − lr (∇loss + decay · w + pull · (w − anchor) + shift), where the mask is on.
+
+    Attributes: mask, of some of the tensors, bool [client, *shape]: what it has off is 0 at the start and stays so;
+    anchor, where there is a pull; shift, of some of the tensors; only, names of the tensors that move, or None: all.
+    """
+
+    decay: float = 0.0
+    pull: float = 0.0
+    anchor: Mapping[str, Tensor] = field(default_factory=dict)
+    shift: Mapping[str, Tensor] = field(default_factory=dict)
+    mask: Params = field(default_factory=dict)
+    only: Set[str] | None = None
+
+    def keep(self, lr: float) -> float:
+        """What is left of w in a step: it becomes keep · w − lr · ∇loss + push."""
+        return 1 - lr * (self.decay + self.pull)
+
+    def pushes(self, lr: float | Tensor) -> Params:
+        """lr (pull · anchor − shift) of the tensors for which it is not 0, [client, *shape]; lr may be [client]."""
+        found: Params = {}
+        for name in self.anchor if self.pull else ():
+            found[name] = self.pull * self.anchor[name]
+        for name, tensor in self.shift.items():
+            found[name] = found[name] - tensor if name in found else -tensor
+        moving = found if self.only is None else [name for name in found if name in self.only]
+        return {name: _times(lr, found[name]) for name in moving}
+
+
+def _times(lr: float | Tensor, tensor: Tensor) -> Tensor:
+    return torch.mul(tensor, tree.broadcast(lr, tensor))
