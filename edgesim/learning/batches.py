@@ -46,6 +46,13 @@ class Batches:
         still: list[int] = np.searchsorted(-self.steps, -np.arange(most)).tolist()
         return still
 
+    def of_one(self, client: int) -> "Batches":
+        """Those of one client alone."""
+        some = slice(client, client + 1)
+        return Batches(
+            self.x, self.y, self.index[some], self.weight[some], self.steps[some], self.epoch_steps[some]
+        )  # fmt: skip
+
     def at(self, step: int, clients: int) -> Batch:
         """The batches of the first `clients` clients at one step."""
         return self.of(step, slice(clients))
@@ -54,6 +61,22 @@ class Batches:
         """The batches of some clients at one step."""
         index = self.index[clients, step]
         return Batch(take(self.x, index), take(self.y, index), self.weight[clients, step])
+
+
+def seen(batches: Batches) -> tuple[Tensor, Tensor]:
+    """The samples that each client's batches hold, every one once, [client, most]: shorter lists are filled up with
+    their first; and the places in them of those of `index`, [client, step, B]."""
+    index = batches.index.cpu().numpy()
+    rows = index.reshape(len(index), -1)
+    order = rows.argsort(axis=1, kind="stable")
+    ordered = np.take_along_axis(rows, order, 1)
+    place = np.cumsum(np.diff(ordered, axis=1, prepend=ordered[:, :1]) != 0, axis=1)
+    samples = np.repeat(ordered[:, :1], int(place[:, -1].max()) + 1, axis=1)
+    np.put_along_axis(samples, place, ordered, 1)
+    places = np.empty_like(rows)
+    np.put_along_axis(places, order, place, 1)
+    device = batches.index.device
+    return torch.from_numpy(samples).to(device), torch.from_numpy(places.reshape(index.shape)).to(device)
 
 
 def halves(batch: Batch) -> tuple[Batch, Batch]:

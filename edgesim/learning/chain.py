@@ -186,15 +186,20 @@ class Chain:
         return {name: found[name] for name in params}
 
     def differentiate(self, params: Params, x: Tensor, y: Tensor, taker: Taker) -> None:
-        """Give the gradient to who takes it, last layer first; what is below all that it wants is left out."""
+        """Give the gradient to who takes it, last layer first."""
         tape, h = [], _channels_last(x)
         for layer in self.layers:
             h, kept = layer.forward(params, h)
             tape.append(kept)
         delta = _loss_by_logits(h, y)
-        first = next((i for i, layer in enumerate(self.layers) if _is_wanted(layer, taker)), len(self.layers))
+        first = next(i for i, layer in enumerate(self.layers) if isinstance(layer, Convolution | Dense))
         for i in range(len(self.layers) - 1, first - 1, -1):
             delta = self.layers[i].backward(params, tape.pop(), delta, taker, below=i > first)
+
+    def cut(self, taker: Taker) -> tuple["Chain", "Chain"]:
+        """What is below all that it wants, and the rest."""
+        first = next((i for i, layer in enumerate(self.layers) if _is_wanted(layer, taker)), len(self.layers))
+        return Chain(self.layers[:first]), Chain(self.layers[first:])
 
     def logits(self, params: Params, x: Tensor) -> Tensor:
         h = _channels_last(x)

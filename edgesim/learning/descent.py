@@ -25,6 +25,10 @@ class Descent:
     mask: Params = field(default_factory=dict)
     only: Set[str] | None = None
 
+    def moves(self, *names: str | None) -> bool:
+        """Whether it moves any tensor of these names."""
+        return self.only is None or not self.only.isdisjoint(names)
+
     def keep(self, lr: float) -> float:
         """What is left of w in a step: it becomes keep · w − lr · ∇loss + push."""
         return 1 - lr * (self.decay + self.pull)

@@ -13,7 +13,7 @@ decrease, before − after the batch. Only the loop takes such models.
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from edgesim.errors import ScenarioError
-from edgesim.learning.batches import Batch, Batches, mean_loss, take
-from edgesim.learning.chain import Chain, Step, chain
+from edgesim.learning.batches import Batch, Batches, mean_loss, seen, take
+from edgesim.learning.chain import Chain, Convolution, Dense, Step, chain
 from edgesim.learning.descent import Descent
 from edgesim.learning.layered import Layered, dense_layers
 from edgesim.learning.quadratic import Quadratic, QuadraticKernel
@@ -121,19 +121,32 @@ class Chained(Loop):
 
     def _sgd(self, params: Params, batches: Batches, client: int, lr: float, descent: Descent) -> Params:
         """That of one client."""
-        moving = params.keys() if descent.only is None else descent.only
-        own = {name: tensor.clone() if name in moving else tensor for name, tensor in params.items()}
+        own = {name: tensor.clone() if descent.moves(name) else tensor for name, tensor in params.items()}
         ones = [(own[name], on.to(own[name].dtype)) for name, on in _row(descent.mask, client).items()]
-        pushes = _row(descent.pushes(lr), client)
-        stepping = Step({name: own[name] for name in moving}, lr, descent.keep(lr), pushes)
+        moving = {name: tensor for name, tensor in own.items() if descent.moves(name)}
+        stepping = Step(moving, lr, descent.keep(lr), _row(descent.pushes(lr), client))
+        below, above = self.one.cut(stepping)
+        if not above.layers:
+            return own
+        if any(isinstance(layer, Convolution | Dense) for layer in below.layers):
+            batches, client = _features(below, own, batches.of_one(client)), 0
+        else:
+            above = self.one
         steps = int(batches.steps[client])
         real = np.count_nonzero(batches.weight[client, :steps].cpu().numpy(), 1)
         for index, samples in zip(batches.index[client], real, strict=False):
             at = index[:samples]
-            self.one.differentiate(own, take(batches.x, at), take(batches.y, at), stepping)
+            above.differentiate(own, take(batches.x, at), take(batches.y, at), stepping)
             for weights, on in ones:
                 weights.mul_(on)
         return own
+
+
+def _features(below: Chain, params: Params, batches: Batches) -> Batches:
+    """The batches of one client as what stands still makes of its samples: each goes through that once."""
+    (samples,), places = seen(batches)
+    x = torch.cat([below.logits(params, take(batches.x, some)) for some in torch.split(samples, _SAMPLES)])
+    return replace(batches, x=x, y=take(batches.y, samples), index=places)
 
 
 class Autograd:

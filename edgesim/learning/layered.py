@@ -1,14 +1,14 @@
 """A cohort of dense models: one batched product a layer, and a backward by hand."""
 
 from collections.abc import Iterator, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgesim.learning import tree
-from edgesim.learning.batches import Batch, Batches, mean_loss, take
+from edgesim.learning.batches import Batch, Batches, mean_loss, seen, take
 from edgesim.learning.descent import Descent
 from edgesim.learning.sequence import parts_of
 from edgesim.learning.tree import Params, State
@@ -72,6 +72,11 @@ class Layered:
         up with zeros where need be, since products are rounded otherwise by where in memory they lie. Nor is a batch
         a single sample: one outer product is rounded otherwise than several.
         """
+        lowest = next((i for i, layer in enumerate(self.layers) if descent.moves(layer.weight, layer.bias)), None)
+        if lowest is None:
+            return params
+        if lowest:
+            return {**params, **self._above(lowest, params, batches, lr, descent)}
         together = max(_TOGETHER // sum(tensor[0].numel() for tensor in params.values()), 1)
         weight = tree.broadcast(lr, batches.weight) * batches.weight
         classes = params[self.layers[-1].weight].shape[1]
@@ -80,7 +85,7 @@ class Layered:
         for start in range(0, len(batches.steps), together):
             some = slice(start, min(start + together, len(batches.steps)))
             filled = {name: _filled(tensor[some]) for name, tensor in params.items()}
-            ones = {name: _filled(_one(on[some]).to(params[name].dtype)) for name, on in descent.mask.items()}
+            ones = {n: _filled(_one(on[some]).float()) for n, on in descent.mask.items() if n in params}
             added = {name: _filled(_one(push[some])) for name, push in pushes.items()}
             moving = params.keys() if descent.only is None else descent.only
             if isinstance(lr, Tensor):
@@ -91,6 +96,23 @@ class Layered:
             self._descend(filled, batches, weight, some, classes, change)
             trained.append({"params": {name: _unfilled(filled[name], tensor) for name, tensor in params.items()}})
         return tree.join(trained)["params"]
+
+    def _above(
+        self, lowest: int, params: Params, batches: Batches, lr: float | Tensor, descent: Descent
+    ) -> Params:  # fmt: skip
+        """`sgd` of the layers from there on, where what is below stands still: each sample goes through that once."""
+        samples, places = seen(batches)
+        below, above = Layered(self.layers[:lowest]), Layered(self.layers[lowest:])
+        clients, most = samples.shape
+        at_once = max(_TOGETHER // (most * sum(batches.x.shape[1:])), 1)
+        features = [
+            below._forward({name: tensor[some] for name, tensor in params.items()}, take(batches.x, samples[some]))[-1]
+            for some in (slice(start, start + at_once) for start in range(0, clients, at_once))
+        ]
+        x, y = torch.cat(features).flatten(0, 1), take(batches.y, samples).flatten()
+        index = places + most * torch.arange(clients, device=places.device)[:, None, None]
+        names = [name for layer in above.layers for name in (layer.weight, layer.bias) if name is not None]
+        return above.sgd({name: params[name] for name in names}, replace(batches, x=x, y=y, index=index), lr, descent)
 
     def _descend(
         self, params: Params, batches: Batches, weight: Tensor, some: slice, classes: int, change: "_Change"
@@ -109,8 +131,7 @@ class Layered:
         numbers = torch.arange(filled, device=y.device)
         if last.bias is not None:
             params[last.bias][:, classes:] = -torch.inf
-        moved = (i for i, layer in enumerate(self.layers) if change.moves(layer))
-        still, lowest = batches.still, min(moved, default=len(self.layers))
+        still = batches.still
         for step in range(int(batches.steps[some.start])):
             clients = min(some.stop, still[step]) - some.start
             if clients < count:
@@ -120,7 +141,7 @@ class Layered:
             if last.bias is None and classes < filled:
                 inputs[-1][:, :, classes:] = -torch.inf
             hot = y[step, :clients] == numbers
-            for layer, delta, given in self._slopes(params, inputs, hot, shares[step, :clients], lowest):
+            for layer, delta, given in self._slopes(params, inputs, hot, shares[step, :clients]):
                 if layer.weight in change.moving:
                     change.by_product(layer.weight, params[layer.weight], delta, given)
                 if layer.bias is not None and layer.bias in change.moving:
@@ -130,18 +151,18 @@ class Layered:
                     change.by_slope(layer.bias, bias, slope)
 
     def _slopes(
-        self, params: Params, inputs: list[Tensor], hot: Tensor, weight: Tensor, lowest: int = 0
+        self, params: Params, inputs: list[Tensor], hot: Tensor, weight: Tensor
     ) -> Iterator[tuple[DenseLayer, Tensor, Tensor]]:
-        """Of each client's Σ weight · cross-entropy: each layer, from the last to the `lowest`, with ∂loss/∂output
-        [client, B, out] and its input [client, B, in]. What is done with its parameters then is nothing to the others.
+        """Of each client's Σ weight · cross-entropy: each layer, last first, with ∂loss/∂output [client, B, out] and
+        its input [client, B, in]. What is done with a layer's parameters then is nothing to the others.
 
         `inputs` as `_forward` gives them; hot, bool [client, B, class]; weight [client, B, 1].
         """
         # ∂loss/∂logits = (softmax − one-hot) · weight; compared, not scattered: scattering adds in any order on a GPU
         delta = torch.softmax(inputs.pop(), 2).add_(hot, alpha=-1).mul_(weight)
-        for i in range(len(self.layers) - 1, lowest - 1, -1):
+        for i in range(len(self.layers) - 1, -1, -1):
             layer, out = self.layers[i], delta
-            if i > lowest:
+            if i:
                 delta = torch.bmm(out, params[layer.weight])
                 if self.layers[i - 1].relu:
                     _gate(delta, inputs[i], 0, grad_input=delta)
@@ -175,10 +196,6 @@ class _Change:
     keeps: Tensor | None
     ones: Params
     pushes: Params
-
-    def moves(self, layer: DenseLayer) -> bool:
-        """Whether it changes any parameter of the layer."""
-        return layer.weight in self.moving or layer.bias in self.moving
 
     def first(self, clients: int) -> "_Change":
         """Of so many clients only."""
