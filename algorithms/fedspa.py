@@ -18,6 +18,7 @@ so it costs no bytes. A client's new mask counts only once its update has arrive
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -146,3 +147,6 @@ class FedSpa(Algorithm):
     # ── user ────────────────────────────────────────────────────────────────────────────────────────
     def client_model(self, server: State, client: Client) -> Params:
         return masks.apply(client.state["mask"], server["params"])
+
+    def client_models(self, server: State, clients: Sequence[Client]) -> Sequence[Params]:
+        return masks.apply_each([client.state["mask"] for client in clients], server["params"])

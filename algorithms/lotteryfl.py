@@ -12,6 +12,7 @@ The authors' code asks for the accuracy on samples kept apart; here it is on the
 others. w_0 follows from a seed that both sides know, so it costs memory but no bytes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -100,3 +101,6 @@ class LotteryFl(Algorithm):
     # ── user ────────────────────────────────────────────────────────────────────────────────────────
     def client_model(self, server: State, client: Client) -> Params:
         return masks.apply(client.state["mask"], server["params"])
+
+    def client_models(self, server: State, clients: Sequence[Client]) -> Sequence[Params]:
+        return masks.apply_each([client.state["mask"] for client in clients], server["params"])

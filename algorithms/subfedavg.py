@@ -13,6 +13,7 @@ the client's test samples; here it is on the training samples, since a device ha
 m' is taken after step ⌊n/2⌋.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -106,6 +107,9 @@ class SubFedAvg(Algorithm):
     # ── user ────────────────────────────────────────────────────────────────────────────────────────
     def client_model(self, server: State, client: Client) -> Params:
         return masks.apply(client.state["mask"], server["params"])
+
+    def client_models(self, server: State, clients: Sequence[Client]) -> Sequence[Params]:
+        return masks.apply_each([client.state["mask"] for client in clients], server["params"])
 
 
 def _thinner(local: State, share: Tensor) -> Params:

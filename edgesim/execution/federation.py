@@ -19,7 +19,7 @@ from edgesim.execution.fitting import fitted
 from edgesim.execution.groups import Groups
 from edgesim.execution.lazy import LazyTraining
 from edgesim.execution.scoring import Scoring
-from edgesim.execution.store import ClientStore
+from edgesim.execution.store import ClientStore, FirstStates
 from edgesim.learning import codecs
 from edgesim.learning.evaluation import Scores
 from edgesim.learning.local import Order, updates_of
@@ -48,6 +48,7 @@ class Federation(AtWork):
         self._backend, self._training = backend, LazyTraining(backend)
         self._groups = self.groups(self._server)
         self._clients = ClientStore() if clients is None else clients
+        self._first = FirstStates(lambda client: algorithm.init_client(context, client))
         self._arrived: dict[int, int] = {}  # client → its job that arrived and whose state is not read yet
         self._attackers, self._seen = attackers, _NOTHING  # what attackers have seen of the honest
         self._version = 0
@@ -192,7 +193,7 @@ class Federation(AtWork):
         self._settle(client)
         if client in self._clients:
             return self._clients.get(client)
-        return self._algorithm.init_client(self._context, client)
+        return self._first.of(client)
 
     def _settle(self, client: int) -> None:
         """Read the state that a client's arrived job left."""

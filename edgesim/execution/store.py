@@ -2,7 +2,7 @@
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,6 +13,28 @@ from edgesim.execution.slots import Slots
 from edgesim.learning.tree import State
 
 FILE = Path("checkpoint") / "clients.states"
+_FIRST = 1 << 26  # bytes of first states
+
+
+class FirstStates:
+    """The states that clients begin with, made by `init`, a pure function of the client: some are kept, since every
+    test of all models asks for those of all clients."""
+
+    def __init__(self, init: Callable[[int], State]) -> None:
+        self._init = init
+        self._kept: dict[int, State] = {}
+        self._bytes = 0
+
+    def of(self, client: int) -> State:
+        """That of one that has no state of its own yet."""
+        if client in self._kept:
+            return self._kept[client]
+        state = self._init(client)
+        size = sum(tensor.nbytes for params in state.values() for tensor in params.values())
+        if size and self._bytes + size <= _FIRST:
+            self._kept[client] = state
+            self._bytes += size
+        return state
 
 
 class ClientStore:

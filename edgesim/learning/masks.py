@@ -4,7 +4,8 @@ Maskable are the parameters of two or more dimensions; biases and norm scales st
 tensor of its parameter's shape; density is its share of ones.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from math import prod
 from typing import Any, TypeAlias
 
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from edgesim.learning import flat
 from edgesim.learning.tree import Params
 
 Shape: TypeAlias = tuple[int, ...]
@@ -37,7 +39,13 @@ def erk(shapes: Mapping[str, Shape], density: float) -> dict[str, float]:
     Where some d_l would exceed 1, all tensors of the largest score become dense and the rest share what is
     left of the budget (Evci et al. 2020, RigL, arXiv:1911.11134, and its code). Small tensors stay denser.
     """
+    return dict(_erk(tuple(shapes.items()), density))
+
+
+@lru_cache(maxsize=256)
+def _erk(items: tuple[tuple[str, Shape], ...], density: float) -> dict[str, float]:
     _check_density(density)
+    shapes = dict(items)
     size = {name: prod(shape) for name, shape in shapes.items()}
     score = {name: sum(shape) / prod(shape) for name, shape in shapes.items()}
     budget = density * sum(size.values())
@@ -96,6 +104,14 @@ def bernoulli_mask(
 def apply(mask: Params, params: Params) -> Params:
     """The active values, 0 elsewhere; what has no mask stays whole."""
     return {name: tensor * mask[name] if name in mask else tensor for name, tensor in params.items()}
+
+
+def apply_each(own: Sequence[Params], params: Params) -> list[Params]:
+    """`apply` of each of several clients' masks to the same params."""
+    mask = flat.stacked([{"mask": one} for one in own])["mask"]
+    whole = {n: t * mask[n] if n in mask else t.expand(len(own), *t.shape) for n, t in params.items()}
+    made = flat.flattened({"params": whole})
+    return [flat.row(made, client)["params"] for client in range(len(own))]
 
 
 def densities(mask: Params) -> dict[str, float]:
