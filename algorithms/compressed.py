@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, models_of
+from edgesim.algorithms.costs import holding
 from edgesim.devices.workload import Workload
 from edgesim.errors import ScenarioError
 from edgesim.learning.codecs import Part
@@ -47,7 +48,7 @@ class CompressedUpdates(Algorithm):
     def workload(self, context: Context, payload: Payload, client: Client) -> Workload:
         work = self.inner.workload(context, payload, self._own(client))
         extra = 4 * context.profile.parameters if self.codec.remembers else 0
-        return replace(work, memory_bytes=work.memory_bytes + extra)
+        return holding(work, extra)
 
     def upload_bytes(self, context: Context, payload: Payload, client: Client) -> int | None:
         return None

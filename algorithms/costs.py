@@ -32,7 +32,7 @@ def local_work(
     if training.trained is not None:
         assert density is None, "a part of a masked model"
         work = phase_work(replace(context, training=training), samples, training.trained)
-        return replace(work, memory_bytes=work.memory_bytes + 4 * copies * context.profile.parameters)
+        return holding(work, 4 * copies * context.profile.parameters)
     shares = None if density is None else tuple(density.items())
     return _work(context.profile, training, samples, shares, dense_gradients, copies)
 
@@ -87,12 +87,19 @@ def forward_work(context: Context, samples: int, *, density: Mapping[str, float]
     """The cost of one forward pass over a client's samples under a mask of these densities."""
     profile, work = context.profile, phase_work(context, samples, (), epochs=1)
     layers = [name for name, can in zip(profile.names, profile.maskable, strict=True) if can]
-    return _at_density(work, tuple(density.get(name, 1.0) for name in layers))
+    return at_density(work, tuple(density.get(name, 1.0) for name in layers))
 
 
 @lru_cache(maxsize=4096)
-def _at_density(work: Workload, shares: tuple[float, ...]) -> Workload:
+def at_density(work: Workload, shares: tuple[float, ...]) -> Workload:
+    """The same work with this share of each maskable layer's weights active."""
     return replace(work, layer_density=np.array(shares))
+
+
+@lru_cache(maxsize=4096)
+def holding(work: Workload, more_bytes: int) -> Workload:
+    """The same work with so many bytes more in memory."""
+    return replace(work, memory_bytes=work.memory_bytes + more_bytes)
 
 
 @lru_cache(maxsize=4096)

@@ -16,7 +16,7 @@ staleness play no part.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -27,7 +27,7 @@ from typing_extensions import Doc
 
 from edgesim import streams
 from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, dense, local_work
-from edgesim.algorithms.costs import phase_work, scaled
+from edgesim.algorithms.costs import holding, phase_work, scaled
 from edgesim.devices.workload import Workload
 from edgesim.learning import shards, tree
 from edgesim.learning.batches import Batch
@@ -52,7 +52,8 @@ class FedFomo(Algorithm):
     # ── server ──────────────────────────────────────────────────────────────────────────────────────
     def init_server(self, context: Context) -> State:
         affinity = torch.eye(context.task.clients)
-        return {**super().init_server(context), "known": {"P": affinity, "count": torch.tensor(0)}}
+        known = {"P": affinity, "count": torch.tensor(0), "sent": torch.zeros(context.task.clients, dtype=torch.bool)}
+        return {**super().init_server(context), "known": known}
 
     def download(self, context: Context, server: State, client: Client) -> Payload:
         chosen = self._chosen(context, server, client.id)
@@ -67,10 +68,12 @@ class FedFomo(Algorithm):
     def _chosen(self, context: Context, server: State, client: int) -> list[int]:
         """The clients of largest affinity, among those whose models there are."""
         known = server["known"]
-        there = [n for n in range(context.task.clients) if n != client and _model(n) in server]
+        there = np.flatnonzero(known["sent"].numpy())
+        there = there[there != client]
         ties = streams.generator(context.seed, "fedfomo/ties", client, int(known["count"])).random(len(there))
         order = np.lexsort((ties, -known["P"][client].numpy()[there]))
-        return [there[place] for place in order[: self.others]]
+        chosen: list[int] = there[order[: self.others]].tolist()
+        return chosen
 
     def workload(self, context: Context, payload: Payload, client: Client) -> Workload:
         held = shards.held_out(client.samples, self.held_out)
@@ -80,7 +83,7 @@ class FedFomo(Algorithm):
             return training
         weighing = scaled(phase_work(context, held, (), epochs=1, batch_size=held), 1 + models)
         extra = 4 * models * context.profile.parameters  # of the others' models, while they are weighed
-        return together(training, replace(weighing, memory_bytes=weighing.memory_bytes + extra))
+        return together(training, holding(weighing, extra))
 
     def upload_bytes(self, context: Context, payload: Payload, client: Client) -> int | None:
         return size(_message(payload.state["params"], torch.zeros(self.others), payload.state["others"]["id"]))
@@ -89,7 +92,8 @@ class FedFomo(Algorithm):
         return _message(update["params"], update["weights"]["w"], update["weights"]["id"])
 
     def aggregate(self, context: Context, server: State, arrivals: Arrivals) -> State:
-        affinity, models = server["known"]["P"].clone(), {}
+        affinity, models, sent = server["known"]["P"].clone(), {}, server["known"]["sent"].clone()
+        sent[list(arrivals.clients)] = True
         for k, client in enumerate(arrivals.clients):
             weights = {name: tensor[k] for name, tensor in arrivals.update["weights"].items()}
             there = weights["id"] >= 0
@@ -97,7 +101,8 @@ class FedFomo(Algorithm):
             models[_model(client)] = tree.add(
                 tree.row(arrivals.sent, k)["params"], tree.row(arrivals.update, k)["params"]
             )
-        return {**server, **models, "known": {"P": affinity, "count": server["known"]["count"] + 1}}
+        known = {"P": affinity, "count": server["known"]["count"] + 1, "sent": sent}
+        return {**server, **models, "known": known}
 
     # ── device ──────────────────────────────────────────────────────────────────────────────────────
     def local_train(self, payload: State, client: State, learner: Learner) -> tuple[State, State]:

@@ -17,7 +17,8 @@ communicate. With some of them x̄ is the mean of those.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, ClassVar
 
 import torch
@@ -26,7 +27,7 @@ from typing_extensions import Doc
 
 from edgesim import streams
 from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, merge
-from edgesim.algorithms.costs import phase_work
+from edgesim.algorithms.costs import holding, phase_work
 from edgesim.devices.workload import Workload
 from edgesim.errors import ScenarioError
 from edgesim.learning import split, tree
@@ -74,13 +75,12 @@ class L2GD(Algorithm):
 
     def _steps(self, context: Context, round_number: int) -> int:
         """N of a round, the same for all."""
-        uniform = 1 - streams.generator(context.seed, "l2gd/steps", round_number).random()
-        return int(math.log(uniform) / math.log1p(-self.p))
+        return _steps(self.p, context.seed, round_number)
 
     def workload(self, context: Context, payload: Payload, client: Client) -> Workload:
         model = context.task.model
         work = phase_work(context, client.samples, model.shapes, steps=int(payload.state["l2gd"]["steps"]))
-        return replace(work, memory_bytes=work.memory_bytes + context.dense_bytes)  # x̄ beside x_i
+        return holding(work, context.dense_bytes)  # x̄ beside x_i
 
     def aggregate(self, context: Context, server: State, arrivals: Arrivals) -> State:
         merged = merge(context, server, arrivals, arrivals.equal)
@@ -103,3 +103,9 @@ class L2GD(Algorithm):
     # ── user ────────────────────────────────────────────────────────────────────────────────────────
     def client_model(self, server: State, client: Client) -> Params:
         return client.state["personal"]
+
+
+@lru_cache(maxsize=16)  # every client of a round asks
+def _steps(p: float, seed: int, round_number: int) -> int:
+    uniform = 1 - streams.generator(seed, "l2gd/steps", round_number).random()
+    return int(math.log(uniform) / math.log1p(-p))

@@ -14,7 +14,7 @@ Norm layers are each client's own, statistics included (the paper's network has 
 near 0, and would switch their channels off. With `classifier: personal` (pFedHN-PC) so is the last layer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -30,6 +30,7 @@ from edgesim.algorithms.costs import phase_work
 from edgesim.algorithms.partial import Partial, kept
 from edgesim.devices.workload import Workload
 from edgesim.learning import split, tree
+from edgesim.learning.flat import flattened, row
 from edgesim.learning.training import Learner
 from edgesim.learning.tree import Params, State
 
@@ -122,6 +123,12 @@ class PFedHN(Partial):
     # ── user ────────────────────────────────────────────────────────────────────────────────────────
     def client_model(self, server: State, client: Client) -> Params:
         return {**_one(server["hyper"], client.id), **kept(client.state)}
+
+    def client_models(self, server: State, clients: Sequence[Client]) -> Sequence[Params]:
+        made = flattened({"params": generate(server["hyper"], torch.tensor([client.id for client in clients]))})
+        own = [kept(client.state) for client in clients]
+        models = [row(made, i)["params"] for i in range(len(clients))]
+        return [{**model, **mine} if mine else model for model, mine in zip(models, own, strict=True)]
 
 
 def start(

@@ -16,7 +16,7 @@ and paid for, as dense ones. The model in use is top(w).
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -25,6 +25,7 @@ from annotated_types import Ge, Le, Lt
 from typing_extensions import Doc
 
 from edgesim.algorithms.contract import Algorithm, Client, Context, Payload, local_work, masked
+from edgesim.algorithms.costs import at_density
 from edgesim.devices.workload import Workload
 from edgesim.errors import ScenarioError
 from edgesim.learning import codecs, masks, tree
@@ -64,7 +65,7 @@ class ZeroFl(Algorithm):
         profile, work = context.profile, local_work(context, client.samples)
         sparse = (profile.forward_flops + profile.input_grad_flops) * (1 - self.sparsity)
         share = (sparse + profile.weight_grad_flops) / np.maximum(profile.training_flops, 1)
-        return replace(work, layer_density=share[profile.maskable])
+        return at_density(work, tuple(share[profile.maskable].tolist()))
 
     def upload_bytes(self, context: Context, payload: Payload, client: Client) -> int | None:
         return None  # the length of a mask depends on its places

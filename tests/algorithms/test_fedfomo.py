@@ -104,7 +104,7 @@ def test_clients_give_weight_to_their_own_cluster_only() -> None:
 
 def test_what_helped_is_added_and_the_next_download_goes_by_it() -> None:
     algorithm, world = FedFomo(others=2), after_a_round(FedFomo(others=2))
-    known = {"P": torch.zeros(8, 8), "count": torch.tensor(1)}
+    known = {**world._server["known"], "P": torch.zeros(8, 8)}
     known["P"][0, 3], known["P"][0, 6], known["P"][0, 0], known["P"][0, 5] = 2.0, 1.0, 9.0, -1.0
     state: State = {**world._server, "known": known}
     assert algorithm._chosen(HERE, state, 0) == [3, 6]  # never itself: it has its own model
