@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 from edgesim.learning import tree
@@ -35,14 +34,8 @@ class Descent:
 
     def pushes(self, lr: float | Tensor) -> Params:
         """lr (pull · anchor − shift) of the tensors for which it is not 0, [client, *shape]; lr may be [client]."""
-        found: Params = {}
-        for name in self.anchor if self.pull else ():
-            found[name] = self.pull * self.anchor[name]
+        found = {name: self.pull * tensor for name, tensor in self.anchor.items() if self.pull and self.moves(name)}
         for name, tensor in self.shift.items():
-            found[name] = found[name] - tensor if name in found else -tensor
-        moving = found if self.only is None else [name for name in found if name in self.only]
-        return {name: _times(lr, found[name]) for name in moving}
-
-
-def _times(lr: float | Tensor, tensor: Tensor) -> Tensor:
-    return torch.mul(tensor, tree.broadcast(lr, tensor))
+            if self.moves(name):
+                found[name] = found[name] - tensor if name in found else -tensor
+        return tree.scale(lr, found)

@@ -84,14 +84,7 @@ class Layered:
         for start in range(0, len(batches.steps), together):
             some = slice(start, min(start + together, len(batches.steps)))
             filled = {name: _filled(tensor[some]) for name, tensor in params.items()}
-            ones = {n: _filled(_one(on[some]).float()) for n, on in descent.mask.items() if n in params}
-            added = {name: _filled(_one(push[some])) for name, push in pushes.items()}
-            moving = params.keys() if descent.only is None else descent.only
-            if isinstance(lr, Tensor):
-                keeps = 1 - (descent.decay + descent.pull) * lr[some]
-                change = _Change(moving, 1.0, keeps if descent.decay or descent.pull else None, ones, added)
-            else:
-                change = _Change(moving, descent.keep(lr), None, ones, added)
+            change = _change(descent, pushes, lr, params.keys(), some)
             self._descend(filled, batches, weight, some, classes, change)
             trained.append({"params": {name: _unfilled(filled[name], tensor) for name, tensor in params.items()}})
         return tree.join(trained)["params"]
@@ -223,6 +216,17 @@ class _Change:
         elif self.keep != 1:
             bias.mul_(self.keep)
         bias.sub_(slope)
+
+
+def _change(descent: Descent, pushes: Params, lr: float | Tensor, names: Set[str], some: slice) -> _Change:
+    """Of some clients, of parameters of these names."""
+    ones = {name: _filled(_one(on[some]).float()) for name, on in descent.mask.items() if name in names}
+    added = {name: _filled(_one(push[some])) for name, push in pushes.items()}
+    moving = names if descent.only is None else descent.only
+    if not isinstance(lr, Tensor):
+        return _Change(moving, descent.keep(lr), None, ones, added)
+    shrink = descent.decay + descent.pull
+    return _Change(moving, 1.0, 1 - shrink * lr[some] if shrink else None, ones, added)
 
 
 def _softmax(logits: Tensor) -> Tensor:
