@@ -34,8 +34,14 @@ class Descent:
 
     def pushes(self, lr: float | Tensor) -> Params:
         """lr (pull · anchor − shift) of the tensors for which it is not 0, [client, *shape]; lr may be [client]."""
-        found = {name: self.pull * tensor for name, tensor in self.anchor.items() if self.pull and self.moves(name)}
+        found = {n: _times(self.pull, tensor) for n, tensor in self.anchor.items() if self.pull and self.moves(n)}
         for name, tensor in self.shift.items():
             if self.moves(name):
                 found[name] = found[name] - tensor if name in found else -tensor
-        return tree.scale(lr, found)
+        return {name: _times(tree.broadcast(lr, tensor), tensor) for name, tensor in found.items()}
+
+
+def _times(factor: float | Tensor, tensor: Tensor) -> Tensor:
+    """factor · tensor [client, *shape]; once, where it is the same for all clients."""
+    alike = tensor.stride(0) == 0 and not isinstance(factor, Tensor)
+    return (factor * (tensor[:1] if alike else tensor)).expand(tensor.shape)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
+from math import prod
 
 import torch
 import torch.nn.functional as F
@@ -96,7 +97,7 @@ class Layered:
         samples, places = seen(batches)
         below, above = Layered(self.layers[:lowest]), Layered(self.layers[lowest:])
         clients, most = samples.shape
-        at_once = max(_TOGETHER // (most * sum(batches.x.shape[1:])), 1)
+        at_once = max(_TOGETHER // (most * prod(batches.x.shape[1:])), 1)
         features = [
             below._forward({name: tensor[some] for name, tensor in params.items()}, take(batches.x, samples[some]))[-1]
             for some in (slice(start, start + at_once) for start in range(0, clients, at_once))
