@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from edgesim.algorithms import hooks
 from edgesim.algorithms.contract import Algorithm
 from edgesim.errors import ScenarioError
 from edgesim.references import resolve
@@ -50,7 +51,8 @@ def names() -> dict[str, str]:
 def find(name: str, folder: Path) -> type[Algorithm]:
     """The class of a built-in name, or of `package.module:Class` or `./file.py:Class` (from `folder`).
 
-    Raises ScenarioError for an unknown name, with the nearest one, and for a class that is no Algorithm.
+    Raises ScenarioError for an unknown name, with the nearest one, for a class that is no Algorithm, and for one with
+    a hook that is never asked for.
     """
     if ":" not in name and name not in _BUILT_IN:
         own = "your own is './file.py:Class' or 'package.module:Class'"
@@ -60,4 +62,6 @@ def find(name: str, folder: Path) -> type[Algorithm]:
         raise ScenarioError(
             f"{name!r} is no algorithm; write a dataclass that extends edgesim.algorithms.contract.Algorithm"
         )
+    if ":" in name:
+        hooks.check(found)
     return found

@@ -4,10 +4,10 @@ import difflib
 from collections.abc import Iterable
 
 
-def nearest(word: str, choices: Iterable[str]) -> str | None:
-    """The choice most like `word`, capitals apart first; None when none is like it."""
+def nearest(word: str, choices: Iterable[str], likeness: float = 0.6) -> str | None:
+    """The choice most like `word`, capitals apart first; None when none is so much like it."""
     folded = {choice.casefold(): choice for choice in choices}
-    found = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.6)
+    found = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=likeness)
     return folded[found[0]] if found else None
 
 

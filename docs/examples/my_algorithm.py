@@ -6,19 +6,20 @@ from typing import Annotated
 from annotated_types import Ge
 from typing_extensions import Doc
 
-from edgesim.algorithms.fedavg import FedAvg
-from edgesim.learning import tree
+from edgesim.algorithms.contract import Algorithm, local_work
 
 
 @dataclass(frozen=True, kw_only=True)
-class FedProx(FedAvg):
+class FedProx(Algorithm):
     """Local steps go down F_k(w) + mu/2 |w - sent|²."""
 
     mu: Annotated[float, Ge(0), Doc("pull towards the model sent; 0 is FedAvg")] = 0.1
 
-    def local_start(self, payload, client):
-        return {"params": payload["params"], "sent": payload["params"]}
+    def workload(self, context, payload, client):
+        return local_work(context, client.samples, copies=1)  # the model sent is kept besides
 
-    def local_step(self, local, batch, learner):
-        pull = tree.scale(self.mu, tree.subtract(local["params"], local["sent"]))
-        return learner.descend(local, tree.add(learner.gradient(local["params"], batch), pull))
+    def local_start(self, payload, client):
+        return {"params": payload["params"], "anchor": payload["params"]}
+
+    def local_run(self, local, learner):
+        return learner.sgd(local, pull=self.mu)  # steps down the gradient + mu (w - anchor)

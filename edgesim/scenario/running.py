@@ -10,13 +10,13 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgesim.errors import RunError, ScenarioError
+from edgesim.errors import EdgesimError, RunError, ScenarioError
 from edgesim.execution import checkpoint
 from edgesim.execution.together import Company
 from edgesim.results import atomic
 from edgesim.results.recorder import SUMMARY
 from edgesim.results.store import SCENARIO, Run
-from edgesim.scenario import closing, learning, record
+from edgesim.scenario import closing, learning, mishap, record
 from edgesim.scenario.assembly import assemble, make_fleet
 from edgesim.scenario.group import groups
 from edgesim.scenario.loading import Plan
@@ -125,6 +125,17 @@ def run(
         RunError: the run cannot go on, or broke a law; its directory stays unfinished.
         Interrupted: the user asked to stop; partial tables and a checkpoint are written.
     """
+    try:
+        _run(directory, processes, folder, company, notify, asked_to_stop)
+    except EdgesimError:
+        raise
+    except Exception as error:  # of somebody's own algorithm or model, most likely
+        raise RunError(f"{directory}: {mishap.told(error, directory)}") from error
+
+
+def _run(
+    directory: Path, processes: int, folder: Path | None, company: Company | None, notify: Notify, asked_to_stop: Asked
+) -> None:  # fmt: skip
     made = Record.read(directory, folder)
     with locked(directory):
         state = checkpoint.load(directory, made.hash)
@@ -159,3 +170,4 @@ def _tidy_finished(directories: Sequence[Path]) -> None:
 def _tidy(directory: Path) -> None:
     shutil.rmtree(directory / checkpoint.FILE.parent, ignore_errors=True)
     atomic.remove_leftovers(directory)
+    (directory / mishap.FILE).unlink(missing_ok=True)

@@ -1,0 +1,71 @@
+"""Hooks: what a user's class overrides must be asked for by what it inherits."""
+
+from collections.abc import Iterator
+from types import CodeType
+
+from edgesim.algorithms.contract import Algorithm
+from edgesim.errors import ScenarioError
+from edgesim.spelling import nearest
+
+_STEPS = ("local_start", "local_run", "local_step", "local_end")  # of `local_train`
+_OURS = "edgesim."  # how the names of our own modules begin
+
+
+def check(kind: type[Algorithm]) -> None:
+    """Raise ScenarioError for a hook that nothing asks for, and for what looks like a misspelt one."""
+    asked, trains = _asked(kind, "local_train"), _home(kind, "local_train")
+    for hook in _STEPS:
+        home = _home(kind, hook)
+        rewritten = any(issubclass(_home(kind, way), home) for way in ("local_train", "local_run") if way != hook)
+        if hook not in asked and not rewritten and not home.__module__.startswith(_OURS):
+            raise ScenarioError(
+                f"{home.__name__}.{hook} would never be called: {trains.__name__}.local_train does without it; "
+                "write local_train, too, or extend another algorithm"
+            )
+    known = {name for base in kind.__mro__ if base.__module__.startswith(_OURS) for name in vars(base)}
+    hooks = [name for name, hook in vars(Algorithm).items() if callable(hook) and not name.startswith("_")]
+    for base in kind.__mro__:
+        for name, own in vars(base).items():
+            if name in known or name.startswith("_") or not hasattr(own, "__code__") or base.__module__ == "builtins":
+                continue
+            meant = nearest(name, hooks, 0.85)
+            if meant is not None:
+                raise ScenarioError(
+                    f"{base.__name__}.{name} is no hook: did you mean {meant}? "
+                    f"(a method of your own that is meant to be called so: _{name})"
+                )
+
+
+def _home(kind: type, name: str) -> type:
+    """The class whose form of a method it is."""
+    return next(base for base in kind.__mro__ if name in vars(base))
+
+
+def _asked(kind: type, start: str) -> set[str]:
+    """The names that a method mentions, and those that the methods of these names mention, and so on."""
+    found: set[str] = set()
+    todo = [start]
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found.add(name)
+            todo += _mentioned(kind, name)
+    return found
+
+
+def _mentioned(kind: type, name: str) -> Iterator[str]:
+    for base in kind.__mro__:
+        own = vars(base).get(name)
+        code = getattr(getattr(own, "fget", own), "__code__", None)
+        if code is not None:
+            names = set(_names(code))
+            yield from names
+            if "super" not in names:
+                return
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield from _names(inner)

@@ -1,0 +1,43 @@
+"""What a class overrides is asked for, or refused."""
+
+import pytest
+
+from edgesim.algorithms import hooks
+from edgesim.algorithms.contract import Algorithm
+from edgesim.algorithms.ditto import Ditto
+from edgesim.algorithms.fedprox import FedProx
+from edgesim.algorithms.ffgg import FFGG
+from edgesim.algorithms.flash import Flash
+from edgesim.algorithms.prunefl import PruneFl
+from edgesim.errors import ScenarioError
+
+STEPS = ("local_start", "local_run", "local_step", "local_end")
+UNHEARD = {
+    Algorithm: (),
+    FedProx: (),
+    Flash: (),
+    Ditto: ("local_start", "local_end"),
+    PruneFl: ("local_start", "local_run"),
+    FFGG: STEPS,
+}
+
+
+def own(base: type[Algorithm], *names: str) -> type[Algorithm]:
+    return type("Own", (base,), dict.fromkeys(names, lambda *_: None))
+
+
+@pytest.mark.parametrize("base", UNHEARD, ids=lambda base: base.__name__)
+@pytest.mark.parametrize("hook", STEPS)
+def test_a_hook_that_nothing_calls_is_refused(base: type[Algorithm], hook: str) -> None:
+    if hook in UNHEARD[base]:
+        with pytest.raises(ScenarioError, match=rf"Own\.{hook} would never be called: {base.__name__}\.local_train"):
+            hooks.check(own(base, hook))
+        hooks.check(own(base, hook, "local_train"))  # whoever trains otherwise knows what it calls
+    else:
+        hooks.check(own(base, hook))
+
+
+def test_a_misspelt_hook_is_refused() -> None:
+    with pytest.raises(ScenarioError, match=r"Own\.local_stp is no hook: did you mean local_step\?"):
+        hooks.check(own(FedProx, "local_stp"))
+    hooks.check(own(FedProx, "_local_stp", "weigh", "client_model"))

@@ -1,0 +1,52 @@
+"""A mistake in somebody's own algorithm ends its run, says where it is, and leaves the others to go on."""
+
+from pathlib import Path
+
+from processes import Server
+from tiny import sets, write
+
+OWN = """\
+from dataclasses import dataclass
+from edgesim.algorithms.fedavg import FedAvg
+
+@dataclass(frozen=True, kw_only=True)
+class Divides(FedAvg):
+    def aggregate(self, context, server, arrivals):
+        return 1 / 0
+
+@dataclass(frozen=True, kw_only=True)
+class Returns(FedAvg):
+    def local_end(self, payload, client, local, learner):
+        return local["params"]
+"""
+SWEEP = "sweep={algorithm: ['./own.py:Divides', './own.py:Returns', fedavg], seed: [0, 1]}"
+
+
+def test_a_mistake_ends_its_own_run_and_no_other(server: Server, tmp_path: Path) -> None:
+    scenario, own = write(tmp_path), tmp_path / "own.py"
+    own.write_text(OWN, encoding="utf-8")
+    ended = server.run("run", scenario, "--out", tmp_path / "out", *sets(SWEEP, "stop.updates=40"))
+    assert ended.code == 1
+    assert "Traceback" not in ended.err
+    for seed in (0, 1):
+        divides, returns, plain = (
+            tmp_path / "out" / f"{name}_seed={seed}" for name in ("Divides", "Returns", "fedavg")
+        )
+        assert f"{divides}: ZeroDivisionError: division by zero, in aggregate, {own}:7" in ended.err
+        assert "Returns.local_train, or its local_end, must return two states" in ended.err
+        assert "1 / 0" in (divides / "error.txt").read_text(encoding="utf-8")
+        assert not (divides / "summary.json").exists()
+        assert not (returns / "summary.json").exists()
+        assert (plain / "summary.json").exists()
+        assert not (plain / "error.txt").exists()
+
+
+def test_what_is_mended_can_be_resumed(server: Server, tmp_path: Path) -> None:
+    scenario, own = write(tmp_path), tmp_path / "own.py"
+    own.write_text(OWN, encoding="utf-8")
+    chosen = sets("algorithm=./own.py:Divides", "stop.updates=40")
+    assert server.run("run", scenario, "--out", tmp_path / "out", *chosen).code == 1
+    own.write_text(OWN.replace("return 1 / 0", "return super().aggregate(context, server, arrivals)"), encoding="utf-8")
+    assert server.run("resume", tmp_path / "out").code == 0
+    (directory,) = (path.parent for path in (tmp_path / "out").glob("*/summary.json"))
+    assert not (directory / "error.txt").exists()
