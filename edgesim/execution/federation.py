@@ -199,7 +199,8 @@ class Federation(AtWork):
         """Read the state that a client's arrived job left."""
         if client in self._arrived:
             _, trained = self._training.result(self._arrived.pop(client))
-            self._clients.put(client, trained.state)
+            if trained.is_new:
+                self._clients.put(client, trained.state)
 
 
 _NOTHING: State = {}

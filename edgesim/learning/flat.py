@@ -72,6 +72,19 @@ class Flat(dict[str, Tensor]):
     def get(self, name: str, default: Any = None) -> Any:
         return dict.get(self._filled(), name, default)
 
+    def __eq__(self, other: object) -> bool:
+        return dict.__eq__(self._filled(), other)
+
+    __hash__ = None
+
+    def __reversed__(self) -> Iterator[str]:
+        return dict.__reversed__(self._filled())
+
+    def _refuse(self, *_: Any, **__: Any) -> Any:
+        raise TypeError("params are a value and cannot be changed: change a copy, dict(params)")
+
+    __setitem__ = __delitem__ = __ior__ = pop = popitem = setdefault = update = clear = _refuse
+
     def __or__(self, other: Params) -> Params:  # type: ignore[override]
         return dict(self) | other
 
@@ -88,7 +101,8 @@ class Flat(dict[str, Tensor]):
         if not super().__len__():
             some, steps, first = self.whole.shape[:-1], self.whole.stride()[:-1], self.whole.storage_offset()
             for name, shape, strides, start in self.layout.places:
-                self[name] = self.whole.as_strided((*some, *shape), (*steps, *strides), first + start)
+                tensor = self.whole.as_strided((*some, *shape), (*steps, *strides), first + start)
+                dict.__setitem__(self, name, tensor)
         return self
 
 
@@ -112,8 +126,8 @@ def flat(params: Params, axes: int) -> Flat:
 
 
 def flattened(state: State) -> State:
-    """A state with a client axis, its groups flat where their tensors are of one type."""
-    return {group: flat(params, 1) if len(types(params)) == 1 else params for group, params in state.items()}
+    """A state with a client axis: groups whose tensors are of one type are flat, but for what all clients share."""
+    return {group: flat(params, 1) if _is_own(params) else params for group, params in state.items()}
 
 
 def stacked(states: Sequence[State]) -> State:
@@ -177,6 +191,13 @@ def gathered(pieces: Sequence[Rows], clients: int) -> Params:
         for name, tensor in params.items():
             _put(tensor, rows, made[name], places)
     return made
+
+
+def _is_own(params: Params) -> bool:
+    """Whether the tensors are of one type, and not all of them the same for all clients."""
+    if isinstance(params, Flat):
+        return True
+    return len(types(params)) == 1 and any(tensor.stride(0) for tensor in params.values())
 
 
 def _stacked(params: Sequence[Params]) -> Params:

@@ -42,6 +42,19 @@ class Trained(NamedTuple):
     update: State
     state: State
 
+    @property
+    def is_new(self) -> bool:
+        """Whether the state may be another than before."""
+        return True
+
+
+class Unmoved(Trained):
+    """The same where the state is what it was."""
+
+    @property
+    def is_new(self) -> bool:
+        return False
+
 
 class Row:
     """A client's `Trained` as a row of its cohort's, taken apart only when it is looked at."""
@@ -58,6 +71,10 @@ class Row:
     @property
     def state(self) -> State:
         return row(self.cohort.state, self.row)
+
+    @property
+    def is_new(self) -> bool:
+        return self.cohort.is_new
 
     def __iter__(self) -> Iterator[State]:
         return iter((self.update, self.state))
@@ -105,7 +122,20 @@ def trained(algorithm: ClientSide, who: Learner, orders: Sequence[Order]) -> Tra
     crossing = Crossing(who.device)
     payload = crossing.there(stacked([order.payload for order in orders]))
     state = crossing.there(stacked([order.state for order in orders]))
-    return Trained(*(flattened(crossing.back(made)) for made in algorithm.local_train(payload, state, who)))
+    update, after = _two_states(algorithm, algorithm.local_train(payload, state, who))
+    kind = Unmoved if after is state else Trained
+    return kind(flattened(crossing.back(update)), flattened(crossing.back(after)))
+
+
+def _two_states(algorithm: ClientSide, returned: object) -> tuple[State, State]:
+    """What a local training must return; raises TypeError for anything else."""
+    match returned:
+        case (dict() as update, dict() as after) if all(isinstance(g, dict) for s in returned for g in s.values()):
+            return update, after
+    raise TypeError(
+        f"{type(algorithm).__name__}.local_train, or its local_end, must return two states, an update and what the "
+        f"client keeps, each a dict of groups of tensors such as {{'params': …}}; it returned {returned!r:.80}"
+    )
 
 
 def cohort_of(orders: Sequence[Order]) -> Cohort:

@@ -1,6 +1,8 @@
 """Flat params: the same tensors, side by side."""
 
 import pickle
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,6 +47,32 @@ def test_a_row_of_a_flat_state_is_flat() -> None:
         assert isinstance(one["params"], Flat)
         assert list(one) == list(expected)
         assert all(same(one[group], expected[group]) for group in one)
+
+
+def test_they_are_a_value() -> None:
+    def made() -> Flat:
+        return flat(params(0), 0)
+
+    changes: list[Callable[[Any], object]] = [
+        lambda p: p.__setitem__("bias", torch.zeros(5)), lambda p: p.pop("bias"), lambda p: p.setdefault("new", 1),
+        lambda p: p.update({"new": 1}), lambda p: p.popitem(), lambda p: p.clear(), lambda p: p.__delitem__("bias"),
+        lambda p: p.__ior__({"new": 1}),
+    ]  # fmt: skip
+    for change in changes:
+        fresh = made()
+        with pytest.raises(TypeError, match=r"dict\(params\)"):
+            change(fresh)
+        assert same(fresh, params(0))
+    assert list(reversed(made())) == [*reversed(SHAPES)]
+    changed = {**made(), "bias": torch.zeros(5)}
+    assert changed.keys() == SHAPES.keys()
+
+
+def test_what_all_clients_share_is_not_laid_out_for_each() -> None:
+    shared = {"mask": {"w": torch.ones(1, 5).expand(4, 5)}, "own": {"w": torch.ones(4, 5)}}
+    made = flattened(shared)
+    assert made["mask"] is shared["mask"]
+    assert isinstance(made["own"], Flat)
 
 
 def test_a_difference_is_that_of_the_tensors() -> None:
