@@ -44,6 +44,7 @@ from edgesim.algorithms.costs import local_work
 from edgesim.algorithms.messages import dense, masked
 from edgesim.algorithms.rules import weighted_sum
 from edgesim.devices.workload import Workload
+from edgesim.learning import masks
 from edgesim.learning.batches import Batch
 from edgesim.learning.codecs import Part
 from edgesim.learning.flat import difference
@@ -123,6 +124,23 @@ class Algorithm:
     def local_run(self, local: State, learner: Learner) -> State:
         """All mini-batches."""
         return learner.run(local, self.local_step)
+
+    def local_sgd(
+        self,
+        local: State,
+        learner: Learner,
+        *,
+        pull: float = 0.0,
+        epochs: int | None = None,
+        purpose: str = "batches",
+    ) -> State:
+        """`learner.sgd`, for algorithms whose steps it makes; a subclass that has a `local_step` gets its own."""
+        if overrides(self, "local_step"):
+            local = learner.run(local, self.local_step, epochs=epochs, purpose=purpose)
+            if "mask" in local:  # whatever that step did
+                local = {**local, "params": masks.apply(local["mask"], local["params"])}
+            return local
+        return learner.sgd(local, pull=pull, epochs=epochs, purpose=purpose)
 
     @plain
     def local_step(self, local: State, batch: Batch, learner: Learner) -> State:

@@ -112,7 +112,7 @@ class DisPfl(Algorithm):
 
     # ── device ──────────────────────────────────────────────────────────────────────────────────────
     def local_run(self, local: State, learner: Learner) -> State:
-        return learner.sgd(local)
+        return self.local_sgd(local, learner)
 
     def local_start(self, payload: State, client: State) -> State:
         return self._sibling.local_start(payload, client)

@@ -45,7 +45,7 @@ class Ditto(FedAvg):
         )
 
     def local_train(self, payload: State, client: State, learner: Learner) -> tuple[State, State]:
-        whole = learner.run({"params": payload["params"]}, self.local_step)
+        whole = self.local_run({"params": payload["params"]}, learner)
         start = {"params": client["personal"], "anchor": payload["params"]}
         own = learner.sgd(start, pull=self.pull, epochs=self.personal_epochs)
         return {"params": difference(whole["params"], payload["params"])}, {"personal": own["params"]}

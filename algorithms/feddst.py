@@ -146,11 +146,11 @@ class FedDst(Algorithm):
         epochs = learner.training.epochs
         local = self.local_start(payload, client)
         if self.settle_epochs < epochs:
-            local = learner.sgd(local, epochs=epochs - self.settle_epochs)
+            local = self.local_sgd(local, learner, epochs=epochs - self.settle_epochs)
         if payload["job"]["moves"].any():
             local = self._readjusted(local, payload, learner)
         if self.settle_epochs:
-            local = learner.sgd(local, epochs=self.settle_epochs, purpose="settle")
+            local = self.local_sgd(local, learner, epochs=self.settle_epochs, purpose="settle")
         return self.local_end(payload, client, local, learner)
 
     def local_start(self, payload: State, client: State) -> State:

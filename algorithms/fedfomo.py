@@ -108,7 +108,7 @@ class FedFomo(Algorithm):
     def local_train(self, payload: State, client: State, learner: Learner) -> tuple[State, State]:
         rest, held = learner.held_out(self.held_out)
         weights = self._weigh(payload, held, learner)
-        local = rest.run({"params": self._mixed(payload, weights)}, self.local_step)
+        local = self.local_run({"params": self._mixed(payload, weights)}, rest)
         update = difference(local["params"], payload["params"])
         return {"params": update, "weights": {"w": weights, "id": payload["others"]["id"]}}, client
 

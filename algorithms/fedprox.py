@@ -34,4 +34,4 @@ class FedProx(FedAvg):
         return {"params": payload["params"], "anchor": payload["params"]}
 
     def local_run(self, local: State, learner: Learner) -> State:
-        return learner.sgd(local, pull=self.mu)
+        return self.local_sgd(local, learner, pull=self.mu)

@@ -117,7 +117,7 @@ class FedSpa(Algorithm):
         return {"params": masks.apply(client["mask"], payload["params"]), "mask": client["mask"]}
 
     def local_run(self, local: State, learner: Learner) -> State:
-        return learner.sgd(local)
+        return self.local_sgd(local, learner)
 
     def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:
         start = masks.apply(client["mask"], payload["params"])

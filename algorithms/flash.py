@@ -219,7 +219,7 @@ class Flash(Algorithm):
         return {"params": masks.apply(mask, payload["params"]), "mask": mask, "movement": movement}
 
     def local_run(self, local: State, learner: Learner) -> State:
-        if local["movement"]["on"].any():
+        if local["movement"]["on"].any() or type(self).local_step is not Flash.local_step:
             return super().local_run(local, learner)
         return learner.sgd(local)  # without moves these are the same steps
 

@@ -76,7 +76,7 @@ class HeteroFL(Nested):
     def local_train(self, payload: State, client: State, learner: Learner) -> tuple[State, State]:
         labels = {"has": self._labels(learner)}
         start = {**self.local_start(payload, client), "labels": labels, "scale": client["scale"]}
-        local = learner.run(start, self.local_step)
+        local = self.local_run(start, learner)
         if self.norms == "static":
             local = {**local, "params": self._settled(local, learner)}
         update, after = self.local_end(payload, client, local, learner)

@@ -76,7 +76,7 @@ class LotteryFl(Algorithm):
 
     def local_train(self, payload: State, client: State, learner: Learner) -> tuple[State, State]:
         local = self._rewound(self.local_start(payload, client), payload["start"], learner)
-        return self.local_end(payload, client, learner.sgd(local), learner)
+        return self.local_end(payload, client, self.local_sgd(local, learner), learner)
 
     def _rewound(self, local: State, start: Params, learner: Learner) -> State:
         """A thinner ticket at w_0 for clients that may prune; biases go back as well."""

@@ -176,7 +176,7 @@ class PFedLA(Algorithm):
 
     # ── user ────────────────────────────────────────────────────────────────────────────────────────
     def client_model(self, server: State, client: Client) -> Params:
-        return self.client_models(server, [client])[0]
+        return PFedLA.client_models(self, server, [client])[0]
 
     def client_models(self, server: State, clients: Sequence[Client]) -> Sequence[Params]:
         mixed, kept = self._mixtures(server, [client.id for client in clients])

@@ -155,14 +155,14 @@ class PruneFl(Algorithm):
         if payload["job"]["first"].any():  # all of them: those of stage 1 have a training of their own
             local = self._alone(local, payload["time"], learner)
         elif not payload["job"]["waits"].any():
-            local = learner.sgd(local)
+            local = self.local_sgd(local, learner)
         return self.local_end(payload, client, local, learner)
 
     def _alone(self, local: State, time: Params, learner: Learner) -> State:
         """Stage 1."""
         for number in range(self.initial_rounds):
             epochs = learner.training.epochs // self.initial_rounds
-            local = learner.sgd(local, epochs=epochs, purpose=f"first/{number}")
+            local = self.local_sgd(local, learner, epochs=epochs, purpose=f"first/{number}")
             if self._readjusts(number):
                 gradient = learner.gradient(local["params"], learner.probe())
                 state = {"w": local["params"], "m": local["mask"], "g": gradient, "t": time}

@@ -6,7 +6,7 @@ job's densities, and two numbers more in the update.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import torch
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, models_of
-from edgesim.algorithms.costs import forward_work
+from edgesim.algorithms.costs import at_density, forward_work
 from edgesim.devices.workload import Workload
 from edgesim.errors import ScenarioError
 from edgesim.learning import codecs, phases, tree
@@ -62,7 +62,7 @@ class LossReports(Algorithm):
         work = self.inner.workload(context, payload, client)
         forward = forward_work(context, client.samples, density={})
         if len(forward.layer_flops) == len(work.layer_flops):
-            forward = replace(forward, layer_density=work.layer_density)
+            forward = at_density(forward, tuple(work.layer_density.tolist()))
         return phases.together(work, forward)
 
     def upload_bytes(self, context: Context, payload: Payload, client: Client) -> int | None:

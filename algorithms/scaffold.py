@@ -79,7 +79,7 @@ class Scaffold(Algorithm):
         return {"params": payload["params"], "shift": tree.subtract(payload["control"], client["control"])}
 
     def local_run(self, local: State, learner: Learner) -> State:
-        return learner.sgd(local)  # along g − c_k + c
+        return self.local_sgd(local, learner)  # along g − c_k + c
 
     def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:
         delta = difference(local["params"], payload["params"])

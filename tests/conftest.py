@@ -28,4 +28,4 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 def step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs of plain SGD are not left to the kernel as a whole, so that algorithms can be compared to the bit."""
-    monkeypatch.setattr(training.Learner, "_descending", lambda _: None)
+    monkeypatch.setattr(training.Learner, "_descending", lambda *_: None)

@@ -4,7 +4,8 @@ A client of n samples makes ceil(n / B) steps an epoch over a fresh permutation;
 short. Rows beyond a batch's real samples carry weight 0, so lockstep over unequal clients is exact.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -46,11 +47,11 @@ class Batches:
         still: list[int] = np.searchsorted(-self.steps, -np.arange(most)).tolist()
         return still
 
-    def of_one(self, client: int) -> "Batches":
-        """Those of one client alone."""
-        some = slice(client, client + 1)
+    def some(self, clients: slice) -> "Batches":
+        """Those of some clients."""
         return Batches(
-            self.x, self.y, self.index[some], self.weight[some], self.steps[some], self.epoch_steps[some]
+            x=self.x, y=self.y, index=self.index[clients], weight=self.weight[clients],
+            steps=self.steps[clients], epoch_steps=self.epoch_steps[clients],
         )  # fmt: skip
 
     def at(self, step: int, clients: int) -> Batch:
@@ -63,20 +64,36 @@ class Batches:
         return Batch(take(self.x, index), take(self.y, index), self.weight[clients, step])
 
 
-def seen(batches: Batches) -> tuple[Tensor, Tensor]:
-    """The samples that each client's batches hold, every one once, [client, most]: shorter lists are filled up with
-    their first; and the places in them of those of `index`, [client, step, B]."""
+def mapped(batches: Batches, map_: Callable[[Tensor], Tensor], width: int) -> Batches:
+    """The same batches of what `map_` makes of x; each sample of a client goes through it once.
+
+    It is given blocks of so many samples of the first clients in their order, [client, width, *shape]: those that have
+    some left, since clients have falling numbers of samples. So company changes how many clients there are in a block,
+    and nothing else.
+    """
     index = batches.index.cpu().numpy()
     rows = index.reshape(len(index), -1)
     order = rows.argsort(axis=1, kind="stable")
     ordered = np.take_along_axis(rows, order, 1)
-    place = np.cumsum(np.diff(ordered, axis=1, prepend=ordered[:, :1]) != 0, axis=1)
-    samples = np.repeat(ordered[:, :1], int(place[:, -1].max()) + 1, axis=1)
+    place = np.cumsum(np.diff(ordered, axis=1, prepend=ordered[:, :1]) != 0, axis=1)  # among the client's, each once
+    blocks = place[:, -1] // width + 1  # of each client
+    samples = np.repeat(ordered[:, :1], int(blocks.max()) * width, axis=1)  # short lists are filled up with their first
     np.put_along_axis(samples, place, ordered, 1)
     places = np.empty_like(rows)
     np.put_along_axis(places, order, place, 1)
-    device = batches.index.device
-    return torch.from_numpy(samples).to(device), torch.from_numpy(places.reshape(index.shape)).to(device)
+    made, labels, start, begun = [], [], 0, []
+    for block in range(int(blocks.max())):
+        clients = int(np.flatnonzero(blocks > block)[-1]) + 1
+        at = torch.from_numpy(samples[:clients, block * width : (block + 1) * width]).to(batches.index.device)
+        made.append(map_(take(batches.x, at)).flatten(0, 1))
+        labels.append(take(batches.y, at).flatten())
+        begun.append(start)
+        start += clients * width
+    at_block, within = np.divmod(places, width)
+    index = (np.array(begun)[at_block] + np.arange(len(rows))[:, None] * width + within).reshape(index.shape)
+    return replace(
+        batches, x=torch.cat(made), y=torch.cat(labels), index=torch.from_numpy(index).to(batches.index.device)
+    )
 
 
 def halves(batch: Batch) -> tuple[Batch, Batch]:

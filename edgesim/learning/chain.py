@@ -49,28 +49,38 @@ class Found(Params):
 
 @dataclass(frozen=True)
 class Step:
-    """A step of SGD, which changes `params`, all that it wants, in place: keep · params − lr · gradient + pushes."""
+    """A step of SGD, which changes `params`, all that it wants, in place: keep · params − lr · gradient + push, once
+    these are pulled by that share of the way to their anchors.
+
+    Attributes: anchors, pushes, of some of the params.
+    """
 
     params: Params
     lr: float
     keep: float = 1.0
+    pull: float = 0.0
+    anchors: Params = field(default_factory=dict)
     pushes: Params = field(default_factory=dict)
 
     def wants(self, name: str | None) -> bool:
         return name in self.params
 
     def take(self, name: str, gradient: Tensor) -> None:
-        whole = self.params[name]
+        whole = self._pulled(name)
         (whole if self.keep == 1 else whole.mul_(self.keep)).sub_(gradient, alpha=self.lr)
-        self._push(name, whole)
+        self._push(name)
 
     def take_product(self, name: str, delta: Tensor, x: Tensor) -> None:
-        whole = self.params[name].addmm_(delta.t(), x, beta=self.keep, alpha=-self.lr)
-        self._push(name, whole)
+        self._pulled(name).addmm_(delta.t(), x, beta=self.keep, alpha=-self.lr)
+        self._push(name)
 
-    def _push(self, name: str, whole: Tensor) -> None:
+    def _pulled(self, name: str) -> Tensor:
+        whole = self.params[name]
+        return whole.lerp_(self.anchors[name], self.pull) if name in self.anchors else whole
+
+    def _push(self, name: str) -> None:
         if name in self.pushes:
-            whole.add_(self.pushes[name])
+            self.params[name].add_(self.pushes[name])
 
 
 class Layer(Protocol):

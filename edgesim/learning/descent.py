@@ -13,6 +13,8 @@ from edgesim.learning.tree import Params
 class Descent:
     """w ← w − lr (∇loss + decay · w + pull · (w − anchor) + shift), where the mask is on.
 
+    There is no pull beside a decay. A weight that is where it is pulled to stays there, to the last bit.
+
     Attributes: mask, of some of the tensors, bool [client, *shape]: what it has off is 0 at the start and stays so;
     anchor, where there is a pull; shift, of some of the tensors; only, names of the tensors that move, or None: all.
     """
@@ -28,20 +30,15 @@ class Descent:
         """Whether it moves any tensor of these names."""
         return self.only is None or not self.only.isdisjoint(names)
 
-    def keep(self, lr: float) -> float:
-        """What is left of w in a step: it becomes keep · w − lr · ∇loss + push."""
-        return 1 - lr * (self.decay + self.pull)
+    def pulled(self) -> Params:
+        """The anchors of tensors that move."""
+        return {name: tensor for name, tensor in self.anchor.items() if self.pull and self.moves(name)}
 
-    def pushes(self, lr: float | Tensor) -> Params:
-        """lr (pull · anchor − shift) of the tensors for which it is not 0, [client, *shape]; lr may be [client]."""
-        found = {n: _times(self.pull, tensor) for n, tensor in self.anchor.items() if self.pull and self.moves(n)}
-        for name, tensor in self.shift.items():
-            if self.moves(name):
-                found[name] = found[name] - tensor if name in found else -tensor
-        return {name: _times(tree.broadcast(lr, tensor), tensor) for name, tensor in found.items()}
+    def pushed(self, lr: float | Tensor) -> Params:
+        """−lr · shift of tensors that move, [client, *shape]; lr may be [client]."""
+        moving = {name: tensor for name, tensor in self.shift.items() if self.moves(name)}
+        return tree.scale(-lr, moving)
 
-
-def _times(factor: float | Tensor, tensor: Tensor) -> Tensor:
-    """factor · tensor [client, *shape]; once, where it is the same for all clients."""
-    alike = tensor.stride(0) == 0 and not isinstance(factor, Tensor)
-    return (factor * (tensor[:1] if alike else tensor)).expand(tensor.shape)
+    def masked(self) -> Params:
+        """The masks of tensors that move."""
+        return {name: on for name, on in self.mask.items() if self.moves(name)}

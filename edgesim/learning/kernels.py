@@ -13,7 +13,7 @@ decrease, before − after the batch. Only the loop takes such models.
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from edgesim.errors import ScenarioError
-from edgesim.learning.batches import Batch, Batches, mean_loss, seen, take
+from edgesim.learning.batches import Batch, Batches, mapped, mean_loss, take
 from edgesim.learning.chain import Chain, Convolution, Dense, Step, chain
 from edgesim.learning.descent import Descent
 from edgesim.learning.layered import Layered, dense_layers
@@ -32,6 +32,7 @@ from edgesim.learning.statistics import statistics
 from edgesim.learning.tree import Params
 
 _SAMPLES = 64  # predicted at once, so that what layers pass on stays in the cache
+_FEATURES = 1 << 26  # values of one client that are kept, 256 MB: of what stands still below the layers that learn
 _SAMPLES_STACKED = 8192  # of all clients, so that what layers pass on has room in memory
 
 
@@ -122,14 +123,16 @@ class Chained(Loop):
     def _sgd(self, params: Params, batches: Batches, client: int, lr: float, descent: Descent) -> Params:
         """That of one client."""
         own = {name: tensor.clone() if descent.moves(name) else tensor for name, tensor in params.items()}
-        ones = [(own[name], on.to(own[name].dtype)) for name, on in _row(descent.mask, client).items()]
+        ones = [(own[name], on.to(own[name].dtype)) for name, on in _row(descent.masked(), client).items()]
         moving = {name: tensor for name, tensor in own.items() if descent.moves(name)}
-        stepping = Step(moving, lr, descent.keep(lr), _row(descent.pushes(lr), client))
+        anchors, pushes = _row(descent.pulled(), client), _row(descent.pushed(lr), client)
+        stepping = Step(moving, lr, 1 - lr * descent.decay, lr * descent.pull, anchors, pushes)
         below, above = self.one.cut(stepping)
         if not above.layers:
             return own
-        if any(isinstance(layer, Convolution | Dense) for layer in below.layers):
-            batches, client = _features(below, own, batches.of_one(client)), 0
+        alone = batches.some(slice(client, client + 1))
+        if _is_worth_keeping(below, own, alone):
+            batches, client = mapped(alone, lambda x: below.logits(own, x[0]).unsqueeze(0), _SAMPLES), 0
         else:
             above = self.one
         steps = int(batches.steps[client])
@@ -142,11 +145,13 @@ class Chained(Loop):
         return own
 
 
-def _features(below: Chain, params: Params, batches: Batches) -> Batches:
-    """The batches of one client as what stands still makes of its samples: each goes through that once."""
-    (samples,), places = seen(batches)
-    x = torch.cat([below.logits(params, take(batches.x, some)) for some in torch.split(samples, _SAMPLES)])
-    return replace(batches, x=x, y=take(batches.y, samples), index=places)
+def _is_worth_keeping(below: Chain, params: Params, batches: Batches) -> bool:
+    """Whether what these layers, which stand still, make of a client's samples is kept: if they compute anything, and
+    it has room in memory."""
+    if not any(isinstance(layer, Convolution | Dense) for layer in below.layers):
+        return False
+    width = below.logits(params, take(batches.x, batches.index[0, 0, :1])).numel()
+    return width * batches.index.numel() <= _FEATURES
 
 
 class Autograd:

@@ -1,15 +1,14 @@
 """A cohort of dense models: one batched product a layer, and a backward by hand."""
 
 from collections.abc import Iterator, Set
-from dataclasses import dataclass, replace
-from math import prod
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgesim.learning import tree
-from edgesim.learning.batches import Batch, Batches, mean_loss, seen, take
+from edgesim.learning.batches import Batch, Batches, mapped, mean_loss, take
 from edgesim.learning.descent import Descent
 from edgesim.learning.sequence import parts_of
 from edgesim.learning.tree import Params, State
@@ -75,46 +74,33 @@ class Layered:
         lowest = next((i for i, layer in enumerate(self.layers) if descent.moves(layer.weight, layer.bias)), None)
         if lowest is None:
             return params
-        if lowest:
-            return {**params, **self._above(lowest, params, batches, lr, descent)}
+        below, above = Layered(self.layers[:lowest]), Layered(self.layers[lowest:])
         together = max(_TOGETHER // sum(tensor[0].numel() for tensor in params.values()), 1)
-        weight = tree.broadcast(lr, batches.weight) * batches.weight
-        classes = params[self.layers[-1].weight].shape[1]
+        pushes, classes = descent.pushed(lr), params[self.layers[-1].weight].shape[1]
         trained: list[State] = []
-        pushes = descent.pushes(lr)
         for start in range(0, len(batches.steps), together):
             some = slice(start, min(start + together, len(batches.steps)))
             filled = {name: _filled(tensor[some]) for name, tensor in params.items()}
-            change = _change(descent, pushes, lr, params.keys(), some)
-            self._descend(filled, batches, weight, some, classes, change)
+            group, rate = batches.some(some), lr[some] if isinstance(lr, Tensor) else lr
+            if lowest:  # what is below stands still: each sample goes through it once
+                group = below._mapped(filled, group)
+            above._descend(filled, group, rate, classes, _change(descent, pushes, rate, params.keys(), some))
             trained.append({"params": {name: _unfilled(filled[name], tensor) for name, tensor in params.items()}})
         return tree.join(trained)["params"]
 
-    def _above(
-        self, lowest: int, params: Params, batches: Batches, lr: float | Tensor, descent: Descent
-    ) -> Params:  # fmt: skip
-        """`sgd` of the layers from there on, where what is below stands still: each sample goes through that once."""
-        samples, places = seen(batches)
-        below, above = Layered(self.layers[:lowest]), Layered(self.layers[lowest:])
-        clients, most = samples.shape
-        at_once = max(_TOGETHER // (most * prod(batches.x.shape[1:])), 1)
-        features = [
-            below._forward({name: tensor[some] for name, tensor in params.items()}, take(batches.x, samples[some]))[-1]
-            for some in (slice(start, start + at_once) for start in range(0, clients, at_once))
-        ]
-        x, y = torch.cat(features).flatten(0, 1), take(batches.y, samples).flatten()
-        index = places + most * torch.arange(clients, device=places.device)[:, None, None]
-        names = [name for layer in above.layers for name in (layer.weight, layer.bias) if name is not None]
-        return above.sgd({name: params[name] for name in names}, replace(batches, x=x, y=y, index=index), lr, descent)
+    def _mapped(self, params: Params, batches: Batches) -> Batches:
+        """The batches of what these layers make of their samples."""
+        width = max(batches.index.shape[2], 2)  # as in `_descend`
+        return mapped(batches, lambda x: self._forward(_first(params, len(x)), x)[-1], width)
 
     def _descend(
-        self, params: Params, batches: Batches, weight: Tensor, some: slice, classes: int, change: "_Change"
-    ) -> None:
-        """All steps of some clients, in place, down Σ weight · cross-entropy. Of logits, the first `classes` count.
+        self, params: Params, batches: Batches, lr: float | Tensor, classes: int, change: "_Change"
+    ) -> None:  # fmt: skip
+        """All steps, in place, down the mean cross-entropy. Of logits, the first `classes` count.
 
         What can be is laid out once, step by step; the weights' product and their step are one call.
         """
-        index, shares = batches.index[some], weight[some]
+        index, shares = batches.index, tree.broadcast(lr, batches.weight) * batches.weight
         if index.shape[2] == 1:
             index, shares = index.expand(-1, -1, 2), F.pad(shares, (0, 1))
         index, shares = (each.transpose(0, 1).contiguous() for each in (index, shares))
@@ -124,11 +110,9 @@ class Layered:
         numbers = torch.eye(classes, filled, device=y.device)
         if last.bias is not None:
             params[last.bias][:, classes:] = -torch.inf
-        still = batches.still
-        for step in range(int(batches.steps[some.start])):
-            clients = min(some.stop, still[step]) - some.start
+        for step, clients in enumerate(batches.still):
             if clients < count:
-                params, count = {name: tensor[:clients] for name, tensor in params.items()}, clients
+                params, count = _first(params, clients), clients
                 change = change.first(clients)
             inputs = self._forward(params, take(batches.x, index[step, :clients]))
             if last.bias is None and classes < filled:
@@ -178,26 +162,32 @@ class Layered:
 
 @dataclass(frozen=True)
 class _Change:
-    """What a step does to parameters, in place: keep · w − slope + push, where `ones` are, if there are any.
+    """What a step does to parameters, in place: keep · w − slope + push, where `ones` are, if there are any, once w is
+    pulled by a share of the way to its anchor.
 
     Attributes: moving, names of those that it changes; keep, of all clients; keeps, of each [client], where they
-    differ.
+    differ; pull, the share, a number or [client].
     """
 
     moving: Set[str]
     keep: float
     keeps: Tensor | None
-    ones: Params
+    pull: float | Tensor
+    anchors: Params
     pushes: Params
+    ones: Params
 
     def first(self, clients: int) -> "_Change":
         """Of so many clients only."""
-        ones, pushes = ({name: t[:clients] for name, t in each.items()} for each in (self.ones, self.pushes))
         keeps = None if self.keeps is None else self.keeps[:clients]
-        return _Change(self.moving, self.keep, keeps, ones, pushes)
+        pull = self.pull[:clients] if isinstance(self.pull, Tensor) else self.pull
+        bends = (_first(each, clients) for each in (self.anchors, self.pushes, self.ones))
+        return _Change(self.moving, self.keep, keeps, pull, *bends)
 
     def by_product(self, name: str, weights: Tensor, delta: Tensor, given: Tensor) -> None:
         """The slope is deltaᵀ · given, [client, out, in]."""
+        if name in self.anchors:
+            weights.lerp_(self.anchors[name], tree.broadcast(self.pull, weights))
         if self.keeps is not None:
             weights.mul_(tree.per_client(self.keeps, weights))
         weights.baddbmm_(delta.transpose(1, 2), given, beta=self.keep, alpha=-1)
@@ -208,6 +198,8 @@ class _Change:
 
     def by_slope(self, name: str, bias: Tensor, slope: Tensor) -> None:
         """The slope may be changed, [client, out]."""
+        if name in self.anchors:
+            bias.lerp_(self.anchors[name][:, : slope.shape[1]], tree.broadcast(self.pull, bias))
         if name in self.pushes:
             slope.sub_(self.pushes[name][:, : slope.shape[1]])
         if name in self.ones:
@@ -220,14 +212,20 @@ class _Change:
 
 
 def _change(descent: Descent, pushes: Params, lr: float | Tensor, names: Set[str], some: slice) -> _Change:
-    """Of some clients, of parameters of these names."""
-    ones = {name: _filled(_one(on[some]).float()) for name, on in descent.mask.items() if name in names}
-    added = {name: _filled(_one(push[some])) for name, push in pushes.items()}
+    """Of some clients, of parameters of these names; lr is theirs."""
+    ones = {name: _filled(_one(on[some]).float()) for name, on in descent.masked().items()}
+    added, anchors = (
+        {name: _filled(_one(tensor[some])) for name, tensor in each.items()} for each in (pushes, descent.pulled())
+    )
     moving = names if descent.only is None else descent.only
-    if not isinstance(lr, Tensor):
-        return _Change(moving, descent.keep(lr), None, ones, added)
-    shrink = descent.decay + descent.pull
-    return _Change(moving, 1.0, 1 - shrink * lr[some] if shrink else None, ones, added)
+    shrunk = 1 - lr * descent.decay
+    keep, keeps = (shrunk, None) if not isinstance(shrunk, Tensor) else (1.0, shrunk if descent.decay else None)
+    return _Change(moving, keep, keeps, lr * descent.pull, anchors, added, ones)
+
+
+def _first(params: Params, clients: int) -> Params:
+    """Of so many clients only; of what all share, that."""
+    return {name: tensor[:clients] for name, tensor in params.items()}
 
 
 def _softmax(logits: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from edgesim.learning.batches import Batch, Batches
 from edgesim.learning.descent import Descent
 from edgesim.learning.kernels import Kernel
 from edgesim.learning.tree import Params, State
+from edgesim.spelling import advice
 
 if TYPE_CHECKING:
     from edgesim.learning.task import Task
@@ -128,7 +129,7 @@ class Learner:
         different `purpose` draw different batches.
         """
         drawn = self._draw(purpose, epochs, steps, batch_size or self.training.batch_size)
-        if getattr(step, "__func__", step) in _PLAIN and (by_kernel := self._descending()):
+        if getattr(step, "__func__", step) in _PLAIN and (by_kernel := self._descending(0.0)):
             return {**local, "params": by_kernel(local["params"], drawn, self.lr, self._descent(0.0, {}, None))}
         steps_of, in_epoch = (torch.from_numpy(array).to(self.device) for array in (drawn.steps, drawn.epoch_steps))
         learner = replace(self, steps=steps_of, epoch_steps=in_epoch)
@@ -160,7 +161,8 @@ class Learner:
 
         The groups need not be there. Kernels may take all steps at once, in a fraction of the time.
         """
-        by_kernel = self._descending()
+        self._check_names(local, pull, only)
+        by_kernel = self._descending(pull)
         if by_kernel:
             drawn = self._draw(purpose, epochs, steps, self.training.batch_size)
             descent = self._descent(pull, local, only)
@@ -183,10 +185,19 @@ class Learner:
 
         return self.run(local, step, epochs=epochs, steps=steps, purpose=purpose)
 
-    def _descending(self) -> Callable[[Params, Batches, float | Tensor, Descent], Params] | None:
+    def _check_names(self, local: State, pull: float, only: Collection[str] | None) -> None:
+        """Raise ValueError for names of tensors that there are not."""
+        if pull and "anchor" not in local:
+            raise ValueError('learner.sgd: a pull wants local["anchor"], the params to be pulled to')
+        for what, names in (("only", only), *((group, local.get(group)) for group in ("anchor", "shift", "mask"))):
+            for name in names or ():
+                if name not in local["params"]:
+                    raise ValueError(f"learner.sgd: {what}: no tensor {name!r}; {advice(name, local['params'])}")
+
+    def _descending(self, pull: float) -> Callable[[Params, Batches, float | Tensor, Descent], Params] | None:
         """What takes all steps of plain SGD at once, if there is anything."""
         sgd = getattr(self.kernel, "sgd", None)  # of a `Descending` one: to ask for the protocol takes a step's time
-        return sgd if self.training.plain else None
+        return sgd if self.training.plain and not (pull and self.training.weight_decay) else None
 
     def _descent(self, pull: float, local: State, only: Collection[str] | None) -> Descent:
         trained = self.training.trained

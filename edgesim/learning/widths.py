@@ -92,12 +92,12 @@ def masks(corner: Params, like: Params) -> Params:
 
 def mask(corner: Params, like: Params) -> Params:
     """The same of one client: bool [*shape]; one object, however many have this corner."""
-    return {name: _inside_one(tuple(corner[name].tolist()), tuple(tensor.shape)) for name, tensor in like.items()}
+    return _mask(tuple((name, tuple(corner[name].tolist()), tuple(tensor.shape)) for name, tensor in like.items()))
 
 
-@lru_cache(maxsize=128)
-def _inside_one(corner: tuple[int, ...], shape: tuple[int, ...]) -> Tensor:
-    return _inside(torch.tensor([corner], dtype=torch.int64), torch.Size(shape))[0]
+@lru_cache(maxsize=16)  # rates
+def _mask(corners: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]) -> Params:
+    return {name: _inside(torch.tensor([corner]).long(), torch.Size(shape))[0] for name, corner, shape in corners}
 
 
 @lru_cache(maxsize=256)

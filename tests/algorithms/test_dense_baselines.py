@@ -13,6 +13,8 @@ from edgesim.algorithms.ditto import Ditto
 from edgesim.algorithms.fedavg import FedAvg
 from edgesim.algorithms.fedavg_ft import FedAvgFineTuned
 from edgesim.algorithms.fedprox import FedProx
+from edgesim.algorithms.fedspa import FedSpa
+from edgesim.algorithms.flash import Flash
 from edgesim.algorithms.local_only import LocalOnly
 from edgesim.algorithms.perfedavg import PerFedAvg
 from edgesim.algorithms.pfedme import PFedMe
@@ -20,8 +22,8 @@ from edgesim.algorithms.scaffold import Scaffold
 from edgesim.errors import ScenarioError
 from edgesim.learning.batches import Batch, halves
 from edgesim.learning.kernels import kernel
-from edgesim.learning.training import Training
-from edgesim.learning.tree import Params
+from edgesim.learning.training import Learner, Training
+from edgesim.learning.tree import Params, State
 
 HERE = context()
 WHOLE = Training(lr=0.1, batch_size=1000, epochs=1)  # one step over all of a client's samples
@@ -59,6 +61,17 @@ def test_a_strong_pull_keeps_clients_near_the_server() -> None:
         for mu in (0.0, 1.0, 5.0)
     ]
     assert norms[0] > norms[1] > norms[2]
+
+
+@pytest.mark.parametrize("base", [FedProx, Scaffold, FedSpa, Flash])
+def test_a_subclass_with_a_step_of_its_own_is_heard(base: type[Algorithm]) -> None:
+    def local_step(self: Algorithm, local: State, batch: Batch, learner: Learner) -> State:
+        return {**local, "params": {name: tensor - 1.0 for name, tensor in local["params"].items()}}
+
+    own = type("Own", (base,), {"local_step": local_step})
+    one = trained(own(), [0])[0]
+    steps = TRAINING.epochs * -(-int(task().train.count[0]) // TRAINING.batch_size)
+    assert (one.update["params"]["fc1.bias"] < 0.01 - steps).all()  # flash warms up for some epochs more
 
 
 def test_the_pull_counts_its_copy_of_the_model() -> None:

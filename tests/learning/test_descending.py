@@ -205,7 +205,10 @@ def test_a_bent_run_is_its_steps_one_by_one_and_knows_no_company(
         mask = {names[0]: torch.rand(shapes[names[0]], generator=draw) < 0.5} if masked else {}
         params = masks.apply(mask, task.model.init(client))
         sent.append({"params": params, "anchor": anchor, "shift": like(*of_shift), "mask": mask})
-    training = replace(PLAIN, lr_decay=lr_decay, trained=tuple(names[1:]) if trained else None)
+    decay = 0.0 if pull else PLAIN.weight_decay
+    training = replace(
+        PLAIN, lr_decay=lr_decay, weight_decay=decay, trained=tuple(names[1:]) if trained else None
+    )  # fmt: skip
 
     def run(*clients: int) -> list[Params]:
         placed = [Order(client, client, client % 3, sent[client], {}) for client in clients]
@@ -223,6 +226,63 @@ def test_a_bent_run_is_its_steps_one_by_one_and_knows_no_company(
             assert not (still and one[name].any())
     for client, one in zip([5, 0, 3], run(5, 0, 3), strict=True):
         assert all(torch.equal(whole[client][name], tensor) for name, tensor in one.items())
+
+
+@pytest.mark.parametrize("backend", ["stacked", "loop"])
+@pytest.mark.parametrize(
+    ("sent", "only", "told"),
+    [
+        ({}, ("fc3.wieght",), "only: no tensor 'fc3.wieght'; did you mean fc3.weight"),
+        ({"shift": {"head": torch.ones(5)}}, None, "shift: no tensor 'head'"),
+        ({"mask": {"fc9.weight": torch.ones(5) > 0}}, None, "mask: no tensor 'fc9.weight'"),
+        ({"anchor": None}, None, r"a pull wants local\["),
+    ],
+)
+def test_names_of_tensors_are_checked(
+    backend: str, sent: dict[str, Params | None], only: tuple[str, ...] | None, told: str
+) -> None:
+    task = world("mlp", SIZES)
+    params = task.model.init(0)
+    payload = {
+        group: given for group, given in {"params": params, "anchor": params, **sent}.items() if given is not None
+    }
+    algorithm = Bent(pull=1.0, only=only, lr=None)
+    with pytest.raises(ValueError, match=told):
+        local_update(
+            algorithm, task, PLAIN, kernel(task.model.module, backend), 3, [Order(0, 0, 0, payload, {})]
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("backend", ["stacked", "loop"])
+def test_who_is_where_the_anchor_is_stays_there(backend: str) -> None:
+    """Weights of features that are always 0 have no gradient: with a pull that is rounded they would drift."""
+    task = world("mlp", SIZES)
+    task.x[..., :3, :] = 0
+    still = torch.zeros(36, dtype=torch.bool)
+    still[:18] = True
+    sent = {"params": task.model.init(0), "anchor": task.model.init(0)}
+    placed = [Order(client, client, client % 3, sent, {}) for client in range(len(SIZES))]
+    training = replace(PLAIN, weight_decay=0.0)
+    algorithm = Bent(pull=0.013, only=None, lr=None)
+    for result in local_update(algorithm, task, training, kernel(task.model.module, backend), 3, placed):
+        moved = result.update["params"]["fc1.weight"]
+        assert not moved[:, still].any()
+        assert moved[:, ~still].any()
+
+
+def test_a_head_alone_knows_no_company_whatever_the_sizes() -> None:
+    """What is below it is the same in any company, too: 784-200-10, and shards of 1 to 20."""
+    sizes = [*range(20, 0, -1), 20, 20, 3]
+    large = make_model("mlp", {"hidden": [200]}, input_shape=(1, 28, 28), classes=10, folder=Path())
+    rng, total = np.random.default_rng(1), sum(sizes)
+    small = world("mlp", sizes)
+    x = torch.from_numpy(rng.standard_normal((total, 1, 28, 28)).astype(np.float32))
+    task = replace(small, x=x, y=small.y[:total], model=large)
+    head = replace(PLAIN, trained=("fc2.weight", "fc2.bias"))
+    together = changes(task, "stacked", head, list(range(len(sizes))))
+    for clients in ([0], [19, 3], [4, 8, 15, 16, 22], list(range(7, 23))):
+        for client, got in zip(clients, changes(task, "stacked", head, clients), strict=True):
+            assert all(torch.equal(got[name], tensor) for name, tensor in together[client].items())
 
 
 SIZES = [13, 1, 7, 8, 12, 3, 20, 1]
