@@ -283,7 +283,7 @@ def test_quantiles_of_staleness_are_numpys(ages: list[int]) -> None:
     assert (found["mean"], found["max"]) == (pytest.approx(np.mean(ages)), max(ages))
 
 
-def _jobs(spans: list[tuple[int, int, int]], age: int = -1) -> Jobs:
+def _jobs(spans: list[tuple[int, int, int]], age: int = 0) -> Jobs:
     """Jobs of one upload each: (start, length, device class)."""
     start, length, kind = np.array(spans, np.int64).T
     zero, real = np.zeros(len(start), np.int64), np.zeros(len(start))
@@ -291,3 +291,19 @@ def _jobs(spans: list[tuple[int, int, int]], age: int = -1) -> Jobs:
         job=np.arange(len(start)), device_class=kind, phase=zero + 2, start_ns=start, end_ns=start + length, bytes=zero,
         flops=real, energy_j=real, outcome=zero, staleness=zero + age, classes=CLASSES, run_ns=100,
     )  # fmt: skip
+
+
+def test_among_peers_a_job_is_over_with_its_last_transfer_either_way() -> None:
+    """Trained, sent, received and counted; or trained and sent, and the run ended."""
+    phase, start, end, staleness = np.array(
+        [[1, 0, 10, -1], [2, 15, 20, -1], [0, 20, 25, 0], [1, 0, 12, -1], [2, 30, 40, -1]], np.int64
+    ).T
+    zero = np.zeros(5, np.int64)
+    jobs = Jobs(
+        job=np.array([0, 0, 0, 1, 1]), device_class=zero, phase=phase, start_ns=start, end_ns=end, bytes=zero,
+        flops=zero.astype(float), energy_j=zero.astype(float), outcome=zero, staleness=staleness, classes=CLASSES,
+        run_ns=100,
+    )  # fmt: skip
+    assert jobs.fate.tolist() == [OUTCOMES.index("done"), OUTCOMES.index("in-flight")]
+    assert jobs.ended_ns.tolist() == [25, 100]
+    assert jobs.among_peers.all()

@@ -74,9 +74,15 @@ class Jobs:
     def fate(self) -> Whole:
         """How each job ended, an index into OUTCOMES [job]: done (the update arrived), in-flight, or why its work
         was in vain."""
-        fate, phase = self.outcome[self.last], self.phase[self.last]
-        under_way = GOES_ON[fate] | ((fate == DONE) & (phase != UPLOAD))
+        fate, arrived = self.outcome[self.last], self.staleness[self.last] >= 0
+        under_way = GOES_ON[fate] | ((fate == DONE) & ~arrived)  # among peers the last transfer may go either way
         return np.where(under_way, IN_FLIGHT, fate)
+
+    @property
+    def among_peers(self) -> NDArray[np.bool_]:
+        """Whether a job has no server: it begins with training [job]."""
+        among: NDArray[np.bool_] = self.phase[self.first] == TRAIN
+        return among
 
     @cached_property
     def ended_ns(self) -> Whole:

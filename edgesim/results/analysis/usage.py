@@ -20,7 +20,8 @@ class Usage:
     """Attributes: times_s [class, TIMES]; energy_j [class, ENERGIES].
 
     Times are those of clients.parquet, but for what jobs waited. That is taken off `off`, for a job waits for its
-    device to come back; but the pause before a new attempt is taken off `idle`.
+    device to come back; but the pause before a new attempt is taken off `idle`. Among peers a job waits for a partner
+    as well, and nothing says for what: all of it stays `idle`, or `off`.
     """
 
     def __init__(self, clients: Mapping[str, NDArray[Any]], of_class: Sequence[NDArray[np.bool_]]) -> None:
@@ -38,7 +39,7 @@ class Usage:
         classes, columns = self.energy_j.shape
         place = jobs.device_class * columns + jobs.phase
         self.energy_j += np.bincount(place, jobs.energy_j, classes * columns).reshape(classes, columns)
-        waiting_ns = np.maximum(jobs.ended_ns - jobs.began_ns - jobs.busy_ns, 0)
+        waiting_ns = np.maximum(jobs.ended_ns - jobs.began_ns - jobs.busy_ns, 0) * ~jobs.among_peers
         paused_ns = np.minimum(jobs.sums(np.where(AGAIN[jobs.outcome], jobs.gap_ns, 0)), waiting_ns)
         for column, sign, spent_ns in (
             (_WAITING, 1, waiting_ns), (_IDLE, -1, paused_ns), (_OFF, -1, waiting_ns - paused_ns),
