@@ -17,5 +17,5 @@ def told(error: Exception, directory: Path) -> str:
     directory.joinpath(FILE).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
     return (
         f"{type(error).__name__}: {error}, in {place.name}, {place.filename}:{place.lineno}; the traceback is in "
-        f"{directory / FILE}, and `edgesim resume` goes on from the last checkpoint"
+        f"{directory / FILE}; once your own code is mended, start again with --replace"
     )

@@ -1,7 +1,9 @@
 """What a run is, as its own directory says it: scenario.yaml."""
 
+import hashlib
 import platform
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -40,7 +42,11 @@ class Record:
             label=planned.label,
             variant=planned.variant,
             folder=folder.resolve(),
-            versions={"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
+            versions={
+                "python": platform.python_version(),
+                **{name: version(name) for name in _PACKAGES},
+                **_own_files(planned.scenario, folder),
+            },
         )
 
     def write(self, directory: Path) -> None:
@@ -58,7 +64,8 @@ class Record:
     def read(cls, directory: Path, folder: Path | None = None) -> "Record":
         """The record of a directory; its relative paths count from `folder` instead, where one is given.
 
-        Raises RunError where other versions are installed now: the run would not end as it began.
+        Raises RunError where other versions are installed now, or a file of the user's own code has changed: the run
+        would not end as it began.
         """
         path = directory / SCENARIO
         found = _kept(path) if folder is None else None
@@ -75,14 +82,34 @@ class Record:
             )
             if folder == Path(document["folder"]):
                 _keep(path, found)
-        installed = {name: version(name) for name in _PACKAGES}
+        installed = {name: version(name) for name in _PACKAGES} | _own_files(found.scenario, found.folder)
         changed = [f"{n} {v} → {installed[n]}" for n, v in found.versions.items() if installed.get(n, v) != v]
         if changed:
             raise RunError(
                 f"{directory}: begun with other versions ({', '.join(changed)}), so its numbers could not be the same; "
-                "install those, or start again with --replace"
+                "go back to those, or start again with --replace"
             )
         return found
+
+
+def _own_files(scenario: Scenario, folder: Path) -> dict[str, str]:
+    """A digest of each file of the user's own code that the scenario names, where it is at hand."""
+    paths = {where: folder / where for where in _files_named(resolved(scenario))}
+    return {
+        where: hashlib.blake2b(path.read_bytes(), digest_size=6).hexdigest()
+        for where, path in sorted(paths.items())
+        if path.is_file()
+    }
+
+
+def _files_named(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        where, _, name = value.rpartition(":")
+        if where.endswith(".py") and name.isidentifier():
+            yield where
+    elif isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _files_named(item)
 
 
 _KEPT: OrderedDict[Path, tuple[bytes, Record]] = OrderedDict()

@@ -41,12 +41,16 @@ def test_a_mistake_ends_its_own_run_and_no_other(server: Server, tmp_path: Path)
         assert not (plain / "error.txt").exists()
 
 
-def test_what_is_mended_can_be_resumed(server: Server, tmp_path: Path) -> None:
+def test_what_is_mended_is_started_again(server: Server, tmp_path: Path) -> None:
+    """To go on with other code than a run was begun with would give numbers of neither."""
     scenario, own = write(tmp_path), tmp_path / "own.py"
     own.write_text(OWN, encoding="utf-8")
     chosen = sets("algorithm=./own.py:Divides", "stop.updates=40")
     assert server.run("run", scenario, "--out", tmp_path / "out", *chosen).code == 1
     own.write_text(OWN.replace("return 1 / 0", "return super().aggregate(context, server, arrivals)"), encoding="utf-8")
-    assert server.run("resume", tmp_path / "out").code == 0
+    resumed = server.run("resume", tmp_path / "out")
+    assert resumed.code == 1
+    assert "begun with other versions (./own.py " in resumed.err
+    assert server.run("run", scenario, "--out", tmp_path / "out", "--replace", *chosen).code == 0
     (directory,) = (path.parent for path in (tmp_path / "out").glob("*/summary.json"))
     assert not (directory / "error.txt").exists()
