@@ -122,7 +122,14 @@ def trained(algorithm: ClientSide, who: Learner, orders: Sequence[Order]) -> Tra
     crossing = Crossing(who.device)
     payload = crossing.there(stacked([order.payload for order in orders]))
     state = crossing.there(stacked([order.state for order in orders]))
+    given = [tensor for states in (payload, state) for params in states.values() for tensor in params.values()]
+    before = [tensor._version for tensor in given]
     update, after = _two_states(algorithm, algorithm.local_train(payload, state, who))
+    if [tensor._version for tensor in given] != before:
+        raise TypeError(
+            f"{type(algorithm).__name__} changes tensors in place that were sent to it or that its client keeps; all "
+            "trees are values: write w - lr * g, or change a clone()"
+        )
     kind = Unmoved if after is state else Trained
     return kind(flattened(crossing.back(update)), flattened(crossing.back(after)))
 

@@ -50,7 +50,8 @@ def summary_table(results: Results, target: float | None = None) -> Table:
         )
         for variant, runs in variants.items()
     ]
-    return Table(("variant", "seeds", "accuracy", "worst 10 %", *costs, "wasted energy"), tuple(rows), _note(known))
+    header = ("variant", "seeds", "accuracy", "worst 10 %", *costs, "wasted energy")
+    return Table(header, tuple(rows), _note(known, results))
 
 
 def target_of(runs: Sequence[Run], target: float | None = None) -> float | None:
@@ -92,8 +93,10 @@ def _wasted(runs: Sequence[Run]) -> str:
     return f"{wasted / total:.1%}" if total else "none spent"
 
 
-def _note(targets: set[float]) -> str:
+def _note(targets: set[float], results: Results) -> str:
     note = "Final evaluation, mean over seeds ± standard deviation."
     if targets:
         note += " Cost at the first evaluation at or above the target; (k of n): only k of n seeds reached it."
+    for run in results.runs:
+        note += "".join(f"\n{run.label}: {text}." for text in (run.summary or {}).get("notes", ()))
     return note

@@ -1,5 +1,6 @@
 """The end of a run: what its clients did and where it stands, written down."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ def close(simulation: Simulation, made: Record) -> None:
         "seed": made.scenario.seed,
         "hash": made.hash,
         "backend": simulation.learning.backend,
-        "notes": simulation.learning.notes if isinstance(simulation.learning, TimingOnly) else [],
+        "notes": _notes(simulation),
         "stopped_by": simulation.stopped,
         "final": simulation.last,
         "by_device_class": _by_class(simulation),
@@ -42,6 +43,15 @@ def close(simulation: Simulation, made: Record) -> None:
         "conservation": laws,
     }
     simulation.recorder.finish(clients=clients, summary=summary, availability=off_intervals(simulation))
+
+
+def _notes(simulation: Simulation) -> list[str]:
+    """What whoever reads the figures must know."""
+    if isinstance(simulation.learning, TimingOnly):
+        return simulation.learning.notes
+    if math.isfinite(simulation.last["loss"]):
+        return []
+    return ["the loss is no number in the end: the training has diverged; take a smaller training.lr, or training.clip"]
 
 
 def _by_class(simulation: Simulation) -> dict[str, dict[str, float]]:

@@ -16,11 +16,12 @@ from edgesim.engine.learning import Received
 from edgesim.execution.backend import InProcess, choose, in_process
 from edgesim.execution.federation import Federation
 from edgesim.learning import tree
+from edgesim.learning.batches import Batch
 from edgesim.learning.local import Order, Result
 from edgesim.learning.models import make_model
 from edgesim.learning.profile import profile_model
 from edgesim.learning.task import make_task
-from edgesim.learning.training import Training
+from edgesim.learning.training import Learner, Training
 from edgesim.learning.tree import Params, State
 
 
@@ -193,3 +194,19 @@ def test_models_are_made_together_where_that_is_how_they_are_made() -> None:
     assert three is five
     assert [model["w"].tolist() for model in models_of(Again(), server, clients)] == [[6, 6], [10, 10]]
     assert all(model is server["params"] for model in models_of(FedAvg(), server, clients))
+
+
+class InPlace(FedAvg):
+    """Changes what it was sent."""
+
+    def local_step(self, local: State, batch: Batch, learner: Learner) -> State:
+        for tensor in local["params"].values():
+            tensor.sub_(1.0)
+        return local
+
+
+def test_who_changes_what_was_sent_is_told_so() -> None:
+    world, _ = federation(InPlace())
+    world.dispatch(0, 0, 0)
+    with pytest.raises(TypeError, match="InPlace changes tensors in place"):
+        world.aggregate([Received(0, 0, 0, 1.0)])

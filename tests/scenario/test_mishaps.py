@@ -41,6 +41,13 @@ def test_a_mistake_ends_its_own_run_and_no_other(server: Server, tmp_path: Path)
         assert not (plain / "error.txt").exists()
 
 
+def test_a_loss_that_is_no_number_is_told(server: Server, tmp_path: Path) -> None:
+    chosen = sets("training.lr=1e30", "stop.updates=40", "evaluate={every: 1 aggregations}")
+    ended = server.run("run", write(tmp_path), "--out", tmp_path / "out", *chosen)
+    assert ended.code == 0
+    assert "fedavg: the loss is no number in the end: the training has diverged" in " ".join(ended.out.split())
+
+
 def test_what_is_mended_is_started_again(server: Server, tmp_path: Path) -> None:
     """To go on with other code than a run was begun with would give numbers of neither."""
     scenario, own = write(tmp_path), tmp_path / "own.py"
