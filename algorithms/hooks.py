@@ -12,7 +12,13 @@ _OURS = "edgesim."  # how the names of our own modules begin
 
 
 def check(kind: type[Algorithm]) -> None:
-    """Raise ScenarioError for a hook that nothing asks for, and for what looks like a misspelt one."""
+    """Raise ScenarioError for fields of no dataclass, for a hook that nothing asks for, and for what looks like a
+    misspelt one."""
+    for base in kind.__mro__:
+        if issubclass(base, Algorithm) and base.__annotations__ and "__dataclass_fields__" not in vars(base):
+            raise ScenarioError(
+                f"{base.__name__} has fields, but is no dataclass: write @dataclass(frozen=True, kw_only=True) above it"
+            )
     asked, trains = _asked(kind, "local_train"), _home(kind, "local_train")
     for hook in _STEPS:
         home = _home(kind, hook)

@@ -55,6 +55,8 @@ def find(name: str, folder: Path) -> type[Algorithm]:
     a hook that is never asked for.
     """
     if ":" not in name and name not in _BUILT_IN:
+        if name.endswith(".py"):
+            raise ScenarioError(f"{name!r} is a file: write {name}:NAME, with the name of the algorithm in it")
         own = "your own is './file.py:Class' or 'package.module:Class'"
         raise ScenarioError(f"unknown algorithm {name!r}; {advice(name, _BUILT_IN)}; {own}")
     found = resolve(_BUILT_IN.get(name, name), folder)

@@ -78,6 +78,8 @@ class Registry:
             found = self.own(name, folder, data_dir) if self.own else None
         except EdgesimError as error:
             raise wrong(str(error), *at) from None
+        if found is None and name.endswith(".py"):
+            raise wrong(f"'{name}' is a file: write {name}:NAME, with the name of the {self.what} in it", *at)
         if found is None:
             raise wrong(f"unknown {self.what} '{name}'; {advice(name, known)}", *at)
         return found

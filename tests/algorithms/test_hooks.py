@@ -1,8 +1,11 @@
 """What a class overrides is asked for, or refused."""
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import pytest
 
-from edgesim.algorithms import hooks
+from edgesim.algorithms import hooks, registry
 from edgesim.algorithms.contract import Algorithm
 from edgesim.algorithms.ditto import Ditto
 from edgesim.algorithms.fedprox import FedProx
@@ -35,6 +38,20 @@ def test_a_hook_that_nothing_calls_is_refused(base: type[Algorithm], hook: str) 
         hooks.check(own(base, hook, "local_train"))  # whoever trains otherwise knows what it calls
     else:
         hooks.check(own(base, hook))
+
+
+def test_fields_want_a_dataclass() -> None:
+    class Undecorated(FedProx):
+        strength: float = 0.5
+
+    with pytest.raises(ScenarioError, match=r"Undecorated has fields, but is no dataclass: write @dataclass"):
+        hooks.check(Undecorated)
+    hooks.check(dataclass(frozen=True, kw_only=True)(Undecorated))
+
+
+def test_a_file_alone_names_no_class() -> None:
+    with pytest.raises(ScenarioError, match=r"is a file: write \./own\.py:NAME"):
+        registry.find("./own.py", Path())
 
 
 def test_a_misspelt_hook_is_refused() -> None:
