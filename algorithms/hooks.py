@@ -15,7 +15,8 @@ def check(kind: type[Algorithm]) -> None:
     """Raise ScenarioError for fields of no dataclass, for a hook that nothing asks for, and for what looks like a
     misspelt one."""
     for base in kind.__mro__:
-        if issubclass(base, Algorithm) and base.__annotations__ and "__dataclass_fields__" not in vars(base):
+        has_fields = any("ClassVar" not in str(of) for of in vars(base).get("__annotations__", {}).values())
+        if has_fields and issubclass(base, Algorithm) and "__dataclass_fields__" not in vars(base):
             raise ScenarioError(
                 f"{base.__name__} has fields, but is no dataclass: write @dataclass(frozen=True, kw_only=True) above it"
             )

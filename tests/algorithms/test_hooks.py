@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -47,6 +48,11 @@ def test_fields_want_a_dataclass() -> None:
     with pytest.raises(ScenarioError, match=r"Undecorated has fields, but is no dataclass: write @dataclass"):
         hooks.check(Undecorated)
     hooks.check(dataclass(frozen=True, kw_only=True)(Undecorated))
+
+    class Told(FedProx):
+        summary: ClassVar[str] = "no field of its own"
+
+    hooks.check(Told)
 
 
 def test_a_file_alone_names_no_class() -> None:
