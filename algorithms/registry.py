@@ -5,7 +5,7 @@ from pathlib import Path
 from edgesim.algorithms import hooks
 from edgesim.algorithms.contract import Algorithm
 from edgesim.errors import ScenarioError
-from edgesim.references import resolve
+from edgesim.references import resolve, unnamed
 from edgesim.spelling import advice
 
 _BUILT_IN = {
@@ -55,10 +55,9 @@ def find(name: str, folder: Path) -> type[Algorithm]:
     a hook that is never asked for.
     """
     if ":" not in name and name not in _BUILT_IN:
-        if name.endswith(".py"):
-            raise ScenarioError(f"{name!r} is a file: write {name}:NAME, with the name of the algorithm in it")
         own = "your own is './file.py:Class' or 'package.module:Class'"
-        raise ScenarioError(f"unknown algorithm {name!r}; {advice(name, _BUILT_IN)}; {own}")
+        unknown = f"unknown algorithm {name!r}; {advice(name, _BUILT_IN)}; {own}"
+        raise ScenarioError(unnamed(name, "algorithm") or unknown)
     found = resolve(_BUILT_IN.get(name, name), folder)
     if not (isinstance(found, type) and issubclass(found, Algorithm)):
         raise ScenarioError(

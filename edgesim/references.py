@@ -20,6 +20,11 @@ def is_reference(text: str) -> bool:
     return ":" in text
 
 
+def unnamed(text: str, what: str) -> str | None:
+    """What to tell whoever names a file of their own, but not what in it; None for any other text."""
+    return f"'{text}' is a file: write {text}:NAME, with the name of the {what} in it" if text.endswith(".py") else None
+
+
 def resolve(text: str, folder: Path) -> object:
     """The object that `package.module:Name` or `./file.py:Name` names; a file's path counts from `folder`.
 

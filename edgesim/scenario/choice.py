@@ -14,6 +14,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from edgesim.errors import EdgesimError
 from edgesim.explain import wrong
+from edgesim.references import unnamed
 from edgesim.scenario.parameters import arguments, model_of
 from edgesim.spelling import advice, shown
 
@@ -78,10 +79,8 @@ class Registry:
             found = self.own(name, folder, data_dir) if self.own else None
         except EdgesimError as error:
             raise wrong(str(error), *at) from None
-        if found is None and name.endswith(".py"):
-            raise wrong(f"'{name}' is a file: write {name}:NAME, with the name of the {self.what} in it", *at)
         if found is None:
-            raise wrong(f"unknown {self.what} '{name}'; {advice(name, known)}", *at)
+            raise wrong(unnamed(name, self.what) or f"unknown {self.what} '{name}'; {advice(name, known)}", *at)
         return found
 
     def _write(self, choice: Choice) -> str | dict[str, Any]:
