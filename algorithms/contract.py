@@ -52,9 +52,12 @@ from edgesim.learning.training import Learner, plain
 from edgesim.learning.tree import Params, State
 
 __all__ = [
-    "Algorithm", "Arrivals", "Cadence", "Client", "Context", "Payload", "Peer", "dense", "local_work", "masked",
-    "merge", "models_of", "overrides",
+    "STEPS", "Algorithm", "Arrivals", "Cadence", "Client", "Context", "Payload", "Peer", "dense", "home", "local_work",
+    "masked", "merge", "models_of", "overrides",
 ]  # fmt: skip
+
+STEPS = ("local_start", "local_run", "local_step", "local_end")
+"""The hooks that `local_train` is made of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,13 +179,13 @@ def overrides(algorithm: Algorithm, *hooks: str) -> bool:
 
 def models_of(algorithm: Algorithm, server: State, clients: Sequence[Client]) -> Sequence[Params]:
     """Their `client_models`; one by one, where a subclass has a `client_model` that these know nothing of."""
-    together, alone = (_home(type(algorithm), hook) for hook in ("client_models", "client_model"))
+    together, alone = (home(type(algorithm), hook) for hook in ("client_models", "client_model"))
     if issubclass(together, alone):
         return algorithm.client_models(server, clients)
     return [algorithm.client_model(server, client) for client in clients]
 
 
-def _home(kind: type[Algorithm], hook: str) -> type:
+def home(kind: type[Algorithm], hook: str) -> type:
     """The class whose form of a hook it is."""
     return next(base for base in kind.__mro__ if hook in vars(base))
 

@@ -31,8 +31,9 @@ from edgesim import streams
 from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, local_work, masked, merge
 from edgesim.devices.workload import Workload
 from edgesim.errors import ScenarioError
-from edgesim.learning import codecs, masks, tree
+from edgesim.learning import codecs, masks
 from edgesim.learning.codecs import Part
+from edgesim.learning.flat import difference
 from edgesim.learning.training import Learner
 from edgesim.learning.tree import Params, State
 
@@ -121,7 +122,7 @@ class FedSpa(Algorithm):
 
     def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:
         start = masks.apply(client["mask"], payload["params"])
-        update = {"params": tree.subtract(local["params"], start), "held": client["mask"]}
+        update = {"params": difference(local["params"], start), "held": client["mask"]}
         if self.masking == "rsm":
             return update, client
         score = self._scores(local, learner)

@@ -36,6 +36,7 @@ from edgesim.devices.workload import Workload
 from edgesim.errors import ScenarioError
 from edgesim.learning import quadratic, split, tree
 from edgesim.learning.batches import Batch
+from edgesim.learning.flat import difference
 from edgesim.learning.phases import together
 from edgesim.learning.quadratic import Quadratic
 from edgesim.learning.split import Part
@@ -130,7 +131,7 @@ class FFGG(Partial):
         params, state = {**params, **fitted}, {**client, "personal": fitted}
         if self.local_steps:
             local = learner.sgd({"params": params}, only=shared, steps=self.local_steps, purpose="local")
-            return {"params": tree.subtract(split.pick(local["params"], shared), payload["params"])}, state
+            return {"params": difference(split.pick(local["params"], shared), payload["params"])}, state
         return {"params": tree.scale(-1.0, self._gradient(params, shared, learner))}, state
 
     def _gradient(self, params: Params, shared: tuple[str, ...], learner: Learner) -> Params:

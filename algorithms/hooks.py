@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 from types import CodeType
 
-from edgesim.algorithms.contract import Algorithm
+from edgesim.algorithms.contract import STEPS, Algorithm, home
 from edgesim.errors import ScenarioError
 from edgesim.spelling import nearest
 
-_STEPS = ("local_start", "local_run", "local_step", "local_end")  # of `local_train`
 _OURS = "edgesim."  # how the names of our own modules begin
 
 
@@ -20,13 +19,13 @@ def check(kind: type[Algorithm]) -> None:
             raise ScenarioError(
                 f"{base.__name__} has fields, but is no dataclass: write @dataclass(frozen=True, kw_only=True) above it"
             )
-    asked, trains = _asked(kind, "local_train"), _home(kind, "local_train")
-    for hook in _STEPS:
-        home = _home(kind, hook)
-        rewritten = any(issubclass(_home(kind, way), home) for way in ("local_train", "local_run") if way != hook)
-        if hook not in asked and not rewritten and not home.__module__.startswith(_OURS):
+    asked, trains = _asked(kind, "local_train"), home(kind, "local_train")
+    for hook in STEPS:
+        owner = home(kind, hook)
+        rewritten = any(issubclass(home(kind, way), owner) for way in ("local_train", "local_run") if way != hook)
+        if hook not in asked and not rewritten and not owner.__module__.startswith(_OURS):
             raise ScenarioError(
-                f"{home.__name__}.{hook} would never be called: {trains.__name__}.local_train does without it; "
+                f"{owner.__name__}.{hook} would never be called: {trains.__name__}.local_train does without it; "
                 "write local_train, too, or extend another algorithm"
             )
     known = {name for base in kind.__mro__ if base.__module__.startswith(_OURS) for name in vars(base)}
@@ -41,11 +40,6 @@ def check(kind: type[Algorithm]) -> None:
                     f"{base.__name__}.{name} is no hook: did you mean {meant}? "
                     f"(a method of your own that is meant to be called so: _{name})"
                 )
-
-
-def _home(kind: type, name: str) -> type:
-    """The class whose form of a method it is."""
-    return next(base for base in kind.__mro__ if name in vars(base))
 
 
 def _asked(kind: type, start: str) -> set[str]:

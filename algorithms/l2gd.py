@@ -32,6 +32,7 @@ from edgesim.devices.workload import Workload
 from edgesim.errors import ScenarioError
 from edgesim.learning import split, tree
 from edgesim.learning.batches import Batch
+from edgesim.learning.flat import difference
 from edgesim.learning.training import Learner
 from edgesim.learning.tree import Params, State
 
@@ -69,13 +70,9 @@ class L2GD(Algorithm):
         return {"personal": split.start(model, context.seed, tuple(model.shapes))}
 
     def download(self, context: Context, server: State, client: Client) -> Payload:
-        steps = torch.tensor(self._steps(context, int(server["l2gd"]["round"])))
+        steps = torch.tensor(_steps(self.p, context.seed, int(server["l2gd"]["round"])))
         size = context.dense_bytes + _NUMBER_BYTES
         return Payload(state={"params": server["params"], "l2gd": {"steps": steps}}, size_bytes=size)
-
-    def _steps(self, context: Context, round_number: int) -> int:
-        """N of a round, the same for all."""
-        return _steps(self.p, context.seed, round_number)
 
     def workload(self, context: Context, payload: Payload, client: Client) -> Workload:
         model = context.task.model
@@ -93,7 +90,7 @@ class L2GD(Algorithm):
         local = {"params": pulled, "l2gd": {"steps": steps}}
         if most := int(steps.max()):
             local = learner.run(local, self.local_step, steps=most)
-        return {"params": tree.subtract(local["params"], mean)}, {**client, "personal": local["params"]}
+        return {"params": difference(local["params"], mean)}, {**client, "personal": local["params"]}
 
     def local_step(self, local: State, batch: Batch, learner: Learner) -> State:
         moved = learner.descend(local, learner.gradient(local["params"], batch))
@@ -107,5 +104,6 @@ class L2GD(Algorithm):
 
 @lru_cache(maxsize=16)  # every client of a round asks
 def _steps(p: float, seed: int, round_number: int) -> int:
+    """N of a round, the same for all."""
     uniform = 1 - streams.generator(seed, "l2gd/steps", round_number).random()
     return int(math.log(uniform) / math.log1p(-p))

@@ -19,8 +19,9 @@ from edgesim.algorithms.fedavg import FedAvg
 from edgesim.algorithms.messages import dense_bytes
 from edgesim.devices.workload import Workload
 from edgesim.errors import ScenarioError
-from edgesim.learning import masks, tree, widths
+from edgesim.learning import masks, widths
 from edgesim.learning.codecs import Part
+from edgesim.learning.flat import difference
 from edgesim.learning.training import Learner
 from edgesim.learning.tree import Params, State
 
@@ -96,7 +97,7 @@ class Nested(FedAvg):
 
     def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:
         start = self.local_start(payload, client)["params"]
-        return {"params": tree.subtract(local["params"], start), "kept": client["kept"]}, client
+        return {"params": difference(local["params"], start), "kept": client["kept"]}, client
 
     # ── user ────────────────────────────────────────────────────────────────────────────────────────
     def client_model(self, server: State, client: Client) -> Params:

@@ -13,7 +13,8 @@ from edgesim.algorithms.contract import Algorithm, Client, Context, Payload
 from edgesim.algorithms.messages import dense_bytes
 from edgesim.devices.workload import Workload
 from edgesim.errors import ScenarioError
-from edgesim.learning import split, tree
+from edgesim.learning import split
+from edgesim.learning.flat import difference
 from edgesim.learning.training import Learner
 from edgesim.learning.tree import Params, State
 
@@ -62,7 +63,7 @@ class Partial(Algorithm):
 
     def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:
         params = local["params"]
-        update = tree.subtract(split.pick(params, payload["params"]), payload["params"])
+        update = difference(split.pick(params, payload["params"]), payload["params"])
         return {"params": update}, {**client, "personal": split.pick(params, kept(client))}
 
     # ── user ────────────────────────────────────────────────────────────────────────────────────────

@@ -38,6 +38,7 @@ from edgesim.devices.workload import Workload
 from edgesim.errors import ScenarioError
 from edgesim.learning import tree
 from edgesim.learning.codecs import Part
+from edgesim.learning.flat import difference
 from edgesim.learning.training import Learner
 from edgesim.learning.tree import Params, State
 
@@ -163,7 +164,7 @@ class PFedLA(Algorithm):
         return {"params": self._begun(payload, client)}
 
     def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:
-        update = tree.subtract(local["params"], self._begun(payload, client))
+        update = difference(local["params"], self._begun(payload, client))
         after = {**client, "own": local["params"]} if self._keeps else client
         return {"params": update, "kept": payload["kept"]}, after
 

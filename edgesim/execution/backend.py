@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 from torch import nn
 
-from edgesim.algorithms.contract import Algorithm
+from edgesim.algorithms.contract import STEPS, Algorithm
 from edgesim.execution import card
 from edgesim.learning.kernels import Kernel, kernel
 from edgesim.learning.layered import Layered
@@ -18,7 +18,6 @@ from edgesim.learning.task import Task
 from edgesim.learning.training import Training
 
 BackendName = Literal["loop", "stacked"]
-_HOOKS = ("local_train", "local_start", "local_run", "local_step", "local_end")
 _ALONE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding)  # layers that are slower stacked
 
 
@@ -93,7 +92,7 @@ class InProcess:
         is an algorithm with the device hooks of `Algorithm` itself and a training without momentum or clip; on the
         CPU."""
         kind = type(self.algorithm)
-        plain = all(getattr(kind, hook, None) is getattr(Algorithm, hook) for hook in _HOOKS)
+        plain = all(getattr(kind, hook, None) is getattr(Algorithm, hook) for hook in ("local_train", *STEPS))
         return plain and self.training.plain and self.device == card.NONE and isinstance(self.kernel, Layered)
 
     @cached_property

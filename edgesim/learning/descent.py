@@ -1,7 +1,7 @@
 """Descent: the steps of SGD that a kernel may take by itself, whatever the algorithm."""
 
 from collections.abc import Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
@@ -25,6 +25,11 @@ class Descent:
     shift: Mapping[str, Tensor] = field(default_factory=dict)
     mask: Params = field(default_factory=dict)
     only: Set[str] | None = None
+
+    def of(self, client: int) -> "Descent":
+        """That of one client, whose tensors have no client axis."""
+        mask, anchor, shift = ({n: t[client] for n, t in each.items()} for each in (self.mask, self.anchor, self.shift))
+        return replace(self, mask=mask, anchor=anchor, shift=shift)
 
     def moves(self, *names: str | None) -> bool:
         """Whether it moves any tensor of these names."""

@@ -117,16 +117,16 @@ class Chained(Loop):
     def sgd(self, params: Params, batches: Batches, lr: float | Tensor, descent: Descent) -> Params:
         """See `Descending`."""
         rates = lr.tolist() if isinstance(lr, Tensor) else [lr] * len(batches.steps)
-        rows = [self._sgd(_row(params, c), batches, c, rate, descent) for c, rate in enumerate(rates)]
+        rows = [self._sgd(_row(params, c), batches, c, rate, descent.of(c)) for c, rate in enumerate(rates)]
         return _rows(rows)
 
     def _sgd(self, params: Params, batches: Batches, client: int, lr: float, descent: Descent) -> Params:
         """That of one client."""
         own = {name: tensor.clone() if descent.moves(name) else tensor for name, tensor in params.items()}
-        ones = [(own[name], on.to(own[name].dtype)) for name, on in _row(descent.masked(), client).items()]
+        ones = [(own[name], on.to(own[name].dtype)) for name, on in descent.masked().items()]
         moving = {name: tensor for name, tensor in own.items() if descent.moves(name)}
-        anchors, pushes = _row(descent.pulled(), client), _row(descent.pushed(lr), client)
-        stepping = Step(moving, lr, 1 - lr * descent.decay, lr * descent.pull, anchors, pushes)
+        keep, pull = 1 - lr * descent.decay, lr * descent.pull
+        stepping = Step(moving, lr, keep, pull, descent.pulled(), descent.pushed(lr))
         below, above = self.one.cut(stepping)
         if not above.layers:
             return own

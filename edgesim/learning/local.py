@@ -130,8 +130,8 @@ def trained(algorithm: ClientSide, who: Learner, orders: Sequence[Order]) -> Tra
             f"{type(algorithm).__name__} changes tensors in place that were sent to it or that its client keeps; all "
             "trees are values: write w - lr * g, or change a clone()"
         )
-    kind = Unmoved if after is state else Trained
-    return kind(flattened(crossing.back(update)), flattened(crossing.back(after)))
+    sent, kept = flattened(crossing.back(update)), crossing.back(after)
+    return Unmoved(sent, kept) if after is state else Trained(sent, flattened(kept))
 
 
 def _two_states(algorithm: ClientSide, returned: object) -> tuple[State, State]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from edgesim import streams
 from edgesim.learning import batches as batching
-from edgesim.learning import tree
+from edgesim.learning import masks, tree
 from edgesim.learning.batches import Batch, Batches
 from edgesim.learning.descent import Descent
 from edgesim.learning.kernels import Kernel
@@ -179,8 +179,7 @@ class Learner:
                 shift = local["shift"]
                 gradient = {name: t + shift[name] if name in shift else t for name, t in gradient.items()}
             if "mask" in local:
-                mask = local["mask"]
-                gradient = {name: t * mask[name] if name in mask else t for name, t in gradient.items()}
+                gradient = masks.apply(local["mask"], gradient)
             return learner.descend(local, gradient, lr=lr)
 
         return self.run(local, step, epochs=epochs, steps=steps, purpose=purpose)
