@@ -1,8 +1,6 @@
 """Hypernetworks of pFedLA: one a client, each a small network from an embedding to rows of weights over clients.
 
-All clients' networks are stacked, [client, …]:
-
-    v [client, E] → three times ReLU(W h + b) → for each layer a row [client] by ReLU(A h + a), divided by its sum
+A network is  v [E] → three times ReLU(W h + b) → for each layer a row [client] by ReLU(A h + a), divided by its sum
 """
 
 import numpy as np
@@ -34,26 +32,30 @@ def layers(model: Model, unit: str) -> dict[str, int]:
     return found
 
 
-def start(rng: np.random.Generator, clients: int, rows: int, embedding: int, hidden: int) -> Params:
+def start(rng: np.random.Generator, clients: int, rows: int, embedding: int, hidden: int) -> list[Params]:
     """Fresh networks: v ~ N(0, 1), linear maps as torch starts them, output weights U(0, 1), so that no row is 0."""
+    networks: list[Params] = [{} for _ in range(clients)]
 
-    def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return torch.from_numpy(rng.uniform(low, high, (clients, *shape)).astype(np.float32))
+    def uniform(name: str, low: float, high: float, *shape: int) -> None:
+        for network in networks:
+            network[name] = torch.from_numpy(rng.uniform(low, high, shape).astype(np.float32))
 
-    params = {"v": torch.from_numpy(rng.normal(size=(clients, embedding)).astype(np.float32))}
+    for network in networks:
+        network["v"] = torch.from_numpy(rng.normal(size=embedding).astype(np.float32))
     width = embedding
     for number in (1, 2, 3):
         bound = width**-0.5
-        params[f"W{number}"] = uniform(-bound, bound, hidden, width)
-        params[f"b{number}"] = uniform(-bound, bound, hidden)
+        uniform(f"W{number}", -bound, bound, hidden, width)
+        uniform(f"b{number}", -bound, bound, hidden)
         width = hidden
-    params["A"] = uniform(0.0, 1.0, rows, clients, hidden)
-    params["a"] = torch.zeros(clients, rows, clients)
-    return params
+    uniform("A", 0.0, 1.0, rows, clients, hidden)
+    for network in networks:
+        network["a"] = torch.zeros(rows, clients)
+    return networks
 
 
 def rows(network: Params, client: int) -> Tensor:
-    """α of one client's network (no client axis): [layer, client], each row adding to 1.
+    """α of a client's network: [layer, client], each row adding to 1.
 
     A row of which nothing is left falls back to the client's own model.
     """

@@ -73,10 +73,12 @@ class PFedLA(Algorithm):
         params, clients = context.task.model.init(context.seed), context.task.clients
         models = {name: tensor.expand(clients, *tensor.shape).clone() for name, tensor in params.items()}
         rng = streams.generator(context.seed, "pfedla/hypernetwork")
-        hyper = hypernetwork.start(rng, clients, self._layers(context), self.embedding, self.hidden)
+        networks = hypernetwork.start(rng, clients, self._layers(context), self.embedding, self.hidden)
         # Which layer a tensor belongs to travels with the state, so that it alone says what a client's model is.
         layer = hypernetwork.layers(context.task.model, self.unit)
-        return {"models": models, "hyper": hyper, "layer": {n: torch.tensor(row) for n, row in layer.items()}}
+        # Together the networks grow with the square of the clients, and few move at a time: each is a group.
+        hyper = {_network(client): network for client, network in enumerate(networks)}
+        return {"models": models, "layer": {n: torch.tensor(row) for n, row in layer.items()}, **hyper}
 
     def _layers(self, context: Context) -> int:
         return 1 + max(hypernetwork.layers(context.task.model, self.unit).values())
@@ -114,20 +116,21 @@ class PFedLA(Algorithm):
 
     def aggregate(self, context: Context, server: State, arrivals: Arrivals) -> State:
         models = {name: tensor.clone() for name, tensor in server["models"].items()}
-        hyper = {name: tensor.clone() for name, tensor in server["hyper"].items()}
+        hyper: State = {}
         products = self._products(server, arrivals)
         for k, client in enumerate(arrivals.clients):
             kept = {name for name, tensor in arrivals.update["kept"].items() if tensor[k]}
-            self._learn(hyper, client, products[k], float(arrivals.discount[k]) * self.hyper_lr)
+            group, step = _network(client), float(arrivals.discount[k]) * self.hyper_lr
+            hyper[group] = self._learnt(hyper.get(group, server[group]), client, products[k], step)
             for name, tensor in arrivals.update["params"].items():
                 if name not in kept or not self._keeps:
                     models[name][client] = arrivals.sent["params"][name][k] + tensor[k]
-        return {**server, "models": models, "hyper": hyper}
+        return {**server, **hyper, "models": models}
 
     def _products(self, server: State, arrivals: Arrivals) -> Tensor:
         """s_i of each arrival, [arrival, layer, client]; layers that it retains do not count."""
-        hyper = server["hyper"]
-        products = torch.zeros(len(arrivals), hyper["A"].shape[1], len(hyper["v"]))
+        layers = 1 + max(int(row) for row in server["layer"].values())
+        products = torch.zeros(len(arrivals), layers, arrivals.population)
         for name, update in arrivals.update["params"].items():
             sent = ~arrivals.update["kept"][name]
             if bool(sent.any()):
@@ -135,20 +138,19 @@ class PFedLA(Algorithm):
                 products[sent, int(server["layer"][name])] += found
         return products
 
-    def _learn(self, hyper: Params, client: int, products: Tensor, step: float) -> None:
-        """Move a client's hypernetwork, in place, by its s_i."""
-        own = {name: tensor[client].clone().requires_grad_() for name, tensor in hyper.items()}
+    def _learnt(self, network: Params, client: int, products: Tensor, step: float) -> Params:
+        """A client's hypernetwork, moved by its s_i."""
+        own = {name: tensor.detach().requires_grad_() for name, tensor in network.items()}
         with torch.enable_grad():
             gain = (hypernetwork.rows(own, client) * products).sum()
             slopes = torch.autograd.grad(gain, list(own.values()))
-        for (name, tensor), slope in zip(own.items(), slopes, strict=True):
-            hyper[name][client] = tensor.detach() + step * slope
+        moved = [torch.add(tensor, slope, alpha=step) for tensor, slope in zip(network.values(), slopes, strict=True)]
+        return dict(zip(network, moved, strict=True))
 
     def server_work(self, context: Context, server: State, arrivals: Arrivals) -> Workload | None:
         """Inner products and the next mixtures, 2 FLOPs a weight and client each, and the hypernetworks' passes."""
         weights = sum(tensor.numel() for tensor in server["models"].values())
-        networks = sum(tensor.numel() for tensor in server["hyper"].values())
-        each = networks / arrivals.population
+        each = sum(tensor.numel() for tensor in server[_network(0)].values())
         count = len(arrivals)
         return Workload(
             layer_flops=np.zeros(0),
@@ -156,7 +158,7 @@ class PFedLA(Algorithm):
             other_flops=count * (4.0 * weights + 3 * 2.0 * each),
             traffic_bytes=count * (2 * 4.0 * weights + 3 * 4.0 * each),
             steps=count,
-            memory_bytes=4 * (weights + networks),
+            memory_bytes=4 * (weights + arrivals.population * each),
         )
 
     # ── device ──────────────────────────────────────────────────────────────────────────────────────
@@ -194,10 +196,8 @@ class PFedLA(Algorithm):
 
     def _mixtures(self, server: State, clients: Sequence[int]) -> tuple[Params, list[frozenset[str]]]:
         """The same of several clients, θ̄ [client, *shape]: each of all models is read once for all of them."""
-        hyper, layer = server["hyper"], {name: int(row) for name, row in server["layer"].items()}
-        alpha = torch.stack(
-            [hypernetwork.rows({name: tensor[client] for name, tensor in hyper.items()}, client) for client in clients]
-        )
+        layer = {name: int(row) for name, row in server["layer"].items()}
+        alpha = torch.stack([hypernetwork.rows(server[_network(client)], client) for client in clients])
         most_own = alpha[torch.arange(len(clients)), :, clients].argsort(dim=1, descending=True, stable=True)
         stays = [{hypernetwork.STATISTIC, *row} for row in most_own[:, : self.retained].tolist()]
         kept = [frozenset(name for name, row in layer.items() if row in rows) for rows in stays]
@@ -211,3 +211,8 @@ class PFedLA(Algorithm):
             if own:
                 mixed[name][own] = models[[clients[i] for i in own]]
         return mixed, kept
+
+
+def _network(client: int) -> str:
+    """The group of the server's state that is a client's hypernetwork."""
+    return f"hyper/{client}"

@@ -57,7 +57,7 @@ class Federation(AtWork):
         self._assigning = Assigning(algorithm, attackers, context.task.train.count)
         self._sent: tuple[State | None, Payload | None] = None, None  # to clients that are alike, of which server
         self._alike = self._assigning.alike and not self._stateful and not context.shrink_batch
-        self._scoring = Scoring(algorithm, context, backend, self._base_models, self._common_model)
+        self._scoring = Scoring(algorithm, context, backend)
 
     @property
     def backend(self) -> str:
@@ -152,7 +152,7 @@ class Federation(AtWork):
 
     def scores(self) -> Scores:
         """The same client by client; kept until a model changes."""
-        return self._scoring.scores(self._version)
+        return self._scoring.scores(self._version, self._base_models, self._common_model())
 
     def close(self) -> None:
         """Let go of the backend's processes."""

@@ -16,7 +16,7 @@ class Groups:
     """
 
     def __init__(self, start: State) -> None:
-        self._start = start
+        self._start = {group: params for group, params in start.items() if group == "params"}
         self._own: dict[int, State] = {}
         self._sent: dict[int, State] = {}  # what the cohort under way was sent
 

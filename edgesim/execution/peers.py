@@ -24,12 +24,12 @@ class Models(Groups):
 
     def __init__(self, start: State, store: ClientStore, clients: int) -> None:
         super().__init__(start)
-        self._store, self._clients = store, clients
+        self._first, self._store, self._clients = start, store, clients
 
     def of(self, client: int) -> State:
         """A client's model."""
         place = self._clients + client
-        return self._store.get(place) if place in self._store else self._start
+        return self._store.get(place) if place in self._store else self._first
 
     def put(self, client: int, model: State) -> None:
         """A client's new model."""

@@ -125,12 +125,16 @@ def run(
         RunError: the run cannot go on, or broke a law; its directory stays unfinished.
         Interrupted: the user asked to stop; partial tables and a checkpoint are written.
     """
+    gc.freeze()  # what is there stays: the collector need not look through it again and again
     try:
         _run(directory, processes, folder, company, notify, asked_to_stop)
     except EdgesimError:
         raise
     except Exception as error:  # of somebody's own algorithm or model, most likely
         raise RunError(f"{directory}: {mishap.told(error, directory)}") from error
+    finally:
+        gc.collect()  # parts of a simulation know each other: without this, the next run's would come on top
+        gc.unfreeze()
 
 
 def _run(
@@ -140,7 +144,6 @@ def _run(
     with locked(directory):
         state = checkpoint.load(directory, made.hash)
         simulation = assemble(made.scenario, made.folder, directory, state, processes, company)
-        gc.freeze()  # what has been set up stays: the collector need not look through it again and again
         pause = Pause(made, directory, notify, asked_to_stop)
         try:
             if state is None:
@@ -154,7 +157,6 @@ def _run(
             raise RunError(f"{directory}: {error}") from error
         finally:
             simulation.learning.close()
-            gc.unfreeze()
         _tidy(directory)
         notify(pause.progress(simulation, done=True))
 

@@ -1,12 +1,16 @@
 """Whole runs from scenario files, in this process: laws that tie schedules, costs and the user's own code together."""
 
+import gc
+import weakref
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import numpy as np
 import pytest
 
 from edgesim.errors import ScenarioError
+from edgesim.execution.federation import Federation
 from edgesim.results.store import Results, Run
 from edgesim.scenario import running
 from edgesim.scenario.loading import load
@@ -141,3 +145,25 @@ def test_stops_come_whichever_is_first(tmp_path: Path) -> None:
         assert run.summary is not None
         assert run.summary["stopped_by"] == why
     assert run.metrics()["time_s"][-1] == 1.0
+
+
+@pytest.mark.parametrize("algorithm", ["fedavg", "fedspa", "pfedla"])
+def test_runs_and_checks_that_are_over_leave_nothing_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str
+) -> None:
+    """The collector may be long in coming: it counts objects, and a model is few of them."""
+    made: list[weakref.ref[Federation]] = []
+    begin = Federation.__init__
+
+    def watched(self: Federation, *args: Any) -> None:
+        begin(self, *args)
+        made.append(weakref.ref(self))
+
+    monkeypatch.setattr(Federation, "__init__", watched)
+    gc.disable()
+    try:
+        runs(tmp_path, [], BASE + f"sweep: {{algorithm: [{algorithm}, local]}}\n")
+    finally:
+        gc.enable()
+    assert len(made) == 4  # two checks, two runs
+    assert not any(federation() for federation in made)
