@@ -61,8 +61,9 @@ class LossReports(Algorithm):
     def workload(self, context: Context, payload: Payload, client: Client) -> Workload:
         work = self.inner.workload(context, payload, client)
         forward = forward_work(context, client.samples, density={})
-        if len(forward.layer_flops) == len(work.layer_flops):
-            forward = at_density(forward, tuple(work.layer_density.tolist()))
+        density = work.layer_density[: len(forward.layer_flops)]  # passes and phases follow one another, forward first
+        if len(density) == len(forward.layer_flops):
+            forward = at_density(forward, tuple(density.tolist()))
         return phases.together(work, forward)
 
     def upload_bytes(self, context: Context, payload: Payload, client: Client) -> int | None:

@@ -16,7 +16,8 @@ and paid for, as dense ones. The model in use is top(w).
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -25,7 +26,6 @@ from annotated_types import Ge, Le, Lt
 from typing_extensions import Doc
 
 from edgesim.algorithms.contract import Algorithm, Client, Context, Payload, local_work, masked
-from edgesim.algorithms.costs import at_density
 from edgesim.devices.workload import Workload
 from edgesim.errors import ScenarioError
 from edgesim.learning import codecs, masks, tree
@@ -62,10 +62,9 @@ class ZeroFl(Algorithm):
 
     def workload(self, context: Context, payload: Payload, client: Client) -> Workload:
         """Forward and input gradients at density 1 − s, weight gradients dense; all weights are kept."""
-        profile, work = context.profile, local_work(context, client.samples)
-        sparse = (profile.forward_flops + profile.input_grad_flops) * (1 - self.sparsity)
-        share = (sparse + profile.weight_grad_flops) / np.maximum(profile.training_flops, 1)
-        return at_density(work, tuple(share[profile.maskable].tolist()))
+        profile = context.profile
+        dense = (profile.weight_grad_flops / np.maximum(profile.training_flops, 1))[profile.maskable]
+        return _apart(local_work(context, client.samples), tuple(dense.tolist()), 1 - self.sparsity)
 
     def upload_bytes(self, context: Context, payload: Payload, client: Client) -> int | None:
         return None  # the length of a mask depends on its places
@@ -95,6 +94,19 @@ class ZeroFl(Algorithm):
 
     def client_models(self, server: State, clients: Sequence[Client]) -> Sequence[Params]:
         return [self.client_model(server, clients[0])] * len(clients)
+
+
+@lru_cache(maxsize=4096)
+def _apart(work: Workload, dense: tuple[float, ...], density: float) -> Workload:
+    """The same work where this share of each layer's FLOPs is `dense` and the rest has that density: two rows a layer,
+    since a device gains nothing, or less, from the one, and the mean of both would hide that."""
+    share, convolution = np.array(dense), work.layer_convolution
+    return replace(
+        work,
+        layer_flops=np.concatenate([work.layer_flops * (1 - share), work.layer_flops * share]),
+        layer_density=np.repeat([density, 1.0], len(share)),
+        layer_convolution=None if convolution is None else np.tile(convolution, 2),
+    )
 
 
 def _top(params: Params, density: float) -> Params:

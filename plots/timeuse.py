@@ -15,7 +15,7 @@ from edgesim.results.store import Results
 from edgesim.spelling import advice
 
 _PARTS = {"time": TIMES, "energy": ENERGIES}
-_NAMES = {"waiting": "off line in a job", "off": "off line"}
+_NAMES = {"waiting": "waiting in a job", "off": "off line"}
 
 
 @styled

@@ -137,8 +137,39 @@ def test_a_checkpoint_every_twenty_events_holds_all_there_is(
 ) -> None:
     """In one process, and so at instants that are always the same: transfers in flight, devices away, orders
     not trained yet and updates that wait for others are all among what was written down."""
-    plan = load(write(tmp_path), [*overrides(schedule, algorithm, failures), "stop.updates=400"])
-    whole, taken_up = (running.prepare(plan, tmp_path / name, replace=False)[0] for name in ("whole", "taken-up"))
+    states = taken_up_every_twenty_events(tmp_path, *overrides(schedule, algorithm, failures), "stop.updates=400")
+    assert len(states) > 20
+    standing = {standing_in(Job.restored(fields), state["now_ns"]) for state in states for fields in flying(state)}
+    assert standing - {None} == set(Phase)
+    assert (None in standing) == (failures == "resume")
+    assert any(state["learning"]["training"]["waiting"] for state in states)
+    assert any(state["server"]["schedule"]["received"] for state in states)
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        ("schedule={kind: timelyfl, concurrency: 8, wait_for: 4, slack: 1.2}",),
+        ("algorithm={name: flash, warm_up_share: 1}", SCHEDULES["sync"]),
+        ("algorithm=prunefl", SCHEDULES["sync"]),
+        (
+            "failures.out_of_memory=shrink-batch",
+            "fleet=[{device: stm32h7, share: 1, link: wifi-iot}]",
+            "training.batch_size=32",
+            "task.model.hidden=[2500]",
+        ),
+    ],
+    ids=["timelyfl", "flash", "prunefl", "shrink-batch"],
+)
+def test_jobs_with_a_solver_of_their_own_are_taken_up(tmp_path: Path, chosen: tuple[str, ...]) -> None:
+    states = taken_up_every_twenty_events(tmp_path, *chosen, "stop.updates=60")
+    assert any(order[-1] for state in states for order in state["learning"]["training"]["waiting"])
+
+
+def taken_up_every_twenty_events(folder: Path, *chosen: str) -> list[dict[str, Any]]:
+    """The states in which a run was written down and taken up again; it leaves the files of one that was not."""
+    plan = load(write(folder), list(chosen))
+    whole, taken_up = (running.prepare(plan, folder / name, replace=False)[0] for name in ("whole", "taken-up"))
     made = Record.read(whole)
     states: list[dict[str, Any]] = []
 
@@ -157,14 +188,8 @@ def test_a_checkpoint_every_twenty_events_holds_all_there_is(
         simulation = assemble(made.scenario, made.folder, taken_up, state)
     closing.close(simulation, made)
     (taken_up / checkpoint.FILE).unlink()
-
-    assert len(states) > 20
     assert unlike(files(whole), files(taken_up)) == []
-    standing = {standing_in(Job.restored(fields), state["now_ns"]) for state in states for fields in flying(state)}
-    assert standing - {None} == set(Phase)
-    assert (None in standing) == (failures == "resume")
-    assert any(state["learning"]["training"]["waiting"] for state in states)
-    assert any(state["server"]["schedule"]["received"] for state in states)
+    return states
 
 
 def flying(state: dict[str, Any]) -> list[tuple[Any, ...]]:

@@ -76,16 +76,20 @@ class Accounts:
         self._journal.settle()
 
     def levels(
-        self, now_ns: int, jobs: Iterable[Job], under_way: Iterable[tuple[int, Sequence[Stretch]]]
+        self,
+        now_ns: int,
+        jobs: Iterable[Job],
+        done: Iterable[tuple[int, Sequence[Stretch]]],
+        besides: Sequence[tuple[Job, Stretch]],
     ) -> dict[str, float]:
-        """Only of what there is: battery_level and batteries_empty (power.py), with what these jobs are drawing;
-        carbon_g, of all that has ended and of what is `under_way`, by client."""
+        """Only of what there is: battery_level and batteries_empty (power.py), with what these jobs are drawing, and
+        others `besides`; carbon_g, of all that has ended and of what is `done` in other jobs, by client."""
         found: dict[str, float] = {}
         if self._power is not None:
-            found |= self._power.summary(now_ns, jobs)
+            found |= self._power.summary(now_ns, jobs, besides)
         if self._emissions is not None:
             found["carbon_g"] = float(self._emissions.grams.sum())
-            for client, stretches in under_way:
+            for client, stretches in done:
                 found["carbon_g"] += self._emissions.of(client, stretches)
         return found
 

@@ -134,9 +134,10 @@ class Flight:
                 total.enter(stretch)
         return total
 
-    def levels(self) -> dict[str, float]:
-        """Only of what there is: battery_level, batteries_empty and carbon_g (accounts.py)."""
-        return self.accounts.levels(self._clock.now_ns, self.jobs.values(), self._under_way())
+    def levels(self, besides: Sequence[tuple[Job, Stretch]] = ()) -> dict[str, float]:
+        """Only of what there is: battery_level, batteries_empty and carbon_g (accounts.py). `besides`: what jobs that
+        have left are doing."""
+        return self.accounts.levels(self._clock.now_ns, self.jobs.values(), self._done(besides), besides)
 
     def close(self) -> list[Spent]:
         """The run ends: record and book what is in flight; what each job has spent."""
@@ -225,9 +226,11 @@ class Flight:
         else:
             self._home.lost(job)
 
-    def _under_way(self) -> Iterator[tuple[int, Sequence[Stretch]]]:
+    def _done(self, besides: Sequence[tuple[Job, Stretch]]) -> Iterator[tuple[int, Sequence[Stretch]]]:
         """What has been done in jobs whose accounts are open, by client."""
         for job in self.jobs.values():
             yield job.client, self._planner.until(job, self._clock.now_ns, "in-flight")
         for job in self.left.values():
             yield job.client, job.planned()
+        for job, stretch in besides:
+            yield job.client, [stretch]

@@ -46,6 +46,9 @@ class Peers(Coordinator):
             total.enter(stretch)
         return total
 
+    def levels(self) -> dict[str, float]:
+        return self.flight.levels(self.exchanges.parts(self.now_ns))
+
     def close(self) -> list[Spent]:
         for job, stretch in self.exchanges.parts(self.now_ns):
             self.flight.add(job, stretch)

@@ -5,6 +5,7 @@ another, so a stretch is debited when it is over, and no stretch is planned befo
 """
 
 from collections.abc import Iterable
+from itertools import chain
 
 import numpy as np
 
@@ -81,28 +82,33 @@ class Power:
             charge[place] = self.batteries.at(client, t_ns).level_j / self.batteries.capacity_j[client]
         return charge
 
-    def levels_j(self, t_ns: int, jobs: Iterable[Job] = ()) -> FloatArray:
-        """What each battery holds at t [device], with what these jobs are drawing; NaN where there is none."""
+    def levels_j(self, t_ns: int, jobs: Iterable[Job] = (), besides: Iterable[tuple[Job, Stretch]] = ()) -> FloatArray:
+        """What each battery holds at t [device], with what these jobs are drawing, and others in stretches `besides`
+        their plans; NaN where there is none."""
         levels: FloatArray = np.where(self.has, self.batteries.levels_j(t_ns), np.nan)
-        for job in jobs:
-            if not self.has[job.client]:
-                continue
-            phase, since_ns = self._at_work(job)
-            if since_ns < t_ns:
+        at_work = chain(
+            ((job, *_at_work(job)) for job in jobs),
+            ((job, stretch.phase, stretch.start_ns) for job, stretch in besides),
+        )
+        for job, phase, since_ns in at_work:
+            if self.has[job.client] and since_ns < t_ns:
                 extra_w = float(self._extra_w[phase, job.client])
                 levels[job.client] = self.batteries.at(job.client, t_ns, extra_w, since_ns).level_j
         return levels
 
-    def summary(self, t_ns: int, jobs: Iterable[Job]) -> dict[str, float]:
+    def summary(self, t_ns: int, jobs: Iterable[Job], besides: Iterable[tuple[Job, Stretch]] = ()) -> dict[str, float]:
         """battery_level, the mean charge as a share of the capacity; batteries_empty, devices that are kept from work
         by theirs, as of what was debited."""
-        shares = self.levels_j(t_ns, jobs)[self.has] / self.batteries.capacity_j[self.has]
+        shares = self.levels_j(t_ns, jobs, besides)[self.has] / self.batteries.capacity_j[self.has]
         empty = self.are_empty(np.flatnonzero(self.has), t_ns)
         level = float(shares.mean()) if len(shares) else float("nan")
         return {"battery_level": level, "batteries_empty": float(empty.sum())}
 
-    def _at_work(self, job: Job) -> tuple[int, int]:
-        """The phase that is under way, or next, and when it began, or will."""
-        if job.open_ns >= 0:
-            return (Phase.UPLOAD if job.stretches else Phase.DOWNLOAD), job.open_ns
-        return job.stretches[-1].phase, job.stretches[-1].start_ns
+
+def _at_work(job: Job) -> tuple[int, int]:
+    """The phase that is under way, or next, and when it began, or will."""
+    last = job.stretches[-1] if job.stretches else None
+    if job.open_ns < 0:
+        assert last is not None
+        return last.phase, last.start_ns
+    return (Phase.DOWNLOAD if last is None else last.phase + (last.outcome == "done")), job.open_ns

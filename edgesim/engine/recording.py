@@ -36,8 +36,8 @@ class Recorder(Protocol):
         """
         ...
 
-    def metric(self, row: Mapping[str, float | int]) -> None:
-        """Record one evaluation."""
+    def metric(self, row: Mapping[str, float | int], *, anew: bool = False) -> None:
+        """Record one evaluation; `anew`: in place of the last."""
         ...
 
     def state(self) -> dict[str, Any]:

@@ -5,7 +5,8 @@ streams, the ledger, the schedule's memory. Between two instants, when nothing i
 written down and taken up again; what happens at one instant has an order of its own (clock.py).
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from edgesim.devices.device import Device
@@ -132,8 +133,10 @@ class Simulation:
 
     def finish(self) -> dict[str, str]:
         """Close the books: record what is in flight, evaluate a last time, check the laws of conservation."""
-        if self.last.get("time_s") != self.now_ns / 1e9 or self.last.get("version") != self.version:
-            self._evaluate()
+        row = self._figures()
+        if not _alike(row, self.last):
+            same = ("time_s", "version")  # what has happened since at the same instant is news, but no other evaluation
+            self._enter(row, anew=all(row[name] == self.last.get(name) for name in same))
         in_flight = self.server.close()
         return self.ledger.check(on_ns=self.fleet.availability.on_ns_all(self.now_ns), in_flight=in_flight)
 
@@ -178,16 +181,30 @@ class Simulation:
             self._evaluate()
 
     def _evaluate(self) -> None:
+        self._enter(self._figures())
+
+    def _figures(self) -> dict[str, float]:
+        """A row of metrics.parquet."""
         server = self.server
-        self.last = {
+        return {
             "time_s": self.now_ns / 1e9,
             "version": self.version,
             "updates": self.updates,
             **self.learning.evaluate(),
             **costs(server.spent(), self.ledger, server.work),
             **server.backhaul.totals(self.now_ns),
-            **server.flight.levels(),
+            **server.levels(),
             "jobs_in_flight": server.unfinished,
         }
-        self.recorder.metric(self.last)
-        self._stopping.compare(accuracy=self.last["accuracy"])
+
+    def _enter(self, row: dict[str, float], *, anew: bool = False) -> None:
+        self.last = row
+        self.recorder.metric(row, anew=anew)
+        self._stopping.compare(accuracy=row["accuracy"])
+
+
+def _alike(row: Mapping[str, float], other: Mapping[str, float]) -> bool:
+    """Whether both hold the same figures; what is no number is like itself."""
+    return row.keys() == other.keys() and all(
+        value == other[name] or (math.isnan(value) and math.isnan(other[name])) for name, value in row.items()
+    )

@@ -100,6 +100,10 @@ class Standing:
         """What all jobs have taken up to now."""
         return self.flight.spent()
 
+    def levels(self) -> dict[str, float]:
+        """Only of what there is: battery_level, batteries_empty and carbon_g (accounts.py)."""
+        return self.flight.levels()
+
     def close(self) -> list[Spent]:
         """The run ends: book what is in flight; what each unfinished job has spent.
 

@@ -4,6 +4,7 @@ Plain data and tensors only, so that loading one runs no code. Tensors that seve
 that a cohort was sent) are stored once.
 """
 
+import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,12 @@ def _read(path: Path) -> Any:
             file.seek(0)
             with torch.serialization.safe_globals([dict]):  # as which flat params are written
                 return torch.load(file, weights_only=True) if broken is None else None
+        except pickle.UnpicklingError as error:
+            raise RunError(
+                f"{path}: this checkpoint holds what is neither plain data nor a tensor, most likely in a state of "
+                "your own algorithm; states are groups of tensors, so write torch.tensor(value) there, and start the "
+                "run again with `edgesim run --replace`"
+            ) from error
         except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError, RuntimeError, ValueError):
             return None
 

@@ -51,11 +51,13 @@ class LazyTraining:
     def state(self) -> dict[str, Any]:
         """All orders and results as plain data; untrained orders stay untrained."""
         return {
-            "waiting": [tuple(order) for order in self._waiting.values()],
-            "trained": [(tuple(order), tuple(t)) for order, t in self._trained.values()],
+            "waiting": [order.plain() for order in self._waiting.values()],
+            "trained": [(order.plain(), tuple(trained)) for order, trained in self._trained.values()],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up a `state`."""
-        self._waiting = {fields[0]: Order(*fields) for fields in state["waiting"]}
-        self._trained = {fields[0]: (Order(*fields), Trained(*t)) for fields, t in state["trained"]}
+        waiting = map(Order.restored, state["waiting"])
+        trained = ((Order.restored(order), Trained(*result)) for order, result in state["trained"])
+        self._waiting = {order.job: order for order in waiting}
+        self._trained = {order.job: (order, result) for order, result in trained}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
@@ -34,6 +34,16 @@ class Order(NamedTuple):
     payload: State
     state: State
     training: Training | None = None
+
+    def plain(self) -> tuple[Any, ...]:
+        """The order as plain data."""
+        return (*self[:-1], None if self.training is None else vars(self.training))
+
+    @classmethod
+    def restored(cls, plain: tuple[Any, ...]) -> "Order":
+        """The order that `plain` was taken of."""
+        *fixed, training = plain
+        return cls._make((*fixed, None if training is None else Training(**training)))
 
 
 class Trained(NamedTuple):

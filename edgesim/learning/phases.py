@@ -49,16 +49,24 @@ def phase_workload(
 
 @lru_cache(maxsize=4096)  # jobs whose parts are alike find their workload made
 def together(*works: Workload) -> Workload:
-    """One after another on the same device: all add up, but for the memory, which is the largest."""
+    """One after another on the same device: all add up, but for the memory, which is the largest. Layers at other
+    densities are rows of their own."""
     return reduce(_after, works)
 
 
 def _after(first: Workload, then: Workload) -> Workload:
-    if not np.array_equal(first.layer_density, then.layer_density):
-        raise ValueError("phases under different masks cannot be told as one")
+    own, other = first.layer_convolution, then.layer_convolution
+    if np.array_equal(first.layer_density, then.layer_density):
+        flops, density, convolution = first.layer_flops + then.layer_flops, first.layer_density, own
+    else:
+        flops = np.concatenate([first.layer_flops, then.layer_flops])
+        density = np.concatenate([first.layer_density, then.layer_density])
+        convolution = None if own is None or other is None else np.concatenate([own, other])
     return replace(
         first,
-        layer_flops=first.layer_flops + then.layer_flops,
+        layer_flops=flops,
+        layer_density=density,
+        layer_convolution=convolution,
         other_flops=first.other_flops + then.other_flops,
         traffic_bytes=first.traffic_bytes + then.traffic_bytes,
         activation_bytes=first.activation_bytes + then.activation_bytes,

@@ -123,13 +123,13 @@ class Recorder:
         """Record an aggregation; see columns.AGGREGATIONS."""
         self._aggregations.add([(version, time_ns, done_ns, updates, cause, job)])
 
-    def metric(self, row: Mapping[str, float | int]) -> None:
-        """Record one evaluation: exactly the columns of columns.METRICS, in any order (RunError if not); those of
-        columns.OF_SOME_TASKS may be left out."""
+    def metric(self, row: Mapping[str, float | int], *, anew: bool = False) -> None:
+        """Record one evaluation, or `anew` the last: exactly the columns of columns.METRICS, in any order (RunError if
+        not); those of columns.OF_SOME_TASKS may be left out."""
         row = dict.fromkeys(OF_SOME_TASKS, math.nan) | dict(row)
         if row.keys() != set(METRICS.names):
             table({name: [value] for name, value in row.items()}, METRICS, {}, "metrics")
-        self._metrics.append(tuple(row[name] for name in METRICS.names))
+        self._metrics[len(self._metrics) - anew :] = [tuple(row[name] for name in METRICS.names)]
 
     def state(self) -> dict[str, Any]:
         """What `restore` needs, as plain data: the chunks already on disk are counted, not copied."""

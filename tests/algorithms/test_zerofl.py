@@ -8,7 +8,9 @@ from toys import TRAINING, arrivals, context, federation, task
 
 from edgesim.algorithms.contract import Client
 from edgesim.algorithms.fedavg import FedAvg
+from edgesim.algorithms.reporting import LossReports
 from edgesim.algorithms.zerofl import ZeroFl
+from edgesim.devices.cost import effective_flops
 from edgesim.engine.learning import Received
 from edgesim.errors import ScenarioError
 from edgesim.learning.local import cohort_of
@@ -80,9 +82,14 @@ def test_two_of_three_products_are_sparse() -> None:
     algorithm = ZeroFl(sparsity=0.9)
     client = Client(0, 20, {})
     payload = algorithm.download(MLP, algorithm.init_server(MLP), client)
-    assert algorithm.workload(MLP, payload, client).flops == pytest.approx(
-        (2 * 1024 * 1.1 + 2 * 160 * 1.2) * 20 * 2, rel=1e-6
-    )
+    work, seen = algorithm.workload(MLP, payload, client), 20 * 2
+    assert work.flops == pytest.approx((2 * 1024 * 1.1 + 2 * 160 * 1.2) * seen, rel=1e-6)
+    # a device that gains from sparsity only below a density of 0.4: a quarter of the time, not of the mean density's
+    took = effective_flops(work, sparse_efficiency=0.4, sparse_speedup="realised")
+    assert took == pytest.approx((2 * 1024 * 1.25 + 2 * 160 * 1.5) * seen, rel=1e-6)
+    # an estimate that asks for the client's loss has a forward pass more, of the sparse weights
+    told = LossReports(inner=algorithm).workload(MLP, payload, client)
+    assert told.flops - work.flops == pytest.approx((2 * 1024 + 2 * 160) * 0.1 * 20, rel=1e-6)
 
 
 def test_the_download_is_dense_until_the_model_has_zeros() -> None:

@@ -1,7 +1,12 @@
 """What training costs where only some tensors learn: counted by hand for an mlp of 64-16-10."""
 
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
 import pytest
 
+from edgesim.devices.cost import effective_flops
 from edgesim.learning import phases
 from edgesim.learning.profile import profile_model, training_workload
 from edgesim.learning.task import make_task
@@ -63,3 +68,14 @@ def test_phases_add_up_but_for_their_memory() -> None:
     both = phases.together(first, then)
     assert (both.flops, both.steps) == (first.flops + then.flops, first.steps + then.steps)
     assert both.memory_bytes == max(first.memory_bytes, then.memory_bytes)
+    assert both.layer_flops.shape == first.layer_flops.shape
+
+
+def test_phases_at_other_densities_keep_them() -> None:
+    first, then = (phases.phase_workload(PROFILE, samples=20, batch_size=b, trained=ALL) for b in (5, 10))
+    thin = replace(then, layer_density=np.full_like(then.layer_density, 0.25))
+    both = phases.together(first, thin)
+    assert both.flops == pytest.approx(first.flops + thin.flops)
+    for efficiency in (0.2, 0.5):
+        cost = partial(effective_flops, sparse_efficiency=efficiency, sparse_speedup="realised")
+        assert cost(both) == pytest.approx(cost(first) + cost(thin))

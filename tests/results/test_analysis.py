@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from small_runs import CLASSES, metric
 
 from edgesim.errors import ScenarioError
 from edgesim.results.analysis import report
+from edgesim.results.analysis.absences import COLUMNS as AWAY
+from edgesim.results.analysis.absences import Absences
 from edgesim.results.analysis.concurrency import Concurrency
 from edgesim.results.analysis.jobs import Jobs, blocks
 from edgesim.results.analysis.source import Files
@@ -48,11 +51,16 @@ class Written:
     def aggregation(self, time: float, done: float, cause: str, job: int | None = None) -> None:
         self.recorder.aggregation(0, round(time * S), round(done * S), 1, cause, job)
 
-    def finish(self, end_s: float, **columns: Sequence[float]) -> dict[str, Any]:
+    def finish(
+        self, end_s: float, absences: Sequence[tuple[int, float, float]] | None = None, **columns: Sequence[float]
+    ) -> dict[str, Any]:
+        """`absences`: client, and from when to when it is off line, in seconds."""
         clients: dict[str, Any] = {name: [0, 0, 0] for name in CLIENTS.names}
         clients |= {"client": [0, 1, 2], "device_class": [SMALL, LARGE, LARGE], **columns}
         self.recorder.metric(metric(time_s=end_s))
-        self.recorder.finish(clients=clients, summary={})
+        away = None if absences is None else np.array(absences).reshape(-1, 3) * [1, S, S]
+        columns_of = None if away is None else dict(zip(AWAY, away.astype(np.int64).T.tolist(), strict=True))
+        self.recorder.finish(clients=clients, summary={}, availability=columns_of)
         found: dict[str, Any] = json.loads((self.recorder.directory / report.FILE).read_text())
         return found
 
@@ -193,6 +201,55 @@ def test_time_and_energy_by_hand(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("absences", "waiting", "idle", "off"),
+    [
+        # on line from 3 to 4 s, when the pause after the failed attempt goes on, and from 8 to 9 s, after the outage
+        ([(0, 2, 3), (0, 6, 8)], 5, 3, 0),
+        ([(0, 2, 3), (0, 6, 8), (1, 0, 10)], 5, 3, 10),
+        (None, 5, 3, 0),  # as far as totals tell
+    ],
+)
+def test_what_jobs_wait_is_idle_time_or_time_off_line(
+    tmp_path: Path, absences: list[tuple[int, float, float]] | None, waiting: float, idle: float, off: float
+) -> None:
+    """The small device works for 2 s, pauses for 2, works for 2 and waits for 3; then it is idle, from 9 on for 3 s."""
+    run = Written(tmp_path)
+    run.job(
+        SMALL, ("download", 0, 1, "done"), ("train", 1, 2, "failed"), ("train", 4, 5, "done"),
+        ("upload", 5, 6, "interrupted"), ("upload", 9, 9, "done"), staleness=0,
+    )  # fmt: skip
+    away = [client for client, *_ in absences or ()]
+    found = run.finish(
+        12, absences, download_s=[1, 0, 0], train_s=[2, 0, 0], upload_s=[1, 0, 0], idle_s=[5, 0, 0],
+        off_s=[3, 10 if 1 in away else 0, 0],
+    )  # fmt: skip
+    assert found["utilisation"]["classes"]["small"] == pytest.approx(4 / 9)
+    total = 12 + off
+    shares = {"download": 1, "train": 2, "upload": 1, "waiting": waiting, "idle": idle, "off": off}
+    assert found["time"]["all"] == {name: pytest.approx(value / total) for name, value in shares.items()}
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.sets(st.integers(0, 30), min_size=2, max_size=8)), max_size=4),
+    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 32), st.integers(0, 32)), min_size=1),
+)
+def test_time_off_line_within_stretches(
+    absences: list[tuple[int, set[int]]], asked: list[tuple[int, int, int]]
+) -> None:
+    rows, off = [], dict[int, set[int]]()
+    for client, instants in dict(absences).items():
+        for start, end in list(pairwise(sorted(instants)))[::2]:
+            rows.append((client, start, end))
+            off.setdefault(client, set()).update(range(start, end))
+    table = np.array(rows[::-1], np.int64).reshape(-1, 3)
+    client, one, other = np.array(asked, np.int64).T
+    start, end = np.minimum(one, other), np.maximum(one, other)
+    found = Absences(dict(zip(AWAY, table.T, strict=True))).within(client, start, end)
+    expected = [len(off.get(c, set()) & set(range(a, b))) for c, a, b in zip(client, start, end, strict=True)]
+    assert found.tolist() == expected
+
+
 def test_staleness_by_hand(tmp_path: Path) -> None:
     """20 small updates of staleness 0 … 19, the last one too stale; two large ones of 4."""
     run = Written(tmp_path)
@@ -288,8 +345,9 @@ def _jobs(spans: list[tuple[int, int, int]], age: int = 0) -> Jobs:
     start, length, kind = np.array(spans, np.int64).T
     zero, real = np.zeros(len(start), np.int64), np.zeros(len(start))
     return Jobs(
-        job=np.arange(len(start)), device_class=kind, phase=zero + 2, start_ns=start, end_ns=start + length, bytes=zero,
-        flops=real, energy_j=real, outcome=zero, staleness=zero + age, classes=CLASSES, run_ns=100,
+        job=np.arange(len(start)), client=kind, device_class=kind, phase=zero + 2, start_ns=start,
+        end_ns=start + length, bytes=zero, flops=real, energy_j=real, outcome=zero,
+        staleness=zero + age, classes=CLASSES, run_ns=100,
     )  # fmt: skip
 
 
@@ -300,10 +358,12 @@ def test_among_peers_a_job_is_over_with_its_last_transfer_either_way() -> None:
     ).T
     zero = np.zeros(5, np.int64)
     jobs = Jobs(
-        job=np.array([0, 0, 0, 1, 1]), device_class=zero, phase=phase, start_ns=start, end_ns=end, bytes=zero,
-        flops=zero.astype(float), energy_j=zero.astype(float), outcome=zero, staleness=staleness, classes=CLASSES,
-        run_ns=100,
+        job=np.array([0, 0, 0, 1, 1]), client=zero, device_class=zero, phase=phase, start_ns=start, end_ns=end,
+        bytes=zero, flops=zero.astype(float), energy_j=zero.astype(float), outcome=zero, staleness=staleness,
+        classes=CLASSES, run_ns=100,
     )  # fmt: skip
     assert jobs.fate.tolist() == [OUTCOMES.index("done"), OUTCOMES.index("in-flight")]
     assert jobs.ended_ns.tolist() == [25, 100]
     assert jobs.among_peers.all()
+    failed = replace(jobs, outcome=np.where(jobs.phase == 0, OUTCOMES.index("failed"), 0))
+    assert failed.fate.tolist() == jobs.fate.tolist()  # a last exchange may break off, and the model be mixed

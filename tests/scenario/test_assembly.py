@@ -167,3 +167,41 @@ def test_runs_and_checks_that_are_over_leave_nothing_in_memory(
         gc.enable()
     assert len(made) == 4  # two checks, two runs
     assert not any(federation() for federation in made)
+
+
+PHONES = (
+    "fleet=[{device: pixel-6, share: 1, region: DEU, link: lte, availability: {kind: markov, on: 400 ms, off: 200 ms}, "
+    "battery: {capacity: 2 kJ, start: 0.9, charger: 0 W}}]",
+    "costs.carbon=national", "stop={time: 4 s}", "evaluate.every=150 ms",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        ("schedule={kind: buffered, concurrency: 8, buffer: 3}", "network={sharing: max-min, server_down: 1 Mbit/s}",
+         "failures={transfer: resume, training: resume}", "task.model.hidden=[300]"),
+        ("schedule={kind: gossip, graph: {kind: regular, degree: 4}, mode: async}", "failures={training: resume}"),
+        ("schedule={kind: gossip, graph: {kind: regular, degree: 4}, mode: sync}", "failures={training: resume}"),
+        ("schedule={kind: hierarchical, edges: 3, edge: {kind: periodic, concurrency: 3, every: 200 ms, rounds: 3}, "
+         "cloud: sync, link: {down: 10 Mbit/s, up: 5 Mbit/s, latency: 10 ms}}", "stop={updates: 50}",
+         "evaluate.every=200 ms"),
+    ],
+    ids=["shared network", "gossip", "gossip in rounds", "edges"],
+)  # fmt: skip
+def test_the_last_row_of_metrics_is_what_the_clients_have_spent(tmp_path: Path, chosen: tuple[str, ...]) -> None:
+    run = one(tmp_path, *PHONES, *chosen)
+    clients, last = run.clients(), {name: column[-1] for name, column in run.metrics().items()}
+    for column in ("energy_j", "carbon_g", "bytes_up", "bytes_down", "jobs_aggregated", "jobs_lost"):
+        assert clients[column].sum() == pytest.approx(last[column], rel=1e-12), column
+    assert clients["battery_j"].mean() / 2000 == pytest.approx(last["battery_level"], rel=1e-12)
+    assert last["updates"] == last["jobs_aggregated"]
+
+
+def test_jobs_in_flight_are_those_of_the_metrics(tmp_path: Path) -> None:
+    run = one(
+        tmp_path, *PHONES, "schedule={kind: gossip, graph: {kind: regular, degree: 4}, mode: async}",
+        "failures={training: resume}", "evaluate.every=10 ms",
+    )  # fmt: skip
+    in_flight = run.metrics()["jobs_in_flight"]
+    assert run.analysis()["concurrency"]["all"]["jobs"] == pytest.approx(in_flight.mean(), rel=0.02)

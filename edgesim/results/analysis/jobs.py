@@ -35,6 +35,7 @@ class Jobs:
     """
 
     job: Whole
+    client: Whole
     device_class: Whole
     phase: Whole
     start_ns: Whole
@@ -75,8 +76,8 @@ class Jobs:
         """How each job ended, an index into OUTCOMES [job]: done (the update arrived), in-flight, or why its work
         was in vain."""
         fate, arrived = self.outcome[self.last], self.staleness[self.last] >= 0
-        under_way = GOES_ON[fate] | ((fate == DONE) & ~arrived)  # among peers the last transfer may go either way
-        return np.where(under_way, IN_FLIGHT, fate)
+        over = ~GOES_ON[fate] & (fate != DONE)
+        return np.where(over, fate, np.where(arrived, DONE, IN_FLIGHT))  # among peers the last transfer may be any
 
     @property
     def among_peers(self) -> NDArray[np.bool_]:

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesim.results import atomic
+from edgesim.results.analysis import absences
+from edgesim.results.analysis.absences import Absences
 from edgesim.results.analysis.concurrency import Concurrency
 from edgesim.results.analysis.criticality import Criticality
 from edgesim.results.analysis.jobs import Jobs, blocks
@@ -20,7 +22,7 @@ from edgesim.results.analysis.waste import Waste
 from edgesim.results.columns import PHASES
 
 FILE = "analysis.json"
-FORMAT = 1
+FORMAT = 2
 """Of the file; another one is not read but made anew from the tables."""
 PARTS = 60
 """Equal parts of a run, over which jobs in flight are averaged."""
@@ -58,7 +60,7 @@ def analyse(source: Source) -> dict[str, Any]:
     of_class = {name: clients["device_class"] == name for name in classes}
     run_ns, n = _end_ns(source), len(classes)
     amounts = {name: values for name, values in clients.items() if name != "device_class"}
-    staleness, usage, waste = Staleness(n), Usage(amounts, [*of_class.values()]), Waste()
+    staleness, usage, waste = Staleness(n), Usage(amounts, [*of_class.values()], _absences(source)), Waste()
     concurrency = Concurrency(n, run_ns, PARTS)
     critical = _critical(source, n)
     parts: list[Part] = [staleness, usage, waste, concurrency, *([critical] if critical else [])]
@@ -102,6 +104,13 @@ def _critical(source: Source, classes: int) -> Criticality | None:
     if not source.has("aggregations"):
         return None
     return Criticality(classes, source.table("aggregations", _AGGREGATIONS))
+
+
+def _absences(source: Source) -> Absences | None:
+    """None of a fleet that is too large for them to be recorded."""
+    if not source.has("availability"):
+        return None
+    return Absences(source.table("availability", absences.COLUMNS))
 
 
 def _each(of: Callable[..., Any], classes: Sequence[str]) -> dict[str, Any]:
