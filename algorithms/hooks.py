@@ -1,6 +1,7 @@
 """Hooks: what a user's class overrides must be asked for by what it inherits."""
 
 from collections.abc import Iterator
+from dataclasses import fields
 from types import CodeType
 
 from edgesim.algorithms.contract import STEPS, Algorithm, home
@@ -11,14 +12,22 @@ _OURS = "edgesim."  # how the names of our own modules begin
 
 
 def check(kind: type[Algorithm]) -> None:
-    """Raise ScenarioError for fields of no dataclass, for a hook that nothing asks for, and for what looks like a
-    misspelt one."""
+    """Raise ScenarioError for fields of no dataclass or of a name that is taken, for a hook that nothing asks for, and
+    for what looks like a misspelt one."""
     for base in kind.__mro__:
         has_fields = any("ClassVar" not in str(of) for of in vars(base).get("__annotations__", {}).values())
         if has_fields and issubclass(base, Algorithm) and "__dataclass_fields__" not in vars(base):
             raise ScenarioError(
                 f"{base.__name__} has fields, but is no dataclass: write @dataclass(frozen=True, kw_only=True) above it"
             )
+    hooks = [name for name, hook in vars(Algorithm).items() if callable(hook) and not name.startswith("_")]
+    for field in fields(kind):
+        if field.name == "name":
+            raise ScenarioError(
+                f"{kind.__name__}.name: a scenario names the algorithm by that key; call the field otherwise"
+            )
+        if field.name in hooks:
+            raise ScenarioError(f"{kind.__name__}.{field.name}: this field hides the hook; call it otherwise")
     asked, trains = _asked(kind, "local_train"), home(kind, "local_train")
     for hook in STEPS:
         owner = home(kind, hook)
@@ -29,7 +38,6 @@ def check(kind: type[Algorithm]) -> None:
                 "write local_train, too, or extend another algorithm"
             )
     known = {name for base in kind.__mro__ if base.__module__.startswith(_OURS) for name in vars(base)}
-    hooks = [name for name, hook in vars(Algorithm).items() if callable(hook) and not name.startswith("_")]
     for base in kind.__mro__:
         for name, own in vars(base).items():
             if name in known or name.startswith("_") or not hasattr(own, "__code__") or base.__module__ == "builtins":

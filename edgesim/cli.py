@@ -4,12 +4,13 @@ Exit codes: 0 done; 1 a run failed; 2 bad usage or a bad scenario; 130 interrupt
 """
 
 import sys
+import warnings
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from edgesim.errors import EdgesimError
+from edgesim.errors import EdgesimError, EdgesimWarning
 from edgesim.plots.registry import PLOTS
 
 app = typer.Typer(
@@ -165,8 +166,19 @@ def schema(
     listings.schema(markdown=markdown)
 
 
+def _show(message: Warning | str, category: type[Warning], *where: Any, **what: Any) -> None:
+    if issubclass(category, EdgesimWarning):
+        print(f"edgesim: mind: {message}", file=sys.stderr)
+    else:
+        _usually(message, category, *where, **what)
+
+
+_usually = warnings.showwarning
+
+
 def main() -> NoReturn:
     """Run the command; errors made on purpose become one message and an exit code, never a traceback."""
+    warnings.showwarning = _show
     try:
         app()
     except EdgesimError as error:

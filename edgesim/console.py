@@ -27,7 +27,8 @@ from edgesim.scenario.progress import Asked, Interrupted, Notify
 from edgesim.spelling import advice
 
 # A pipe has no width of its own: there, tables are as wide as they need.
-_out, _err = Console(width=None if sys.stdout.isatty() else 160), Console(stderr=True)
+_out = Console(width=None if sys.stdout.isatty() else 160, emoji=False)
+_err = Console(stderr=True, emoji=False)
 
 
 def run(scenario: Path, overrides: Sequence[str], out: Path | None, workers: str | None, *, replace: bool) -> None:

@@ -24,3 +24,7 @@ class ScenarioError(EdgesimError):
 
 class RunError(EdgesimError):
     """A run cannot go on, or ended in a state that breaks one of its own laws."""
+
+
+class EdgesimWarning(UserWarning):
+    """What can be meant so, but is most likely a mistake."""

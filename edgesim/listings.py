@@ -50,7 +50,11 @@ def _costs(kind: "type[Algorithm]") -> Iterator[str]:
     if _required(kind):
         yield "costs: it has required hyper-parameters; edgesim validate and a short run tell"
         return
-    job, dense = sample_job(kind()), sample_job(FedAvg())
+    try:
+        job, dense = sample_job(kind()), sample_job(FedAvg())
+    except Exception as error:  # of one's own algorithm
+        yield f"costs: a sample job fails ({type(error).__name__}: {error}); edgesim validate tells where"
+        return
     yield f"costs of one job ({TASK}; in brackets the share of fedavg's)"
     for what, mine, theirs in (
         ("down", job.down_bytes, dense.down_bytes),

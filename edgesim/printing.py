@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 # A pipe has no width of its own: there, tables are as wide as they need.
-out = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+out = Console(width=None if sys.stdout.isatty() else 160, highlight=False, emoji=False)
 
 
 def table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()) -> None:

@@ -1,10 +1,12 @@
 """References to a user's own Python: `package.module:Name` or `./file.py:Name`."""
 
+import ast
 import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -45,6 +47,31 @@ def files() -> list[tuple[Path, bytes]]:
     """The users' own files that this process has run, each with its text, for another process that is sent what
     they define."""
     return list(_run)
+
+
+def beside(path: Path) -> set[Path]:
+    """The files that lie beside one and are imported by it, or by one of these, as their texts say."""
+    found, todo = set[Path](), [path]
+    while todo:
+        try:
+            code = ast.parse(todo.pop().read_bytes())
+        except (OSError, SyntaxError, ValueError):
+            continue
+        for name in _imported(code):
+            other = path.parent / f"{name}.py"
+            if other not in found and other != path and other.is_file():
+                found.add(other)
+                todo.append(other)
+    return found
+
+
+def _imported(code: ast.Module) -> Iterator[str]:
+    """The first part of each module's name."""
+    for node in ast.walk(code):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0]
 
 
 def run_files(found: Sequence[tuple[Path, bytes]]) -> None:
@@ -88,14 +115,25 @@ def _from_source(path: Path, source: bytes, text: str) -> ModuleType:
     assert spec is not None  # a .py path always has a loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module  # before it runs: dataclasses look their module up
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # for files beside it; last, so that they hide nothing
     try:
         exec(compile(source, str(path), "exec"), module.__dict__)
     except Exception as error:
         del sys.modules[module_name]
-        raise ScenarioError(f"'{text}': running {path} failed: {_told(error)}") from error
+        raise ScenarioError(f"'{text}': running {_line(path, error)} failed: {_told(error)}") from error
     _run.append((path, source))
     return module
 
 
+def _line(path: Path, error: Exception) -> str:
+    """The file, with the line that was at work."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f"{path}:{lines[-1]}" if lines else str(path)
+
+
 def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+    hint = ""
+    if isinstance(error, ImportError) and "relative import" in str(error):
+        hint = "; a file beside this one is imported by its bare name: import NAME"
+    return f"{type(error).__name__}: {error}{hint}"

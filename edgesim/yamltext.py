@@ -77,6 +77,9 @@ class Reader:
                 continue
             self.keys[(*path, key)] = self._place(key_node.start_mark)
             data[key] = self._value(value_node, (*path, key))
+            nothing = value_node.start_mark.index == value_node.end_mark.index
+            if nothing:  # its place may be lines further on
+                self.values[(*path, key)] = self.keys[(*path, key)]
         return data
 
     def _scalar(self, node: Node) -> Any:

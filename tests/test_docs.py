@@ -18,6 +18,7 @@ from edgesim.devices import cost
 from edgesim.devices.profiles import find_device, find_link
 from edgesim.devices.workload import Workload
 from edgesim.results.columns import AGGREGATIONS, AVAILABILITY, CLIENTS, EVENTS, METRICS
+from edgesim.results.store import Results
 from edgesim.scenario.editor import json_schema
 from edgesim.scenario.loading import load
 
@@ -173,7 +174,10 @@ def test_an_algorithm_is_one_short_file(desk: Path) -> None:
     assert len(code.splitlines()) <= 25
     [program] = blocks(DOCS / "results.md", "python")
     exec(program.replace("aggregations=5", "aggregations=2"), {})
-    assert sorted(path.name for path in Path("results/short").iterdir()) == ["FedProx", "fedavg"]
+    runs = {run.label: run.metrics() for run in Results.read(Path("results/short")).runs}
+    assert sorted(runs) == ["FedNova", "FedProx", "fedavg"]
+    more = runs["FedNova"]["bytes_up"] - runs["fedavg"]["bytes_up"]
+    assert (more == 5 * runs["fedavg"]["updates"]).all()  # a number of steps, and the byte that says its form
     assert "pull towards the model sent" in edgesim("algorithms", "./my_algorithm.py:FedProx")
 
 

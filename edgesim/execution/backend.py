@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal, Protocol
+from functools import cached_property, partial
+from typing import Any, Literal, Protocol
 
 from torch import nn
 
@@ -55,13 +55,15 @@ def choose(module: nn.Module, asked: Literal["auto", "loop", "stacked"], device:
     On a CPU a stacked cohort of dense models is several times as fast as one client at a time, and a stacked
     cohort of convolutions is slower: "stacked over loop" in benchmarks/README.md. A small transformer takes an
     eighth longer stacked (10 clients, batches of 10 of 80 characters); batch norm cannot be stacked: see kernels.
-    On a GPU the batches of one client are too small to keep it busy, and to start a kernel takes longer than to run
-    it: what can be stacked is. That is expected, not measured: `benchmarks/gpu.py` will tell.
+    vmap has no rule for recurrent layers. On a GPU the batches of one client are too small to keep it busy, and to
+    start a kernel takes longer than to run it: what can be stacked is. That is expected, not measured:
+    `benchmarks/gpu.py` will tell.
     """
     if asked != "auto":
         return asked
     alone = device == card.NONE and any(isinstance(part, _ALONE) for part in module.modules())
-    return "loop" if alone or statistics(module) else "stacked"
+    recurrent = any(isinstance(part, nn.RNNBase) for part in module.modules())
+    return "loop" if alone or recurrent or statistics(module) else "stacked"
 
 
 def told(backend: Backend) -> str:
@@ -85,6 +87,11 @@ class InProcess:
     seed: int
     cohort: int
     device: str = card.NONE
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # to another process without its kernel, which is made anew there: it holds what that could not unpickle
+        make = partial(in_process, seed=self.seed, cohort=self.cohort, device=self.device)
+        return make, (self.name, self.algorithm, self.task, self.training)
 
     @cached_property
     def is_plain(self) -> bool:

@@ -138,9 +138,11 @@ def tidy(x: AnyArray, y: AnyArray, path: Path) -> Arrays:
         scaled = _channels_first(x).astype(np.float32)
         scaled /= 255  # in place: a large data set should not be held twice
         return Arrays(scaled, y.astype(np.int64))
-    if not np.isfinite(x).all():
-        raise ScenarioError(f"{path}: some samples are not finite numbers; remove or fill them")
-    return Arrays(x.astype(np.float32), y.astype(np.int64))
+    with np.errstate(over="ignore"):
+        single = x.astype(np.float32)
+    if not np.isfinite(single).all():
+        raise ScenarioError(f"{path}: some samples are not finite numbers, or beyond 3.4e38; remove or fill them")
+    return Arrays(single, y.astype(np.int64))
 
 
 def _channels_first(x: AnyArray) -> AnyArray:

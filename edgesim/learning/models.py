@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from math import prod
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -65,6 +65,10 @@ class Model:
     input_shape: Shape
     classes: int
     tokens: bool = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # to another process by its factory: that can be found there, a class within a function cannot
+        return _made, (self.build, self.input_shape, self.classes, self.tokens)
 
     @cached_property
     def shapes(self) -> dict[str, Shape]:
@@ -125,6 +129,16 @@ def make_model(
             f"and {dict(params)}: {error}"
         ) from error
     _check(module, name, classes, partial(_zeros, shape=input_shape, tokens=tokens))
+    return _of(module, build, input_shape, classes, tokens)
+
+
+def _made(build: Callable[[], nn.Module], input_shape: Shape, classes: int, tokens: bool) -> Model:
+    module = _seeded(build, 0)
+    parts.forget_counts(module)
+    return _of(module, build, input_shape, classes, tokens)
+
+
+def _of(module: nn.Module, build: Callable[[], nn.Module], input_shape: Shape, classes: int, tokens: bool) -> Model:
     template = module.to("meta").requires_grad_(False)
     return Model(module=template, build=build, input_shape=input_shape, classes=classes, tokens=tokens)
 

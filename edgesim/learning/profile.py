@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesim.devices.workload import Workload
-from edgesim.learning.flops import measure
+from edgesim.errors import ScenarioError
+from edgesim.learning.flops import Measured, measure
 from edgesim.learning.layerflops import by_layer
 from edgesim.learning.models import Model
 
@@ -63,7 +64,7 @@ class ModelProfile:
 
 def profile_model(model: Model) -> ModelProfile:
     """Measure a model: a sequence of layers by formula, others by running them on the meta device."""
-    measured = by_layer(model.module, model.input_shape) or measure(model.module, model.zeros(1, "meta"))
+    measured = by_layer(model.module, model.input_shape) or _measured(model)
     shapes = model.shapes
     flops = np.array([measured.flops.get(name, (0.0, 0.0, 0.0)) for name in shapes]).reshape(-1, 3)
     return ModelProfile(
@@ -79,6 +80,17 @@ def profile_model(model: Model) -> ModelProfile:
         views=measured.views,
         calls=measured.calls,
     )
+
+
+def _measured(model: Model) -> Measured:
+    try:
+        return measure(model.module, model.zeros(1, "meta"))
+    except (RuntimeError, NotImplementedError) as error:
+        raise ScenarioError(
+            f"the model's FLOPs cannot be counted: {error}; they are counted without any values, so a forward pass "
+            "must not look at them (if x.sum() > 0, float(x.max()), .item(), .numpy()): write torch.where, or keep "
+            "a tensor"
+        ) from error
 
 
 def training_workload(

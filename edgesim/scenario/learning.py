@@ -15,7 +15,7 @@ from edgesim.devices.fleet import Fleet
 from edgesim.engine.learning import Learning
 from edgesim.execution import card, cluster, store
 from edgesim.execution.attackers import Attackers
-from edgesim.execution.backend import Backend, choose, in_process
+from edgesim.execution.backend import Backend, BackendName, choose, in_process
 from edgesim.execution.pool import Pool
 from edgesim.execution.ray import Ray
 from edgesim.execution.raycrew import Wanted
@@ -23,13 +23,15 @@ from edgesim.execution.store import ClientStore
 from edgesim.execution.together import Company
 from edgesim.learning.attacks import ATTACKS
 from edgesim.learning.compression import CODECS
+from edgesim.learning.kernels import kernel
 from edgesim.learning.profile import profile_model
 from edgesim.learning.task import Task, make_task
 from edgesim.learning.training import Training
-from edgesim.references import resolve
+from edgesim.references import is_reference, resolve
 from edgesim.scenario import scheduling, selecting
 from edgesim.scenario.choice import Choice
 from edgesim.scenario.schema import Scenario
+from edgesim.scenario.trial import tried
 
 
 def make_learning(
@@ -40,10 +42,12 @@ def make_learning(
     processes: int = 1,
     directory: Path | None = None,
     company: Company | None = None,
+    trial: bool = False,
 ) -> Learning:
     """Data, model and algorithm, and the backend that trains them; or only what that costs.
 
-    Without a `directory` the clients' states stay in memory, however much that takes.
+    Without a `directory` the clients' states stay in memory, however much that takes. `trial`: an algorithm or a model
+    of the user's own is tried out first.
 
     Raises:
         ScenarioError: the scenario asks for what its data, model or algorithm cannot do.
@@ -66,6 +70,9 @@ def make_learning(
     )
     context.rule.check(context.cadence.updates)
     scheduling.accept(algorithm, context, scenario, folder)
+    if trial and (is_reference(scenario.algorithm.name) or is_reference(scenario.task.model.name)):
+        own = algorithm.inner if isinstance(algorithm, CompressedUpdates) else algorithm
+        tried(own, context, kernel(task.model.module, _backend_name(scenario, task)))
     algorithm.check(context)
     if scenario.execution.backend == "none":
         selecting.check_trains(scenario.selector, folder)
@@ -120,7 +127,7 @@ def _backend(
     execution = scenario.execution
     assert execution.backend != "none"
     device = execution.device
-    name = choose(task.model.module, execution.backend, device)
+    name = _backend_name(scenario, task)
     here = in_process(name, algorithm, task, training, seed=scenario.seed, cohort=execution.cohort, device=device)
     if execution.kind == "ray" and not cluster.inside():  # a run that the cluster works at trains where it is
         wanted = Wanted(address=execution.address, workers=execution.workers, gpus_per_worker=execution.gpus_per_worker)
@@ -129,6 +136,12 @@ def _backend(
     if company and name == "stacked":
         return company(here)
     return Pool(here, processes) if processes > 1 and device == card.NONE else here  # a card is busy with one
+
+
+def _backend_name(scenario: Scenario, task: Task) -> BackendName:
+    execution = scenario.execution
+    asked = "auto" if execution.backend == "none" else execution.backend
+    return choose(task.model.module, asked, execution.device)
 
 
 _kept: dict[tuple[str, int, Path], Task] = {}  # the task that was checked last, until a run takes it
@@ -142,7 +155,7 @@ def check(scenario: Scenario, folder: Path, fleet: Fleet) -> None:
     key, task = _key(scenario, folder), _new_task(scenario, folder)  # files may have changed since the last check
     _kept.clear()
     _kept[key] = task
-    make_learning(scenario, folder, fleet)  # which takes it
+    make_learning(scenario, folder, fleet, trial=True)  # which takes it
     _kept[key] = task
 
 

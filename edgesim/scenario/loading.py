@@ -43,6 +43,8 @@ def load(path: Path | str, overrides: Sequence[str] = ()) -> Plan:
     Raises ScenarioError with every mistake, one a line: `file:line:col: path: what was got; what would do`.
     """
     document = Document.read(path)
+    if document.data is None:
+        raise ScenarioError(f"{path}: the file is empty; `edgesim scenarios` lists some to begin with")
     for override in filter(_is_of_sweep, overrides):
         document = _override(document, override)
     found = axes(document)

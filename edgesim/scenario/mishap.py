@@ -9,7 +9,7 @@ from edgesim import references
 FILE = "error.txt"
 
 
-def told(error: Exception, directory: Path) -> str:
+def told(error: BaseException, directory: Path) -> str:
     """What went wrong, and where: in the user's own files if the exception came through one. Its traceback is written
     into the run's directory, if that can be."""
     frames = traceback.extract_tb(error.__traceback__)

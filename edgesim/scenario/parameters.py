@@ -14,8 +14,10 @@ from functools import cache
 from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic.errors import PydanticSchemaGenerationError
 from typing_extensions import Doc
 
+from edgesim.errors import ScenarioError
 from edgesim.explain import explained
 
 
@@ -50,7 +52,14 @@ def model_of(target: Callable[..., Any], skip: int = 0) -> type[BaseModel]:
     with warnings.catch_warnings():
         # `copy` or `json` are methods of a BaseModel, yet good names of parameters
         warnings.filterwarnings("ignore", message=".*shadows an attribute in parent", category=UserWarning)
-        return create_model(name, __config__=config, __doc__=inspect.getdoc(target), **made)
+        try:
+            return create_model(name, __config__=config, __doc__=inspect.getdoc(target), **made)
+        except PydanticSchemaGenerationError as error:
+            kinds = ", ".join(f"{field}: {getattr(kind, '__name__', kind)}" for field, (kind, _) in made.items())
+            raise ScenarioError(
+                f"{name} has a parameter that YAML cannot give ({kinds}): make it of numbers, words, true or false, "
+                "lists or mappings of these"
+            ) from error
 
 
 def _extra(target: Callable[..., Any]) -> Any:

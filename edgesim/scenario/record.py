@@ -1,9 +1,10 @@
 """What a run is, as its own directory says it: scenario.yaml."""
 
 import hashlib
+import os
 import platform
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from edgesim import references
 from edgesim.errors import RunError
 from edgesim.results import atomic
 from edgesim.results.store import SCENARIO, Run
@@ -45,7 +47,7 @@ class Record:
             versions={
                 "python": platform.python_version(),
                 **{name: version(name) for name in _PACKAGES},
-                **_own_files(planned.scenario, folder),
+                **_digests(folder, _own_files(planned.scenario, folder)),
             },
         )
 
@@ -82,7 +84,8 @@ class Record:
             )
             if folder == Path(document["folder"]):
                 _keep(path, found)
-        installed = {name: version(name) for name in _PACKAGES} | _own_files(found.scenario, found.folder)
+        own = [name for name in found.versions if name.endswith(".py")]
+        installed = {name: version(name) for name in _PACKAGES} | _digests(found.folder, own)
         changed = [f"{n} {v} → {installed[n]}" for n, v in found.versions.items() if installed.get(n, v) != v]
         if changed:
             raise RunError(
@@ -92,14 +95,22 @@ class Record:
         return found
 
 
-def _own_files(scenario: Scenario, folder: Path) -> dict[str, str]:
-    """A digest of each file of the user's own code that the scenario names, where it is at hand."""
-    paths = {where: folder / where for where in _files_named(resolved(scenario))}
+def _digests(folder: Path, files: Iterable[str]) -> dict[str, str]:
+    """A digest of each of these files of the user's own code, where it is at hand."""
+    paths = {where: folder / where for where in files}
     return {
         where: hashlib.blake2b(path.read_bytes(), digest_size=6).hexdigest()
         for where, path in sorted(paths.items())
         if path.is_file()
     }
+
+
+def _own_files(scenario: Scenario, folder: Path) -> Iterator[str]:
+    """The files of the user's own code that a scenario names, and those that these import; from `folder`."""
+    for where in _files_named(resolved(scenario)):
+        yield where
+        for path in references.beside(folder / where):
+            yield os.path.relpath(path, folder)
 
 
 def _files_named(value: object) -> Iterator[str]:

@@ -71,10 +71,16 @@ def check(plan: Plan) -> None:
     """Make what the plan's runs are made of, once for each variant, so that all that cannot be comes out
     before anything runs.
 
-    Raises ScenarioError.
+    Raises ScenarioError with what is wrong with each variant.
     """
+    problems = dict[str, None]()
     for planned in {planned.variant: planned for planned in plan.scenarios}.values():
-        learning.check(planned.scenario, plan.folder, make_fleet(planned.scenario, plan.folder))
+        try:
+            learning.check(planned.scenario, plan.folder, make_fleet(planned.scenario, plan.folder))
+        except ScenarioError as error:
+            problems[str(error)] = None
+    if problems:
+        raise ScenarioError("\n".join(f"{plan.document.file}: {problem}" for problem in problems))
 
 
 def unfinished(root: Path) -> list[Path]:
@@ -130,7 +136,7 @@ def run(
         _run(directory, processes, folder, company, notify, asked_to_stop)
     except EdgesimError:
         raise
-    except Exception as error:  # of somebody's own algorithm or model, most likely
+    except (Exception, SystemExit) as error:  # of somebody's own algorithm or model, most likely
         raise RunError(f"{directory}: {mishap.told(error, directory)}") from error
     finally:
         gc.collect()  # parts of a simulation know each other: without this, the next run's would come on top

@@ -1,4 +1,5 @@
-"""A mistake in somebody's own algorithm ends its run, says where it is, and leaves the others to go on."""
+"""A mistake in somebody's own algorithm that no trial finds (test_trial.py) ends its run, says where it is, and leaves
+the others to go on."""
 
 from pathlib import Path
 
@@ -12,12 +13,14 @@ from edgesim.algorithms.fedavg import FedAvg
 @dataclass(frozen=True, kw_only=True)
 class Divides(FedAvg):
     def aggregate(self, context, server, arrivals):
-        return 1 / 0
+        if len(arrivals) > 2:
+            return 1 / 0
+        return super().aggregate(context, server, arrivals)
 
 @dataclass(frozen=True, kw_only=True)
 class Returns(FedAvg):
     def local_end(self, payload, client, local, learner):
-        return local["params"]
+        return super().local_end(payload, client, local, learner) if learner.version[0] == 0 else local["params"]
 """
 SWEEP = "sweep={algorithm: ['./own.py:Divides', './own.py:Returns', fedavg], seed: [0, 1]}"
 
@@ -32,7 +35,7 @@ def test_a_mistake_ends_its_own_run_and_no_other(server: Server, tmp_path: Path)
         divides, returns, plain = (
             tmp_path / "out" / f"{name}_seed={seed}" for name in ("Divides", "Returns", "fedavg")
         )
-        assert f"{divides}: ZeroDivisionError: division by zero, in aggregate, {own}:7" in ended.err
+        assert f"{divides}: ZeroDivisionError: division by zero, in aggregate, {own}:8" in ended.err
         assert "Returns.local_train, or its local_end, must return two states" in ended.err
         assert "1 / 0" in (divides / "error.txt").read_text(encoding="utf-8")
         assert not (divides / "summary.json").exists()
@@ -54,7 +57,7 @@ def test_what_is_mended_is_started_again(server: Server, tmp_path: Path) -> None
     own.write_text(OWN, encoding="utf-8")
     chosen = sets("algorithm=./own.py:Divides", "stop.updates=40")
     assert server.run("run", scenario, "--out", tmp_path / "out", *chosen).code == 1
-    own.write_text(OWN.replace("return 1 / 0", "return super().aggregate(context, server, arrivals)"), encoding="utf-8")
+    own.write_text(OWN.replace("> 2", "> 100"), encoding="utf-8")
     resumed = server.run("resume", tmp_path / "out")
     assert resumed.code == 1
     assert "begun with other versions (./own.py " in resumed.err
