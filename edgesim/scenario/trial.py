@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 from warnings import warn
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from edgesim import references
-from edgesim.algorithms.contract import STEPS, Algorithm, Arrivals, Client, Context, Payload, home, overrides
+from edgesim.algorithms.contract import STEPS, Algorithm, Arrivals, Client, Context, Payload, Peer, home, overrides
 from edgesim.algorithms.rules import Average
 from edgesim.devices.workload import Workload
 from edgesim.errors import EdgesimWarning, ScenarioError
@@ -101,6 +102,9 @@ class _Trial:
         self._check_models(server, clients)
         for client in clients:
             self._dispatched(server, client)
+        if context.cadence.kind == "gossip":
+            peers, share = [Peer(server, client) for client in clients], 1 / len(clients)
+            self._state("mix", context, peers[0], peers, torch.full((len(peers),), share, dtype=torch.float64))
         for name, value in _variables(type(self._algorithm)).items():
             if value != self._variables.get(name, value):
                 raise ScenarioError(
@@ -257,8 +261,8 @@ class _Trial:
             alone, _ = self._alone(order)
             for group, params in together.items():
                 for name, tensor in params.items():
-                    one, other = tensor[place].double(), alone[group][name][0].double()
-                    if float((one - other).norm()) > _COMPANY * max(float(one.norm()), float(other.norm())):
+                    other = alone.get(group, {}).get(name)
+                    if other is None or not _near(tensor[place].double(), other[0].double()):
                         hook = "local_train" if overrides(self._algorithm, "local_train") else "local_run"
                         self._refuse(
                             hook,
@@ -298,7 +302,7 @@ class _Trial:
                 self._refuse(hook, f"returns {name} of shape {list(params[name].shape)}; {list(shape)} is wanted")
 
     def _check_bytes(self, hook: str, what: str, size: Any) -> None:
-        if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+        if not isinstance(size, int | np.integer) or isinstance(size, bool) or size < 0:
             self._refuse(hook, f"says {size!r} bytes ({what}); a whole number from 0 on is wanted")
 
     def _check(self, fine: bool, hook: str, wanted: str, got: Any) -> None:
@@ -338,6 +342,13 @@ class _Trial:
             if code is not None and Path(code.co_filename) in files:
                 return f" ({code.co_filename}:{code.co_firstlineno})"
         return ""
+
+
+def _near(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are the same but for rounding, and what hangs on last digits."""
+    if one.shape != other.shape:
+        return False
+    return float((one - other).norm()) <= _COMPANY * max(float(one.norm()), float(other.norm()))
 
 
 def _variables(kind: type) -> dict[str, str]:

@@ -102,6 +102,10 @@ WRONG = {
         "        return Algorithm.download(self, context, server, client)",
         r"A\.seen has changed",
     ),
+    "an update of its own kind when alone": (
+        END + "        return {'params': d, **({'more': d} if len(learner.version) > 1 else {})}, client",
+        r"gives client 0 another more: fc1\.weight alone",
+    ),
     "client_model": (
         "    def client_model(self, server, client): return {'fc1.weight': server['params']['fc1.weight']}",
         r"A\.client_model must return a model, its tensors fc1\.weight, fc1\.bias",
