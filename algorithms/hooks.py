@@ -1,6 +1,6 @@
 """Hooks: what a user's class overrides must be asked for by what it inherits."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from types import CodeType
 
@@ -12,20 +12,22 @@ _OURS = "edgesim."  # how the names of our own modules begin
 
 
 def check(kind: type[Algorithm]) -> None:
-    """Raise ScenarioError for fields of no dataclass or of a name that is taken, for a hook that nothing asks for, and
-    for what looks like a misspelt one."""
+    """Raise ScenarioError for fields of no dataclass or of a name that is taken, for `refuses` without reasons, for a
+    hook that nothing asks for, and for what looks like a misspelt one."""
     for base in kind.__mro__:
         has_fields = any("ClassVar" not in str(of) for of in vars(base).get("__annotations__", {}).values())
         if has_fields and issubclass(base, Algorithm) and "__dataclass_fields__" not in vars(base):
             raise ScenarioError(
                 f"{base.__name__} has fields, but is no dataclass: write @dataclass(frozen=True, kw_only=True) above it"
             )
+    if not isinstance(kind.refuses, Mapping):
+        raise ScenarioError(
+            f"{kind.__name__}.refuses must be kinds of schedules, each with why: {{'sync': 'because …'}}"
+        )
     hooks = [name for name, hook in vars(Algorithm).items() if callable(hook) and not name.startswith("_")]
     for field in fields(kind):
         if field.name == "name":
-            raise ScenarioError(
-                f"{kind.__name__}.name: a scenario names the algorithm by that key; call the field otherwise"
-            )
+            raise ScenarioError(f"{kind.__name__}.name: this key names the algorithm; call the field otherwise")
         if field.name in hooks:
             raise ScenarioError(f"{kind.__name__}.{field.name}: this field hides the hook; call it otherwise")
     asked, trains = _asked(kind, "local_train"), home(kind, "local_train")

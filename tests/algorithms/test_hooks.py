@@ -1,6 +1,6 @@
 """What a class overrides is asked for, or refused."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -64,3 +64,12 @@ def test_a_misspelt_hook_is_refused() -> None:
     with pytest.raises(ScenarioError, match=r"Own\.local_stp is no hook: did you mean local_step\?"):
         hooks.check(own(FedProx, "local_stp"))
     hooks.check(own(FedProx, "_local_stp", "weigh", "client_model"))
+
+
+def test_names_that_are_taken_and_reasons_that_are_missing_are_refused() -> None:
+    for field, told in (("name", "this key names the algorithm"), ("upload", "this field hides the hook")):
+        made = make_dataclass("Own", [(field, float, 1.0)], bases=(FedProx,), frozen=True, kw_only=True)
+        with pytest.raises(ScenarioError, match=rf"Own\.{field}: {told}"):
+            hooks.check(made)
+    with pytest.raises(ScenarioError, match=r"refuses must be kinds of schedules, each with why"):
+        hooks.check(type("Own", (FedProx,), {"refuses": ["sync"]}))
