@@ -52,8 +52,8 @@ from edgesim.learning.training import Learner, plain
 from edgesim.learning.tree import Params, State
 
 __all__ = [
-    "STEPS", "Algorithm", "Arrivals", "Cadence", "Client", "Context", "Payload", "Peer", "dense", "home", "local_work",
-    "masked", "merge", "models_of", "overrides",
+    "STEPS", "Algorithm", "Arrivals", "Cadence", "Client", "Context", "Payload", "Peer", "dense", "home", "is_ours",
+    "local_work", "masked", "merge", "models_of", "overrides",
 ]  # fmt: skip
 
 STEPS = ("local_start", "local_run", "local_step", "local_end")
@@ -183,6 +183,11 @@ def models_of(algorithm: Algorithm, server: State, clients: Sequence[Client]) ->
     if issubclass(together, alone):
         return algorithm.client_models(server, clients)
     return [algorithm.client_model(server, client) for client in clients]
+
+
+def is_ours(kind: type) -> bool:
+    """Whether a class is edgesim's own, not a user's."""
+    return kind.__module__.startswith("edgesim.")
 
 
 def home(kind: type[Algorithm], hook: str) -> type:

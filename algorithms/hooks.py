@@ -4,11 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from types import CodeType
 
-from edgesim.algorithms.contract import STEPS, Algorithm, home
+from edgesim.algorithms.contract import STEPS, Algorithm, home, is_ours
 from edgesim.errors import ScenarioError
 from edgesim.spelling import nearest
-
-_OURS = "edgesim."  # how the names of our own modules begin
 
 
 def check(kind: type[Algorithm]) -> None:
@@ -34,12 +32,12 @@ def check(kind: type[Algorithm]) -> None:
     for hook in STEPS:
         owner = home(kind, hook)
         rewritten = any(issubclass(home(kind, way), owner) for way in ("local_train", "local_run") if way != hook)
-        if hook not in asked and not rewritten and not owner.__module__.startswith(_OURS):
+        if hook not in asked and not rewritten and not is_ours(owner):
             raise ScenarioError(
                 f"{owner.__name__}.{hook} would never be called: {trains.__name__}.local_train does without it; "
                 "write local_train, too, or extend another algorithm"
             )
-    known = {name for base in kind.__mro__ if base.__module__.startswith(_OURS) for name in vars(base)}
+    known = {name for base in kind.__mro__ if is_ours(base) for name in vars(base)}
     for base in kind.__mro__:
         for name, own in vars(base).items():
             if name in known or name.startswith("_") or not hasattr(own, "__code__") or base.__module__ == "builtins":

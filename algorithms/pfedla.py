@@ -129,8 +129,7 @@ class PFedLA(Algorithm):
 
     def _products(self, server: State, arrivals: Arrivals) -> Tensor:
         """s_i of each arrival, [arrival, layer, client]; layers that it retains do not count."""
-        layers = 1 + max(int(row) for row in server["layer"].values())
-        products = torch.zeros(len(arrivals), layers, arrivals.population)
+        products = torch.zeros(len(arrivals), *server[_network(0)]["a"].shape)
         for name, update in arrivals.update["params"].items():
             sent = ~arrivals.update["kept"][name]
             if bool(sent.any()):

@@ -166,14 +166,14 @@ def schema(
     listings.schema(markdown=markdown)
 
 
+_usually = warnings.showwarning
+
+
 def _show(message: Warning | str, category: type[Warning], *where: Any, **what: Any) -> None:
     if issubclass(category, EdgesimWarning):
         print(f"edgesim: mind: {message}", file=sys.stderr)
     else:
         _usually(message, category, *where, **what)
-
-
-_usually = warnings.showwarning
 
 
 def main() -> NoReturn:

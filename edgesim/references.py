@@ -49,6 +49,12 @@ def files() -> list[tuple[Path, bytes]]:
     return list(_run)
 
 
+def own_frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """The frames that an exception came through in those files, the innermost last."""
+    own = {str(path) for path, _ in _run}
+    return [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in own]
+
+
 def beside(path: Path) -> set[Path]:
     """The files that lie beside one and are imported by it, or by one of these, as their texts say."""
     found, todo = set[Path](), [path]

@@ -132,10 +132,9 @@ def trained(algorithm: ClientSide, who: Learner, orders: Sequence[Order]) -> Tra
     crossing = Crossing(who.device)
     payload = crossing.there(stacked([order.payload for order in orders]))
     state = crossing.there(stacked([order.state for order in orders]))
-    given = [tensor for states in (payload, state) for params in states.values() for tensor in params.values()]
-    before = [tensor._version for tensor in given]
+    before = tree.revisions(payload, state)
     update, after = _two_states(algorithm, algorithm.local_train(payload, state, who))
-    if [tensor._version for tensor in given] != before:
+    if tree.revisions(payload, state) != before:
         raise TypeError(
             f"{type(algorithm).__name__} changes tensors in place that were sent to it or that its client keeps; all "
             "trees are values: write w - lr * g, or change a clone()"

@@ -49,6 +49,11 @@ def where(chosen: Tensor, a: Params, b: Params) -> Params:
     return apply(lambda x, y: torch.where(per_client(chosen, x), x, y), a, b)
 
 
+def revisions(*states: State) -> list[int]:
+    """How often each tensor has been changed in place, by torch's count."""
+    return [tensor._version for state in states for params in state.values() for tensor in params.values()]
+
+
 def inner(a: Params, b: Params) -> Tensor:
     """Σ a · b of each client, over the tensors of `a`: [client]."""
     return torch.stack([(tensor * b[name]).flatten(1).sum(1) for name, tensor in a.items()]).sum(0)

@@ -129,7 +129,9 @@ class Recorder:
         row = dict.fromkeys(OF_SOME_TASKS, math.nan) | dict(row)
         if row.keys() != set(METRICS.names):
             table({name: [value] for name, value in row.items()}, METRICS, {}, "metrics")
-        self._metrics[len(self._metrics) - anew :] = [tuple(row[name] for name in METRICS.names)]
+        if anew:
+            self._metrics.pop()
+        self._metrics.append(tuple(row[name] for name in METRICS.names))
 
     def state(self) -> dict[str, Any]:
         """What `restore` needs, as plain data: the chunks already on disk are counted, not copied."""

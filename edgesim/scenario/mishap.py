@@ -12,10 +12,8 @@ FILE = "error.txt"
 def told(error: BaseException, directory: Path) -> str:
     """What went wrong, and where: in the user's own files if the exception came through one. Its traceback is written
     into the run's directory, if that can be."""
-    frames = traceback.extract_tb(error.__traceback__)
-    files = {str(path) for path, _ in references.files()}
-    own = [frame for frame in frames if frame.filename in files]
-    place = (own or frames)[-1]
+    own = references.own_frames(error)
+    place = (own or traceback.extract_tb(error.__traceback__))[-1]
     with suppress(OSError):  # that may be what went wrong
         directory.joinpath(FILE).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
     advice = "once your own code is mended, start again with --replace"

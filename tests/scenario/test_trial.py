@@ -93,6 +93,12 @@ WRONG = {
         "            t += arrivals.update['params'][n].mean(0)\n        return server",
         r"A\.aggregate changes the server's tensors in place",
     ),
+    "in place on the device": (
+        "    def init_client(self, context, client): return {'n': {'n': torch.ones(1)}}\n"
+        "    def local_start(self, payload, client):\n        client['n']['n'].add_(1)\n"
+        "        return {'params': payload['params']}",
+        r"A\.local_train or a hook that it is made of changes tensors in place",
+    ),
     "a shape of the server's": (
         "    def aggregate(self, context, server, arrivals):\n        return {'params': arrivals.update['params']}",
         r"A\.aggregate returns a state whose params: fc1\.weight has shape \[2, 8, 64\], not \[8, 64\]",

@@ -29,10 +29,10 @@ class Absences:
 
     def _before(self, client: Whole, at_ns: Whole) -> Whole:
         """Time off line of each client until `at`, and of all clients of smaller numbers in the whole run [n]."""
-        place = np.searchsorted(self._keys, self._key(client, at_ns))  # absences that begin before
-        last = np.maximum(place - 1, 0)
         if not len(self._keys):
             return np.zeros_like(at_ns)
+        place = np.searchsorted(self._keys, self._key(client, at_ns))  # absences that begin before
+        last = np.maximum(place - 1, 0)
         reaches = (place > 0) & (self._client[last] == client)  # the last of them may end later
         return self._past_ns[place] - np.where(reaches, np.maximum(self._end_ns[last] - at_ns, 0), 0)
 
