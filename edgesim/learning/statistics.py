@@ -57,4 +57,7 @@ def unsupported(module: nn.Module) -> str | None:
     for name, tensor in tensors(module).items():
         if tensor.dtype != torch.float32:
             return f"'{name}' is {tensor.dtype}; torch.float32 is wanted"
+    for name, weight in module.named_parameters():
+        if not weight.requires_grad:
+            return f"'{name}' is frozen (requires_grad is False), but all parameters learn here; leave them free"
     return None

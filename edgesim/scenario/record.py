@@ -1,10 +1,8 @@
 """What a run is, as its own directory says it: scenario.yaml."""
 
-import hashlib
-import os
 import platform
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,10 +10,10 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from edgesim import references
 from edgesim.errors import RunError
 from edgesim.results import atomic
 from edgesim.results.store import SCENARIO, Run
+from edgesim.scenario import inputs
 from edgesim.scenario.loading import Planned, resolved, restore, scenario_hash
 from edgesim.scenario.schema import Scenario
 
@@ -47,7 +45,7 @@ class Record:
             versions={
                 "python": platform.python_version(),
                 **{name: version(name) for name in _PACKAGES},
-                **_digests(folder, _own_files(planned.scenario, folder)),
+                **inputs.digests(inputs.named(planned.scenario, folder), folder),
             },
         )
 
@@ -66,8 +64,8 @@ class Record:
     def read(cls, directory: Path, folder: Path | None = None) -> "Record":
         """The record of a directory; its relative paths count from `folder` instead, where one is given.
 
-        Raises RunError where other versions are installed now, or a file of the user's own code has changed: the run
-        would not end as it began.
+        Raises RunError where other versions are installed now, or a file of the user's own has changed: the run would
+        not end as it began.
         """
         path = directory / SCENARIO
         found = _kept(path) if folder is None else None
@@ -84,43 +82,20 @@ class Record:
             )
             if folder == Path(document["folder"]):
                 _keep(path, found)
-        own = [name for name in found.versions if name.endswith(".py")]
-        installed = {name: version(name) for name in _PACKAGES} | _digests(found.folder, own)
-        changed = [f"{n} {v} → {installed[n]}" for n, v in found.versions.items() if installed.get(n, v) != v]
-        if changed:
+        own = found.versions.keys() - {"python", *_PACKAGES}
+        now = {name: version(name) for name in _PACKAGES} | inputs.digests(own, found.folder)
+        if told := changed(found.versions, now):
             raise RunError(
-                f"{directory}: begun with other versions ({', '.join(changed)}), so its numbers could not be the same; "
+                f"{directory}: begun with other versions ({told}), so its numbers could not be the same; "
                 "go back to those, or start again with --replace"
             )
         return found
 
 
-def _digests(folder: Path, files: Iterable[str]) -> dict[str, str]:
-    """A digest of each of these files of the user's own code, where it is at hand."""
-    paths = {where: folder / where for where in files}
-    return {
-        where: hashlib.blake2b(path.read_bytes(), digest_size=6).hexdigest()
-        for where, path in sorted(paths.items())
-        if path.is_file()
-    }
-
-
-def _own_files(scenario: Scenario, folder: Path) -> Iterator[str]:
-    """The files of the user's own code that a scenario names, and those that these import; from `folder`."""
-    for where in _files_named(resolved(scenario)):
-        yield where
-        for path in references.beside(folder / where):
-            yield os.path.relpath(path, folder)
-
-
-def _files_named(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        where, _, name = value.rpartition(":")
-        if where.endswith(".py") and name.isidentifier():
-            yield where
-    elif isinstance(value, dict | list | tuple):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _files_named(item)
+def changed(then: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """What differs between the versions of two records, for an error; not Python's, nor what only one of them knows."""
+    both = (then.keys() & now.keys()) - {"python"}
+    return ", ".join(f"{name} {then[name]} → {now[name]}" for name in sorted(both) if then[name] != now[name])
 
 
 _KEPT: OrderedDict[Path, tuple[bytes, Record]] = OrderedDict()

@@ -9,8 +9,9 @@ import gc
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from warnings import warn
 
-from edgesim.errors import EdgesimError, RunError, ScenarioError
+from edgesim.errors import EdgesimError, EdgesimWarning, RunError, ScenarioError
 from edgesim.execution import checkpoint
 from edgesim.execution.together import Company
 from edgesim.results import atomic
@@ -24,6 +25,10 @@ from edgesim.scenario.lock import LOCK, locked
 from edgesim.scenario.progress import Asked, Interrupted, Notify, Pause
 from edgesim.scenario.record import Record
 from edgesim.scenario.sidebyside import run_side_by_side
+
+_PERHAPS_NEVER = (
+    "stop: accuracy alone may never be reached, and the run would not end; add a second limit, e.g. updates: 10000"
+)
 
 
 def prepare(plan: Plan, out: Path, *, replace: bool) -> list[Path]:
@@ -59,6 +64,12 @@ def _check_same(out: Path, existing: Sequence[Path], records: dict[Path, Record]
             f"{out} holds results of another scenario ({other[0].name}); "
             f"write --out with another folder, or --replace to discard them"
         )
+    for directory in existing:
+        if told := record.changed(Run(directory).record["versions"], records[directory].versions):
+            raise ScenarioError(
+                f"{directory} holds results of this scenario, but of other versions ({told}); write --out with another "
+                "folder, or --replace to discard them"
+            )
     open_ = [directory for directory in existing if not (directory / SUMMARY).exists()]
     if open_:
         raise ScenarioError(
@@ -74,6 +85,8 @@ def check(plan: Plan) -> None:
     Raises ScenarioError with what is wrong with each variant.
     """
     problems = dict[str, None]()
+    if any(planned.scenario.stop.perhaps_never for planned in plan.scenarios):
+        warn(_PERHAPS_NEVER, EdgesimWarning, stacklevel=2)
     for planned in {planned.variant: planned for planned in plan.scenarios}.values():
         try:
             learning.check(planned.scenario, plan.folder, make_fleet(planned.scenario, plan.folder))

@@ -178,6 +178,11 @@ class Stop(Section):
             raise ValueError(f"the run would never end; write at least one of {', '.join(type(self).model_fields)}")
         return self
 
+    @property
+    def perhaps_never(self) -> bool:
+        """Whether there is nothing but an accuracy to end the run."""
+        return {name for name in type(self).model_fields if getattr(self, name)} == {"accuracy"}
+
 
 class Scenario(Section):
     """One run: what is learned, on which devices, by which algorithm, until when."""

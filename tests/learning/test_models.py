@@ -41,6 +41,11 @@ def dropping(input_shape, classes):
 def double(input_shape, classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, classes)).double()
 
+def frozen(input_shape, classes):
+    module = nn.Sequential(nn.Linear(8, 64), nn.Flatten(), nn.Linear(512, classes))
+    module[0].requires_grad_(False)
+    return module
+
 def narrow(input_shape, classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
 
@@ -113,6 +118,7 @@ def test_a_users_factory_is_called_with_its_parameters(folder: Path) -> None:
         ("constant", "'scale' is a buffer, which only batch norms may have"),
         ("dropping", "'1' is dropout, which is not supported; leave it out"),
         ("double", "'1.weight' is torch.float64; torch.float32 is wanted"),
+        ("frozen", r"'0.weight' is frozen \(requires_grad is False\), but all parameters learn here"),
         ("narrow", r"its output for 2 samples is \[2, 3\]; \[2, 10\] is wanted"),
         ("misfit", r"it fails on input \[2, 1, 8, 8\]: mat1 and mat2"),
         ("empty", "it has no parameters"),
