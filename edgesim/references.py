@@ -7,14 +7,28 @@ import importlib.util
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
+from importlib.abc import InspectLoader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 from edgesim.errors import ScenarioError
 from edgesim.spelling import advice
 
 _PREFIX = "edgesim_user_"
-_run: list[tuple[Path, bytes]] = []
+
+
+class Own(NamedTuple):
+    """A user's own file that this process has run. Attributes: path; source; beside, the texts of the files beside it
+    that it imports, by what it calls them."""
+
+    path: Path
+    source: bytes
+    beside: dict[str, bytes]
+
+
+_run: list[Own] = []
 
 
 def is_reference(text: str) -> bool:
@@ -43,15 +57,14 @@ def resolve(text: str, folder: Path) -> object:
     return getattr(module, name)
 
 
-def files() -> list[tuple[Path, bytes]]:
-    """The users' own files that this process has run, each with its text, for another process that is sent what
-    they define."""
+def files() -> list[Own]:
+    """The users' own files that this process has run, for another process that is sent what they define."""
     return list(_run)
 
 
 def own_frames(error: BaseException) -> list[traceback.FrameSummary]:
     """The frames that an exception came through in those files, the innermost last."""
-    own = {str(path) for path, _ in _run}
+    own = {str(file.path) for file in _run}
     return [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in own]
 
 
@@ -80,13 +93,31 @@ def _imported(code: ast.Module) -> Iterator[str]:
             yield node.module.partition(".")[0]
 
 
-def run_files(found: Sequence[tuple[Path, bytes]]) -> None:
+def run_files(found: Sequence[Own]) -> None:
     """Run users' own files from their texts, so that what they define can be unpickled here, on whatever machine.
 
     Raises ScenarioError as `resolve`.
     """
-    for path, source in found:
-        _from_source(path, source, str(path))
+    for own in found:
+        _sent.sources.update(own.beside)
+        _from_source(own, str(own.path))
+
+
+class _Sent(MetaPathFinder, InspectLoader):
+    """Imports of files that lie beside a user's own on another machine."""
+
+    def __init__(self) -> None:
+        self.sources: dict[str, bytes] = {}
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> ModuleSpec | None:
+        return importlib.util.spec_from_loader(fullname, self) if fullname in self.sources else None
+
+    def get_source(self, fullname: str) -> str:
+        return importlib.util.decode_source(self.sources[fullname])
+
+
+_sent = _Sent()
+sys.meta_path.append(_sent)  # last, so that it hides nothing
 
 
 def _from_package(where: str, text: str) -> ModuleType:
@@ -108,10 +139,11 @@ def _from_file(where: str, folder: Path, text: str) -> ModuleType:
         source = path.read_bytes()
     except OSError as error:
         raise ScenarioError(f"'{text}': cannot read {path}: {error.strerror}") from error
-    return _from_source(path, source, text)
+    return _from_source(Own(path, source, {file.stem: file.read_bytes() for file in beside(path)}), text)
 
 
-def _from_source(path: Path, source: bytes, text: str) -> ModuleType:
+def _from_source(own: Own, text: str) -> ModuleType:
+    path, source, _ = own
     # The name follows from place and content: the same file is found again, a changed one is run anew.
     digest = hashlib.blake2b(bytes(path) + b"\0" + source, digest_size=6).hexdigest()
     module_name = f"{_PREFIX}{path.stem}_{digest}"
@@ -128,7 +160,7 @@ def _from_source(path: Path, source: bytes, text: str) -> ModuleType:
     except Exception as error:
         del sys.modules[module_name]
         raise ScenarioError(f"'{text}': running {_line(path, error)} failed: {_told(error)}") from error
-    _run.append((path, source))
+    _run.append(own)
     return module
 
 

@@ -35,11 +35,11 @@ def named(scenario: Scenario, folder: Path) -> Iterator[str]:
 def digests(names: Iterable[str], folder: Path) -> dict[str, str]:
     """Of each, where it is at hand."""
     paths = {name: folder / name for name in sorted(set(names))}
-    return {name: _of_all(_within(path)) for name, path in paths.items() if path.exists()}
+    return {name: _of_all(within(path)) for name, path in paths.items() if path.exists()}
 
 
-def _within(path: Path) -> list[tuple[str, Path]]:
-    """The files, by the names that count."""
+def within(path: Path) -> list[tuple[str, Path]]:
+    """The file itself, or all files in a folder, by their names from it."""
     if path.is_file():
         return [("", path)]
     return sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())

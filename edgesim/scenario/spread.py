@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from edgesim.errors import EdgesimError, RunError, ScenarioError
-from edgesim.execution import checkpoint
+from edgesim.execution import card, checkpoint
 from edgesim.execution.cluster import cause, connect
 from edgesim.execution.process import prepare_process
-from edgesim.references import is_reference
 from edgesim.results import atomic
 from edgesim.results.recorder import SUMMARY
 from edgesim.results.store import SCENARIO
-from edgesim.scenario.loading import resolved
+from edgesim.scenario import inputs
+from edgesim.scenario.execution import Execution
 from edgesim.scenario.lock import LOCK, locked
 from edgesim.scenario.progress import Asked, Notify, Progress
 from edgesim.scenario.record import Record
@@ -69,10 +69,10 @@ def run_on_cluster(
 
 def _tasks(ray: Any, directories: Sequence[Path], board: Any) -> Iterator[tuple[Any, Path]]:
     records = [Record.read(directory) for directory in directories]
-    named = {path for made in records for path in _named(made.scenario, made.folder)}
+    named = {path for made in records for path in _sent(made.scenario, made.folder)}
     files = ray.put({str(path): path.read_bytes() for path in sorted(named)})
     for directory, made in zip(directories, records, strict=True):
-        gpus = made.scenario.execution.gpus_per_worker
+        gpus = _gpus(made.scenario.execution)
         task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=_ATTEMPTS - 1)(_run_there)
         yield (
             task.remote(str(directory), _content(directory), str(made.folder), files, os.environ.get(_DATA), board),
@@ -121,22 +121,22 @@ def _content(directory: Path) -> dict[str, bytes]:
     return {str(path.relative_to(directory)): path.read_bytes() for path in paths}
 
 
-def _named(scenario: Scenario, folder: Path) -> Iterator[Path]:
+def _sent(scenario: Scenario, folder: Path) -> Iterator[Path]:
     """The files that a scenario names by relative paths, and those in the folders that it names."""
-    for text in _texts(resolved(scenario)):
-        place = text.rpartition(":")[0] if is_reference(text) else text
-        path = Path(os.path.normpath(folder / place))
-        if not place or len(place) > 200 or Path(place).is_absolute() or folder.is_relative_to(path):
-            continue
-        yield from [path] if path.is_file() else (inner for inner in path.rglob("*") if inner.is_file())
+    home = scenario.task.data_dir
+    for name in [*inputs.named(scenario, folder), *([home] if home else [])]:
+        path = Path(os.path.normpath(folder / name))
+        if not Path(name).is_absolute() and not folder.is_relative_to(path):
+            yield from (file for _, file in inputs.within(path))
 
 
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _texts(item)
+def _gpus(execution: Execution) -> float:
+    """How many a run is to be lent. Raises ScenarioError where it wants a certain one."""
+    if execution.device not in (card.NONE, "cuda"):
+        raise ScenarioError(
+            f"execution.device: got '{execution.device}', but the Ray cluster says which GPU is whose; write cuda"
+        )
+    return execution.gpus_per_worker or float(execution.device != card.NONE)
 
 
 # ── on the cluster ──────────────────────────────────────────────────────────────────────────────────────

@@ -50,7 +50,7 @@ class Watched:
 
     def place(self, *hooks: str) -> str:
         """Where the first of these stands that is the user's own."""
-        files = {path for path, _ in references.files()}
+        files = {own.path for own in references.files()}
         for hook in hooks:
             code = getattr(getattr(type(self.algorithm), hook), "__code__", None)
             if code is not None and Path(code.co_filename) in files:

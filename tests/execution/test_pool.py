@@ -180,7 +180,7 @@ def test_an_error_in_a_worker_is_raised_here(tmp_path: Path) -> None:
 
 
 def armed(folder: Path, name: str, **parameters: int) -> InProcess:
-    (folder / "dying.py").write_text(dying.ALGORITHM)
+    dying.write(folder)
     (folder / "armed").touch()
     kind: Any = registry.find(f"./dying.py:{name}", folder)
     return home(kind(home=os.getpid(), folder=str(folder), **parameters))

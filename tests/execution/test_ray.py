@@ -64,16 +64,17 @@ def nodes() -> Iterator[Any]:
 
 
 def armed(folder: Path, name: str, **parameters: int) -> Any:
-    (folder / "dying.py").write_text(dying.ALGORITHM)
+    dying.write(folder)
     kind: Any = registry.find(f"./dying.py:{name}", folder)
     return home(kind(home=os.getpid(), folder=str(folder), **parameters))
 
 
 def test_a_killed_worker_is_replaced_and_its_orders_trained_again(nodes: Any, tmp_path: Path) -> None:
-    """Both workers are killed over their first orders, then two batches find new ones; the file of the algorithm
-    is gone by then, as on another machine."""
+    """Both workers are killed over their first orders, then two batches find new ones; the files of the algorithm
+    are gone by then, as on another machine."""
     mine = armed(tmp_path, "Dying", times=2)
-    (tmp_path / "dying.py").unlink()
+    for file in dying.write(tmp_path):
+        file.unlink()
     with closing(Ray(mine, Wanted(address=nodes.address))) as there:
         assert alike(mine, there, orders(mine, 9))
         assert len(list(tmp_path.glob("death-*"))) == 2
@@ -86,15 +87,19 @@ def test_an_error_in_a_worker_is_raised_here(nodes: Any, tmp_path: Path) -> None
         Ray(mine, Wanted(address=nodes.address, workers=1)).train(orders(mine, 3))
 
 
-def prepared(folder: Path, out: str, times: int, *overrides: str) -> list[Path]:
-    (folder / "dying.py").write_text(dying.ALGORITHM)
+def written(folder: Path, times: int) -> Path:
+    dying.write(folder)
     (folder / "net.py").write_text(NET)
     rng = np.random.default_rng(0)
     y = np.arange(120) % 3
     np.savez(folder / "data.npz", x=(y[:, None, None, None] + rng.normal(size=(120, 1, 8, 8))).astype("float32"), y=y)
     path = folder / "clustered.yaml"
     path.write_text(SCENARIO.format(home=os.getpid(), folder=folder, times=times))
-    return running.prepare(load(path, overrides), folder / out, replace=False)
+    return path
+
+
+def prepared(folder: Path, out: str, times: int, *overrides: str) -> list[Path]:
+    return running.prepare(load(written(folder, times), overrides), folder / out, replace=False)
 
 
 def run(directories: list[Path], workers: int | str = 1, stop: bool = False) -> Files:
@@ -177,3 +182,22 @@ def test_a_worker_takes_its_own_card(nodes: Any) -> None:
         with pytest.raises(ScenarioError, match=r"execution\.device: got cuda, but torch"):
             there.train(orders(mine, 2))
         assert there.placed is mine.task
+
+
+@pytest.mark.parametrize(
+    ("chosen", "lent"),
+    [
+        ("{device: cpu}", 0),
+        ("{device: cuda}", 1),
+        ("{kind: ray, device: cuda, gpus_per_worker: 0.25}", 0.25),
+    ],
+)
+def test_a_run_that_is_spread_is_lent_the_card_that_it_wants(tmp_path: Path, chosen: str, lent: float) -> None:
+    (planned,) = load(written(tmp_path, 0), [f"execution={chosen}"]).scenarios
+    assert spread._gpus(planned.scenario.execution) == lent
+
+
+def test_a_run_that_is_spread_cannot_choose_its_card(tmp_path: Path) -> None:
+    (planned,) = load(written(tmp_path, 0), ["execution={device: 'cuda:1'}"]).scenarios
+    with pytest.raises(ScenarioError, match="got 'cuda:1', but the Ray cluster says which GPU is whose; write cuda"):
+        spread._gpus(planned.scenario.execution)
