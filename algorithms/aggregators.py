@@ -1,6 +1,7 @@
 """Aggregators: how a set of vectors becomes one, and what may be done to the set before.
 
-Vectors are float32 [n, D]: updates, flattened. f of the n are assumed to be hostile, f = ⌊byzantine · n⌋.
+Vectors are float32 [n, D]: updates, flattened. f of the n are assumed to be hostile, f = ⌊byzantine · n⌋; and as many
+of what they are made into before, since each may spoil one.
 Rules and constants as in the code of Karimireddy, He, Jaggi 2022 (arXiv:2006.09365; github
 epfml/byzantine-robust-noniid-optimizer), with Krum's distances squared once, as in its own paper.
 """
@@ -20,12 +21,12 @@ Byzantine: TypeAlias = Annotated[float, Ge(0), Lt(0.5), Doc("share of the update
 class Aggregator(Protocol):
     """Vectors to one vector."""
 
-    def combine(self, vectors: Tensor, last: Tensor) -> Tensor:
-        """[n, D] → [D]; `last` is what the step before came to, 0 before the first."""
+    def combine(self, vectors: Tensor, last: Tensor, updates: int) -> Tensor:
+        """[m, D] → [D]; `last` is what the step before came to, 0 before the first; the vectors are of n `updates`."""
         ...
 
-    def least(self) -> int:
-        """How few vectors it makes sense for."""
+    def least(self, updates: int) -> int:
+        """How few vectors of so many updates it makes sense for."""
         ...
 
 
@@ -34,6 +35,10 @@ class Preparation(Protocol):
 
     def prepare(self, vectors: Tensor, rng: np.random.Generator) -> Tensor:
         """[n, D] → [m, D]."""
+        ...
+
+    def left(self, updates: int) -> int:
+        """m of so many updates."""
         ...
 
 
@@ -46,10 +51,10 @@ def hostile(share: float, count: int) -> int:
 class Mean:
     """The weighted mean, per value over those that hold it where an algorithm says who does."""
 
-    def combine(self, vectors: Tensor, last: Tensor) -> Tensor:
+    def combine(self, vectors: Tensor, last: Tensor, updates: int) -> Tensor:
         return vectors.mean(0)
 
-    def least(self) -> int:
+    def least(self, updates: int) -> int:
         return 1
 
 
@@ -57,11 +62,11 @@ class Mean:
 class Median:
     """Coordinate by coordinate; the mean of the two middle values when n is even."""
 
-    def combine(self, vectors: Tensor, last: Tensor) -> Tensor:
+    def combine(self, vectors: Tensor, last: Tensor, updates: int) -> Tensor:
         ordered, n = vectors.sort(0).values, len(vectors)
         return (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
 
-    def least(self) -> int:
+    def least(self, updates: int) -> int:
         return 1
 
 
@@ -71,17 +76,18 @@ class TrimmedMean:
 
     byzantine: Byzantine = 0.2
 
-    def combine(self, vectors: Tensor, last: Tensor) -> Tensor:
-        cut = hostile(self.byzantine, len(vectors))
+    def combine(self, vectors: Tensor, last: Tensor, updates: int) -> Tensor:
+        cut = min(hostile(self.byzantine, updates), (len(vectors) - 1) // 2)  # fewer may come than were asked for
         return vectors.sort(0).values[cut : len(vectors) - cut].mean(0) if cut else vectors.mean(0)
 
-    def least(self) -> int:
-        return 1
+    def least(self, updates: int) -> int:
+        """m ≥ 2f + 1."""
+        return 2 * hostile(self.byzantine, updates) + 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Krum:
-    """Those whose n − f − 2 nearest others are nearest, in squared distance (Blanchard et al. 2017).
+    """Those whose m − f − 2 nearest others are nearest, in squared distance (Blanchard et al. 2017).
 
     With `best` above 1 it is Multi-Krum: the mean of that many.
     """
@@ -89,18 +95,17 @@ class Krum:
     byzantine: Byzantine = 0.2
     best: Annotated[int, Gt(0), Doc("how many are averaged; 1 is Krum")] = 1
 
-    def combine(self, vectors: Tensor, last: Tensor) -> Tensor:
-        n = len(vectors)
-        near = max(1, n - hostile(self.byzantine, n) - 2)
+    def combine(self, vectors: Tensor, last: Tensor, updates: int) -> Tensor:
+        near = max(1, len(vectors) - hostile(self.byzantine, updates) - 2)
         distance = _squared_distances(vectors)
         distance.fill_diagonal_(torch.inf)
         score = distance.sort(1).values[:, :near].sum(1)
         chosen = torch.argsort(score, stable=True)[: self.best]
         return vectors[chosen].mean(0)
 
-    def least(self) -> int:
-        """n ≥ 2f + 3."""
-        return next(n for n in range(3, 10_000) if n >= 2 * hostile(self.byzantine, n) + 3)
+    def least(self, updates: int) -> int:
+        """m ≥ 2f + 3."""
+        return 2 * hostile(self.byzantine, updates) + 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,14 +115,14 @@ class GeometricMedian:
     steps: Annotated[int, Gt(0), Doc("T, iterations")] = 8
     smoothing: Annotated[float, Gt(0), Doc("ν, the least distance that counts")] = 0.1
 
-    def combine(self, vectors: Tensor, last: Tensor) -> Tensor:
+    def combine(self, vectors: Tensor, last: Tensor, updates: int) -> Tensor:
         centre = torch.zeros_like(last)
         for _ in range(self.steps):
             weight = 1 / (vectors - centre).norm(dim=1).clamp_min(self.smoothing)
             centre = (weight / weight.sum()) @ vectors
         return centre
 
-    def least(self) -> int:
+    def least(self, updates: int) -> int:
         return 1
 
 
@@ -128,7 +133,7 @@ class CenteredClipping:
     radius: Annotated[float, Gt(0), Doc("τ")] = 10.0
     steps: Annotated[int, Gt(0), Doc("iterations")] = 3
 
-    def combine(self, vectors: Tensor, last: Tensor) -> Tensor:
+    def combine(self, vectors: Tensor, last: Tensor, updates: int) -> Tensor:
         centre = last
         for _ in range(self.steps):
             away = vectors - centre
@@ -136,7 +141,7 @@ class CenteredClipping:
             centre = centre + (away * factor[:, None]).mean(0)
         return centre
 
-    def least(self) -> int:
+    def least(self, updates: int) -> int:
         return 1
 
 
@@ -150,6 +155,9 @@ class Bucketing:
         shuffled = vectors[torch.from_numpy(rng.permutation(len(vectors)))]
         return torch.stack([bucket.mean(0) for bucket in torch.split(shuffled, self.size)])
 
+    def left(self, updates: int) -> int:
+        return -(-updates // self.size)
+
 
 @dataclass(frozen=True, kw_only=True)
 class NearestNeighbours:
@@ -162,6 +170,9 @@ class NearestNeighbours:
         distance = _squared_distances(vectors)
         nearest = torch.argsort(distance, dim=1, stable=True)[:, : n - hostile(self.byzantine, n)]
         return vectors[nearest].mean(1)
+
+    def left(self, updates: int) -> int:
+        return updates
 
 
 def _squared_distances(vectors: Tensor) -> Tensor:

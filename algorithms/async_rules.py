@@ -11,6 +11,7 @@ from typing_extensions import Doc
 
 from edgesim.algorithms.arrivals import Arrivals
 from edgesim.algorithms.rules import ServerRule, vectors, weighted_sum
+from edgesim.errors import ScenarioError
 from edgesim.learning import tree
 from edgesim.learning.tree import Params, State
 
@@ -58,6 +59,11 @@ class CacheAided:
     def step(
         self, params: Params, memory: State, arrivals: Arrivals, weights: Tensor, update: Params, held: Params | None
     ) -> tuple[Params, State]:
+        if held is not None:
+            raise ScenarioError(
+                "server.rule: ca2fl divides by all updates, and this algorithm divides each weight among those that "
+                "hold it; write rule: port, or another divisor"
+            )
         zero = {name: torch.zeros_like(w) for name, w in params.items()}
         memory, cached = dict(memory), memory.get("cached", zero)
         step, total = cached, {name: tensor.clone() for name, tensor in cached.items()}
@@ -138,6 +144,11 @@ def _deviation(vectors: Tensor, weights: Tensor, stale: Tensor) -> Tensor:
 def _relative(deviation: Tensor) -> Tensor:
     """Λ / Λ_max; 0 where all are 0."""
     return deviation / deviation.max().clamp_min(1e-300)
+
+
+def takes_models(rule: ServerRule) -> bool:
+    """Whether it goes by the models that clients end with, not by how far they came from what they were sent."""
+    return isinstance(rule, FedAsync)
 
 
 RULES: dict[str, type[ServerRule]] = {"fedasync": FedAsync, "ca2fl": CacheAided, "port": Port, "refl": Refl}

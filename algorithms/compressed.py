@@ -1,7 +1,8 @@
 """Any algorithm whose updates are made smaller before they travel: algorithm × codec.
 
-What is compressed is the group `params` of the update; masks, control variates and the like travel as they are. The
-server merges what arrived. The work of compressing is small beside training, and is not counted.
+What is compressed is the group `params` of the update, as far as it travels at all; masks, control variates and the
+like travel as they are. The server merges what arrived. The work of compressing is small beside training, and is not
+counted.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, models_of
 from edgesim.algorithms.costs import holding
+from edgesim.algorithms.messages import travelling
 from edgesim.devices.workload import Workload
 from edgesim.errors import ScenarioError
 from edgesim.learning.codecs import Part
@@ -69,7 +71,7 @@ class CompressedUpdates(Algorithm):
         update, after = self.inner.local_train(payload, _without(client), learner)
         if "params" not in update:
             raise ScenarioError(f"codec: {type(self.inner).__name__} sends no update of a model; leave codec out")
-        error = dict(client.get(_MEMORY, {}))
+        on, error = travelling(update), dict(client.get(_MEMORY, {}))
         sent: Params = {}
         units: Params = {}
         for name, tensor in update["params"].items():
@@ -77,6 +79,7 @@ class CompressedUpdates(Algorithm):
                 sent[name] = tensor
                 continue
             whole = tensor + error[name] if name in error else tensor
+            whole = whole * on[name] if name in on else whole
             random = self._random(learner, name, whole)
             sent[name], units[name] = self.codec.compress(whole, random)
             if name in error:

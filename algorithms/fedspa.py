@@ -28,6 +28,7 @@ from torch import Tensor
 from typing_extensions import Doc
 
 from edgesim import streams
+from edgesim.algorithms.async_rules import takes_models
 from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, local_work, masked, merge
 from edgesim.devices.workload import Workload
 from edgesim.errors import ScenarioError
@@ -110,7 +111,8 @@ class FedSpa(Algorithm):
         return parts
 
     def aggregate(self, context: Context, server: State, arrivals: Arrivals) -> State:
-        held = arrivals.update["held"] if self.divisor == "holders" else None
+        by_holders = self.divisor == "holders" or takes_models(context.rule)
+        held = arrivals.update["held"] if by_holders else None
         return merge(context, server, arrivals, arrivals.equal, held=held)
 
     # ── device ──────────────────────────────────────────────────────────────────────────────────────

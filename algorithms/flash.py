@@ -26,7 +26,7 @@ Budgets (hetero-FLASH): a client of level b gets the sub-mask that the same rule
 all are nested; a weight that nobody was sent stays as it is.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -98,7 +98,11 @@ class Flash(Algorithm):
     # ── server ──────────────────────────────────────────────────────────────────────────────────────
     def init_server(self, context: Context) -> State:
         blank: State = {
-            "stage": {"warm": torch.tensor(self.mode in ("spdst", "jmwst")), "round": torch.tensor(0)},
+            "stage": {
+                "warm": torch.tensor(self.mode in ("spdst", "jmwst")),
+                "round": torch.tensor(0),
+                "others": torch.tensor(0),  # aggregations that were no round of stage 2
+            },
             "reports": warmup.none_yet(self._shapes(context)),
             "seen": shared_mask.unseen(),
         }
@@ -148,10 +152,11 @@ class Flash(Algorithm):
     def aggregate(self, context: Context, server: State, arrivals: Arrivals) -> State:
         warm = server["stage"]["warm"]
         rows = torch.nonzero(arrivals.update["job"]["warm"] == warm).flatten().tolist()
-        if not rows:  # nothing but reports that came after the warm-up
-            return server
-        heard = arrivals.only(rows)
-        return self._listen(context, server, heard) if warm else self._round(context, server, heard)
+        if rows and not warm:
+            return self._round(context, server, arrivals.only(rows))
+        others = {**server, "stage": {**server["stage"], "others": server["stage"]["others"] + 1}}
+        # without rows: nothing but reports that came after the warm-up
+        return self._listen(context, others, arrivals.only(rows)) if rows else others
 
     def _listen(self, context: Context, server: State, arrivals: Arrivals) -> State:
         """Stage 1: add up what the clients report, and begin stage 2 when they are enough."""
@@ -167,7 +172,8 @@ class Flash(Algorithm):
     def _round(self, context: Context, server: State, arrivals: Arrivals) -> State:
         held = arrivals.update["mask"]
         if self.update_mode == "mean":
-            state = merge(context, server, arrivals, arrivals.equal)
+            update = shared_mask.off_is_zero(context, server, arrivals)
+            state = merge(context, server, arrivals, arrivals.equal, update=update)
         else:
             state = shared_mask.merge_held(context, server, arrivals, arrivals.equal)
             state["params"] = masks.apply(self._remaining(arrivals), state["params"])
@@ -200,7 +206,11 @@ class Flash(Algorithm):
         return FULL if self.budgets == "none" or first else drawn(context, self.levels, number, client.id)
 
     def _training(self, context: Context, server: State) -> Training | None:
-        return warmup.training(context, self.warm_up_epochs) if server["stage"]["warm"] else None
+        """The local solver; its learning rate decays from stage 2 on."""
+        if server["stage"]["warm"]:
+            return warmup.training(context, self.warm_up_epochs)
+        usual, others = context.training, int(server["stage"]["others"])
+        return None if usual.lr_decay == 1 or not others else replace(usual, lr=usual.lr / usual.lr_decay**others)
 
     def _shapes(self, context: Context) -> dict[str, Shape]:
         return {} if self.mode == "dense" else shared_mask.maskable(context, self.layers)
@@ -227,7 +237,7 @@ class Flash(Algorithm):
         return sparse_training.moving_step(local, batch, learner, self.prune_rate)
 
     def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:
-        change = difference(local["params"], payload["params"])
+        change = masks.apply(local["mask"], difference(local["params"], payload["params"]))
         seen = {name: payload["job"][name] for name in ("version", "level")}
         after = {**client, "seen": seen, **({"mask": local["mask"]} if self.mode == "nst" else {})}
         return {"params": change, "mask": local["mask"], "job": payload["job"]}, after

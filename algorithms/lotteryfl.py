@@ -13,7 +13,7 @@ others. w_0 follows from a seed that both sides know, so it costs memory but no 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -21,6 +21,7 @@ from torch import Tensor
 from typing_extensions import Doc
 
 from edgesim.algorithms import shared_mask
+from edgesim.algorithms.async_rules import takes_models
 from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, local_work, masked
 from edgesim.algorithms.costs import forward_work
 from edgesim.devices.workload import Workload
@@ -68,7 +69,17 @@ class LotteryFl(Algorithm):
         return shared_mask.owned(update["params"], before["mask"], after["mask"])
 
     def aggregate(self, context: Context, server: State, arrivals: Arrivals) -> State:
-        return shared_mask.merge_held(context, server, arrivals, arrivals.equal)
+        return shared_mask.merge_held(context, server, self._from_now(context, server, arrivals), arrivals.equal)
+
+    def _from_now(self, context: Context, server: State, arrivals: Arrivals) -> Arrivals:
+        """The arrivals with updates from the server's present model where a client began again at w_0: from the one
+        that was sent, stale clients would each take away what had been learnt."""
+        rewound = arrivals.update["job"]["rewound"] & (arrivals.staleness > 0)
+        if takes_models(context.rule) or not rewound.any():
+            return arrivals
+        models = tree.add(arrivals.sent["params"], arrivals.update["params"])
+        change = tree.where(rewound, tree.subtract(models, server["params"]), arrivals.update["params"])
+        return replace(arrivals, update={**arrivals.update, "params": change})
 
     # ── device ──────────────────────────────────────────────────────────────────────────────────────
     def local_start(self, payload: State, client: State) -> State:
@@ -88,15 +99,15 @@ class LotteryFl(Algorithm):
             for (name, mask), count in zip(local["mask"].items(), counts.T, strict=True)
         }
         ticket = masks.apply(thinner, start)
-        return {"params": tree.where(prunes, ticket, local["params"]), "mask": thinner}
+        return {"params": tree.where(prunes, ticket, local["params"]), "mask": thinner, "job": {"rewound": prunes}}
 
     def _may_prune(self, mask: Params) -> Tensor:
         """Whether enough weights are left, bool [client]."""
         return masks.count(mask).sum(1) / sum(tensor[0].numel() for tensor in mask.values()) > self.end_density
 
     def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:
-        change = difference(local["params"], payload["params"])
-        return {"params": change, "mask": local["mask"]}, {**client, "mask": local["mask"]}
+        change = masks.apply(local["mask"], difference(local["params"], payload["params"]))
+        return {"params": change, "mask": local["mask"], "job": local["job"]}, {**client, "mask": local["mask"]}
 
     # ── user ────────────────────────────────────────────────────────────────────────────────────────
     def client_model(self, server: State, client: Client) -> Params:

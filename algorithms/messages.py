@@ -7,7 +7,7 @@ import torch
 
 from edgesim.learning import codecs
 from edgesim.learning.codecs import Part
-from edgesim.learning.tree import Params
+from edgesim.learning.tree import Params, State
 
 
 def dense(params: Params) -> list[Part]:
@@ -20,6 +20,11 @@ def masked(params: Params, mask: Params, *, known: bool = True) -> list[Part]:
     return [
         Part(values=tensor, mask=mask.get(name), mask_known=known and name in mask) for name, tensor in params.items()
     ]
+
+
+def travelling(update: State) -> Params:
+    """Which values of a cohort's updates travel, bool [client, *shape]; all of a tensor that is not there."""
+    return update.get("held", update.get("mask", {}))
 
 
 def dense_bytes(shapes: Mapping[str, tuple[int, ...]]) -> int:

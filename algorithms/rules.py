@@ -16,6 +16,8 @@ from edgesim.learning import tree
 from edgesim.learning.flat import Flat, alike, flat
 from edgesim.learning.tree import Params, State
 
+_MOST = 10_000  # updates in an aggregation
+
 
 class ServerRule(Protocol):
     """One step of the server."""
@@ -58,12 +60,20 @@ class Average:
     seed: int = 0
 
     def check(self, updates: int) -> None:
-        least = self.aggregator.least()
-        if updates < least:
+        least = next((n for n in range(updates, _MOST) if self._left(n) >= self.aggregator.least(n)), None)
+        if least != updates:
+            wants = "smaller buckets" if least is None else f"at least {least} updates in an aggregation"
             raise ScenarioError(
-                f"server.aggregator: {type(self.aggregator).__name__} wants at least {least} updates in an aggregation "
-                f"and the schedule gives {updates}; write a larger cohort or buffer, or aggregator: median"
+                f"server.aggregator: {type(self.aggregator).__name__} wants {wants} and the schedule gives {updates}"
+                f"{self._made_into(updates)}; write a larger cohort or buffer, or aggregator: median"
             )
+
+    def _left(self, updates: int) -> int:
+        return updates if self.before is None else self.before.left(updates)
+
+    def _made_into(self, updates: int) -> str:
+        left = self._left(updates)
+        return "" if left == updates else f", which `before` makes into {left} that as many attackers may spoil"
 
     def step(
         self,
@@ -103,7 +113,7 @@ class Average:
         if self.before is not None:
             rows = self.before.prepare(rows, streams.generator(self.seed, "server/prepare", int(count)))
         last = memory["last"]["vector"] if "last" in memory else torch.zeros_like(rows[0])
-        combined = self.aggregator.combine(rows, last)
+        combined = self.aggregator.combine(rows, last, len(discount))
         return unflat(combined, update), {**memory, "last": {"vector": combined}, "count": {"steps": count + 1}}
 
 

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from edgesim.algorithms.async_rules import takes_models
 from edgesim.algorithms.contract import Arrivals, Client, Context, merge
 from edgesim.learning import masks
 from edgesim.learning.codecs import Part
@@ -70,6 +71,14 @@ def seed(mask: Params) -> Part:
 def any_of(held: Params) -> Params:
     """Where any of several clients holds a weight: bool [*shape]."""
     return {name: tensor.any(0) for name, tensor in held.items()}
+
+
+def off_is_zero(context: Context, server: State, arrivals: Arrivals) -> Params:
+    """Updates of models whose weights are 0 where their mask has them off, [arrival, *shape]; counted from the server's
+    model as it is now: from the one that was sent, stale clients would each take away the same weight."""
+    base = arrivals.sent["params"] if takes_models(context.rule) else server["params"]
+    on, update = arrivals.update["mask"], arrivals.update["params"]
+    return {name: torch.where(on[name], step, -base[name]) if name in on else step for name, step in update.items()}
 
 
 def merge_held(context: Context, server: State, arrivals: Arrivals, weights: Tensor) -> State:

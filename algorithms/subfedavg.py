@@ -29,6 +29,7 @@ from edgesim.devices.workload import Workload
 from edgesim.learning import codecs, masks, phases, tree
 from edgesim.learning.batches import Batch
 from edgesim.learning.codecs import Part
+from edgesim.learning.flat import difference
 from edgesim.learning.sparse_training import masked_step
 from edgesim.learning.training import Learner
 from edgesim.learning.tree import Params, State
@@ -90,7 +91,7 @@ class SubFedAvg(Algorithm):
 
     def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:
         mask = self._next(local, learner)
-        change = tree.subtract(masks.apply(mask, local["params"]), payload["params"])
+        change = masks.apply(mask, difference(local["params"], payload["params"]))
         return {"params": change, "mask": mask}, {**client, "mask": mask}
 
     def _next(self, local: State, learner: Learner) -> Params:

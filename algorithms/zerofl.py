@@ -25,10 +25,11 @@ import torch
 from annotated_types import Ge, Le, Lt
 from typing_extensions import Doc
 
-from edgesim.algorithms.contract import Algorithm, Client, Context, Payload, local_work, masked
+from edgesim.algorithms import shared_mask
+from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, local_work, masked, merge
 from edgesim.devices.workload import Workload
 from edgesim.errors import ScenarioError
-from edgesim.learning import codecs, masks, tree
+from edgesim.learning import codecs, masks
 from edgesim.learning.batches import Batch
 from edgesim.learning.codecs import Part
 from edgesim.learning.flat import difference
@@ -72,6 +73,12 @@ class ZeroFl(Algorithm):
     def upload(self, update: State, before: State, after: State) -> list[Part]:
         return masked(update["params"], update["mask"], known=False)
 
+    def aggregate(self, context: Context, server: State, arrivals: Arrivals) -> State:
+        update = arrivals.update["params"]
+        if self.sends == "top-weights":
+            update = shared_mask.off_is_zero(context, server, arrivals)
+        return merge(context, server, arrivals, arrivals.shares, update=update)
+
     # ── device ──────────────────────────────────────────────────────────────────────────────────────
     def local_step(self, local: State, batch: Batch, learner: Learner) -> State:
         sparse = masks.apply(_top(local["params"], 1 - self.sparsity), local["params"])
@@ -81,11 +88,7 @@ class ZeroFl(Algorithm):
         change = difference(local["params"], payload["params"])
         density = 1 - self.sparsity + self.mask_ratio
         mask = _top(change if self.sends == "top-diff" else local["params"], density)
-        if self.sends == "top-weights":
-            sent = tree.subtract(masks.apply(mask, local["params"]), payload["params"])
-        else:
-            sent = masks.apply(mask, change)
-        return {"params": sent, "mask": mask}, client
+        return {"params": masks.apply(mask, change), "mask": mask}, client
 
     # ── user ────────────────────────────────────────────────────────────────────────────────────────
     def client_model(self, server: State, client: Client) -> Params:

@@ -1,5 +1,6 @@
 """Attackers among the clients: who they are, and what reaches the server in place of their updates."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,7 +10,9 @@ from torch import Tensor
 
 from edgesim import streams
 from edgesim.algorithms.arrivals import Arrivals
+from edgesim.algorithms.messages import travelling
 from edgesim.learning.attacks import Attack, Honest
+from edgesim.learning.masks import Shape
 from edgesim.learning.task import Task
 from edgesim.learning.tree import State
 
@@ -39,17 +42,22 @@ class Attackers:
             y[own] = task.classes - 1 - y[own]
         return replace(task, y=y)
 
-    def strike(self, arrivals: Arrivals, memory: State, version: int, spared: frozenset[str]) -> tuple[Arrivals, State]:
+    def strike(
+        self, arrivals: Arrivals, memory: State, version: int, shapes: Mapping[str, Shape]
+    ) -> tuple[Arrivals, State]:
         """The arrivals with forged updates for honest ones, and what is known of the honest from now on.
 
-        Every real-valued tensor is forged but the `spared`; masks are as the client made them.
+        Forged are real numbers of such names and `shapes` in whatever group, as far as they travel: masks are as the
+        client made them, and what goes with the message, as a level or a codec's unit does, is left alone.
         """
         places = [
             (group, name)
             for group, params in arrivals.update.items()
             for name, tensor in params.items()
-            if tensor.is_floating_point() and name not in spared
+            if tensor.is_floating_point() and tuple(tensor.shape[1:]) == shapes.get(name)
         ]
+        if not places:
+            return arrivals, memory
         vectors = torch.cat([arrivals.update[group][name].flatten(1) for group, name in places], 1)
         bad = torch.from_numpy(self.hostile[np.array(arrivals.clients)])
         honest, memory = _known(vectors[~bad], memory, len(bad))
@@ -59,8 +67,9 @@ class Attackers:
         vectors = vectors.clone()
         vectors[bad] = self.attack.forge(vectors[bad], honest, rng)
         update = {group: dict(params) for group, params in arrivals.update.items()}
+        on = travelling(update)
         for (group, name), piece in zip(places, _split(vectors, arrivals.update, places), strict=True):
-            update[group][name] = piece
+            update[group][name] = piece * on[name] if name in on else piece
         return replace(arrivals, update=update), memory
 
 
@@ -78,9 +87,10 @@ def _known(honest: Tensor, memory: State, total: int) -> tuple[Honest, State]:
     sums = past.get("sum", torch.zeros(honest.shape[1], dtype=torch.float64)) + wide.sum(0)
     squares = past.get("squares", torch.zeros_like(sums)) + wide.square_().sum(0)
     if len(honest) >= 2:
-        mean, std = honest.mean(0), honest.std(0, correction=0)
+        mean, std = honest.mean(0), honest.std(0)
     else:
         whole = sums / count.clamp_min(1)
-        mean, std = whole.float(), (squares / count.clamp_min(1) - whole.square()).clamp_min(0).sqrt().float()
+        spread = (squares - count * whole.square()) / (count - 1).clamp_min(1)
+        mean, std = whole.float(), spread.clamp_min(0).sqrt().float()
     known = Honest(vectors=honest, mean=mean, std=std, total=total)
     return known, {"honest": {"count": count, "sum": sums, "squares": squares}}

@@ -16,7 +16,7 @@ from edgesim.errors import RunError
 from edgesim.results import atomic
 
 FILE = Path("checkpoint") / "state.pt"
-_FORMAT = 4
+_FORMAT = 5
 _ARRAY = "__array__"
 
 

@@ -135,8 +135,9 @@ class Federation(AtWork):
             outdated=merging.outdated if merging else (),
         )
         if self._attackers is not None:
-            spared = self._context.task.model.statistics
-            arrivals, self._seen = self._attackers.strike(arrivals, self._seen, self._version, spared)
+            model = self._context.task.model
+            shapes = {name: shape for name, shape in model.shapes.items() if name not in model.statistics}
+            arrivals, self._seen = self._attackers.strike(arrivals, self._seen, self._version, shapes)
         server = self._groups.stepped(merging, self._server)
         cost = self._algorithm.server_work(self._context, server, arrivals)
         merged = self._algorithm.aggregate(self._context, server, arrivals)

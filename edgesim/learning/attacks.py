@@ -21,7 +21,8 @@ from edgesim.units import Share
 @dataclass(frozen=True, kw_only=True)
 class Honest:
     """What honest clients sent. Attributes: vectors, [h, D], of this aggregation, oldest first; mean and std, over
-    them, or, where there are fewer than two, over all that were sent so far: [D]; total, attackers included."""
+    them (of h − 1 degrees of freedom) or, where there are fewer than two, over all that were sent so far: [D]; total,
+    attackers included."""
 
     vectors: Tensor
     mean: Tensor

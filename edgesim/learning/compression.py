@@ -3,6 +3,7 @@
 Everything sees stacked tensors [client, *shape] of one parameter, and treats each tensor of a model on its own.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple, Protocol
 
@@ -65,7 +66,8 @@ class TopK:
 
     def compress(self, tensor: Tensor, random: Tensor) -> Compressed:
         values = tensor[0].numel()
-        count = min(values, max(1, -int(-self.share * values // 1)))
+        # less a hair: 0.07 of 100 is 7, whatever floating point makes of it
+        count = min(values, max(1, math.ceil(self.share * values - 1e-9)))
         chosen = masks.largest(tensor, torch.full((len(tensor),), count))  # of equal magnitudes the first goes
         return Compressed(torch.where(chosen, tensor, 0.0), tensor.new_zeros(len(tensor)))
 

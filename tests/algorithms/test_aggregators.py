@@ -1,5 +1,7 @@
 """Aggregators on a handful of vectors, redone by hand, and what is done to vectors before."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -19,49 +21,81 @@ from edgesim.algorithms.aggregators import (
     TrimmedMean,
     hostile,
 )
+from edgesim.algorithms.rules import Average
+from edgesim.errors import ScenarioError
 
 ZERO = torch.zeros(1)
 FIVE = torch.tensor([[0.0], [1.0], [2.0], [4.0], [100.0]])
 
 
 def test_the_median_of_an_even_number_is_the_mean_of_the_middle_two() -> None:
-    assert Median().combine(FIVE, ZERO).item() == 2.0
-    assert Median().combine(FIVE[:4], ZERO).item() == 1.5
+    assert Median().combine(FIVE, ZERO, 5).item() == 2.0
+    assert Median().combine(FIVE[:4], ZERO, 4).item() == 1.5
 
 
 def test_the_trimmed_mean_drops_both_ends() -> None:
     """f = ⌊0.2 · 5⌋ = 1: (1 + 2 + 4) / 3."""
-    assert TrimmedMean(byzantine=0.2).combine(FIVE, ZERO).item() == pytest.approx(7 / 3)
+    assert TrimmedMean(byzantine=0.2).combine(FIVE, ZERO, 5).item() == pytest.approx(7 / 3)
 
 
 @given(st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=9))
 def test_trimming_nothing_is_the_mean(values: list[float]) -> None:
     vectors = torch.tensor(values)[:, None]
-    assert TrimmedMean(byzantine=0.0).combine(vectors, ZERO).equal(Mean().combine(vectors, ZERO))
+    assert (
+        TrimmedMean(byzantine=0.0)
+        .combine(vectors, ZERO, len(vectors))
+        .equal(Mean().combine(vectors, ZERO, len(vectors)))
+    )
 
 
 def test_krum_on_five_points() -> None:
     """n − f − 2 = 2 nearest others. Squared distances of 0: 1 + 4; of 1: 1 + 1; of 2: 1 + 4; of 4: 4 + 9; so 1 wins.
     (With fourth powers, or with the point itself among its neighbours, 0, 1 and 2 would score 17, 2, 17 or 1, 1, 1.)"""
-    assert Krum(byzantine=0.2).combine(FIVE, ZERO).item() == 1.0
+    assert Krum(byzantine=0.2).combine(FIVE, ZERO, 5).item() == 1.0
 
 
 def test_multi_krum_averages_the_best() -> None:
     """The three best of the five points above are 1, then 0 and 2."""
-    assert Krum(byzantine=0.2, best=3).combine(FIVE, ZERO).item() == pytest.approx(1.0)
-    assert Krum(byzantine=0.2, best=2).combine(FIVE, ZERO).item() == pytest.approx(0.5)
+    assert Krum(byzantine=0.2, best=3).combine(FIVE, ZERO, 5).item() == pytest.approx(1.0)
+    assert Krum(byzantine=0.2, best=2).combine(FIVE, ZERO, 5).item() == pytest.approx(0.5)
 
 
-def test_krum_asks_for_enough_vectors() -> None:
-    """n ≥ 2f + 3: with f = ⌊n/5⌋ it holds for 3, where f = 0; with f = ⌊0.4 n⌋ first for 7, where f = 2."""
-    assert Krum(byzantine=0.2).least() == 3
-    assert Krum(byzantine=0.4).least() == 7
+@pytest.mark.parametrize(
+    ("rule", "updates", "told"),
+    [
+        (Average(aggregator=Krum(byzantine=0.2)), 3, None),  # f = 0
+        (Average(aggregator=Krum(byzantine=0.4)), 7, None),  # f = 2
+        (
+            Average(aggregator=Krum(byzantine=0.4)),
+            4,
+            "wants at least 7 updates in an aggregation and .* gives 4; write",
+        ),
+        (Average(aggregator=TrimmedMean(), before=Bucketing()), 10, None),  # 5 buckets, f = 2
+        (Average(aggregator=Krum(), before=Bucketing()), 10, r"wants at least 13 .* makes into 5 that as many"),
+        (Average(aggregator=Krum(byzantine=0.4), before=Bucketing()), 10, "wants smaller buckets and"),
+        (Average(aggregator=Krum(), before=Bucketing()), 3, "wants at least 9 updates .* makes into 2 that"),
+    ],
+)
+def test_krum_and_trimming_ask_for_enough_vectors(rule: Average, updates: int, told: str | None) -> None:
+    """Krum: m ≥ 2f + 3 vectors; the trimmed mean: m ≥ 2f + 1; f of the updates, however few buckets they fill."""
+    with pytest.raises(ScenarioError, match=told) if told else nullcontext():
+        rule.check(updates)
+
+
+def test_as_many_buckets_may_be_spoiled_as_updates_are_hostile() -> None:
+    """Four of 20 lie and spoil at most four of ten buckets: trimming two would let two of them count."""
+    rng = np.random.default_rng(0)
+    updates = torch.tensor(np.concatenate([rng.normal(size=(16, 1)), np.full((4, 1), -1000.0)]), dtype=torch.float32)
+    for number in range(20):
+        buckets = Bucketing(size=2).prepare(updates, np.random.default_rng(number))
+        assert TrimmedMean(byzantine=0.2).combine(buckets, ZERO, 20).abs() < 2
+        assert TrimmedMean(byzantine=0.2).combine(buckets[:3], ZERO, 20).isfinite()
 
 
 def test_the_geometric_median_resists_one_far_point() -> None:
     """Of three points on a line it is the middle one; eight smoothed steps come within the smoothing."""
     vectors = torch.tensor([[1.0, 0.0], [1.1, 0.0], [50.0, 0.0]])
-    middle = GeometricMedian(steps=50).combine(vectors, torch.zeros(2))
+    middle = GeometricMedian(steps=50).combine(vectors, torch.zeros(2), len(vectors))
     assert middle.tolist() == pytest.approx([1.1, 0.0], abs=0.1)
     assert vectors.mean(0)[0] > 17
 
@@ -69,8 +103,8 @@ def test_the_geometric_median_resists_one_far_point() -> None:
 def test_centred_clipping_starts_where_the_last_step_ended() -> None:
     """One step with τ = 1 from v = 1: the points 2 and 21 are 1 and 20 away, both clipped to 1: v = 1 + (1 + 1)/2."""
     vectors = torch.tensor([[2.0], [21.0]])
-    assert CenteredClipping(radius=1.0, steps=1).combine(vectors, torch.ones(1)).item() == 2.0
-    assert CenteredClipping(radius=1.0, steps=1).combine(vectors, ZERO).item() == 1.0
+    assert CenteredClipping(radius=1.0, steps=1).combine(vectors, torch.ones(1), len(vectors)).item() == 2.0
+    assert CenteredClipping(radius=1.0, steps=1).combine(vectors, ZERO, len(vectors)).item() == 1.0
 
 
 def test_buckets_are_means_of_disjoint_random_groups() -> None:
@@ -99,7 +133,7 @@ def test_robust_rules_stay_near_the_honest_when_a_fifth_lies(name: str) -> None:
         "centered-clipping": CenteredClipping(radius=1.0),
         "trimmed-mean": TrimmedMean(byzantine=0.2),
     }
-    combined = kind.get(name, AGGREGATORS[name]()).combine(vectors, torch.ones(20))
+    combined = kind.get(name, AGGREGATORS[name]()).combine(vectors, torch.ones(20), len(vectors))
     assert (combined - 1).abs().max() < 0.5
     assert (vectors.mean(0) - 1).abs().max() > 15
 

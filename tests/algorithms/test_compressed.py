@@ -9,8 +9,12 @@ from hypothesis import strategies as st
 from toys import context, federation
 
 from edgesim.algorithms.compressed import CompressedUpdates
+from edgesim.algorithms.contract import Algorithm
 from edgesim.algorithms.fedavg import FedAvg
 from edgesim.algorithms.fedspa import FedSpa
+from edgesim.algorithms.flash import Flash
+from edgesim.algorithms.lotteryfl import LotteryFl
+from edgesim.algorithms.subfedavg import SubFedAvg
 from edgesim.engine.learning import Received
 from edgesim.learning.compression import Codec, Qsgd, TopK
 
@@ -112,3 +116,20 @@ def test_compressed_training_still_learns() -> None:
                 world.arrive(8 * turn + client, client)
             world.aggregate([Received(8 * turn + client, client, 0, 1.0) for client in range(8)])
         assert world.evaluate()["accuracy"] > max(0.75, before + 0.4)
+
+
+@pytest.mark.parametrize("inner", [SubFedAvg(target=0.3), LotteryFl(end_density=0.6), Flash(mode="nst", density=0.3)])
+@pytest.mark.parametrize("codec", [TopK(share=0.05, feedback=False), Qsgd(s=16)])
+def test_only_what_travels_is_compressed(inner: Algorithm, codec: Codec) -> None:
+    """Half of each mask is off: those weights, which count as 0, are no part of the message, nor of its norm."""
+    generator = torch.Generator().manual_seed(0)
+    world = federation(CompressedUpdates(inner=inner, codec=codec))
+    half = {
+        n: torch.rand(m.shape, generator=generator) < 0.5 for n, m in inner.init_client(context(), 0)["mask"].items()
+    }
+    world._clients.put(0, {**inner.init_client(context(), 0), "mask": half})
+    world.dispatch(0, 0, 0)
+    update = world._training.result(0)[1].update
+    for name, on in update["mask"].items():
+        assert update["params"][name][on].any()
+        assert not update["params"][name][~on].any()

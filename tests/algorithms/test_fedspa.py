@@ -1,11 +1,13 @@
 """FedSpa against its specification (arXiv:2201.11380; algorithms of DisPFL's code): masks, bytes, work, merging."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from toys import TRAINING, arrivals, context, federation, task
 
+from edgesim.algorithms.async_rules import FedAsync
 from edgesim.algorithms.contract import Client, Payload
 from edgesim.algorithms.fedspa import FedSpa
 from edgesim.engine.learning import Received
@@ -218,3 +220,16 @@ def test_personal_models_learn_skewed_data_better_than_chance() -> None:
 def _received(world: object, job: int, client: int) -> Received:
     world.arrive(job, client)  # type: ignore[attr-defined]
     return Received(job, client, 0, 1.0)
+
+
+def test_fedasync_moves_only_what_a_client_was_sent() -> None:
+    """The others' weights have moved on since: what it never had does not pull them back."""
+    world = federation(FedSpa(density=0.3), replace(MLP, rule=FedAsync(mixing=0.6)))
+    world.dispatch(0, 0, 0)
+    mask = world._training.result(0)[1].update["held"]["fc1.weight"]
+    moved = {name: tensor + 1 for name, tensor in world._server["params"].items()}
+    world._server = {**world._server, "params": moved}
+    world.aggregate([Received(0, 0, 1, 1.0)])
+    after = world._server["params"]["fc1.weight"]
+    assert torch.equal(after[~mask], moved["fc1.weight"][~mask])
+    assert not torch.isclose(after[mask], moved["fc1.weight"][mask]).any()

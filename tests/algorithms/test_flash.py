@@ -8,7 +8,7 @@ import pytest
 import torch
 from toys import TRAINING, context, federation, task
 
-from edgesim.algorithms.contract import Client, Context
+from edgesim.algorithms.contract import Cadence, Client, Context
 from edgesim.algorithms.fedavg import FedAvg
 from edgesim.algorithms.flash import Flash
 from edgesim.engine.learning import Received
@@ -90,7 +90,9 @@ def test_reports_that_come_after_the_warm_up_are_ignored() -> None:
     before = world._server
     assert not before["stage"]["warm"]
     world.aggregate([Received(1, 1, 1, 1.0)])
-    assert world._server is before
+    assert world._server["params"] is before["params"]
+    assert world._server["reports"] is before["reports"]
+    assert world._server["stage"]["round"] == 0
     world.dispatch(2, 2, 2)
     world.dispatch(3, 1, 2)
     world.aggregate([Received(2, 2, 0, 1.0), Received(3, 1, 0, 1.0)])
@@ -308,3 +310,22 @@ def test_a_cohort_trains_as_one_client_at_a_time(mode: str) -> None:
     for together, alone in zip(*results, strict=True):
         for name in together:
             assert torch.equal(together[name], alone[name])
+
+
+def test_the_learning_rate_decays_from_stage_2_on() -> None:
+    """Four clients, buffers of one: two aggregations are stage 1's, a third one's report comes too late."""
+    where = replace(context(training=replace(TRAINING, lr=0.1, lr_decay=0.5)), cadence=Cadence(kind="buffered"))
+    world = federation(Flash(density=0.3, warm_up_share=0.25), where)
+
+    def rate(job: int, version: int) -> float:
+        world.dispatch(job, job, version)
+        order, _ = world._training.result(job)
+        solver = order.training or where.training
+        return solver.lr * solver.lr_decay**version
+
+    assert [rate(job, 0) for job in range(3)] == [0.1] * 3
+    for job in range(3):
+        world.aggregate([Received(job, job, job, 1.0)])
+    assert rate(3, 3) == pytest.approx(0.1)
+    world.aggregate([Received(3, 3, 0, 1.0)])
+    assert rate(4, 4) == pytest.approx(0.05)

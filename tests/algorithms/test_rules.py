@@ -132,3 +132,5 @@ def test_whole_vector_rules_do_not_take_part_vectors() -> None:
         Average(aggregator=Median()).step(
             start(0.0)["params"], {}, arrived, arrived.equal, arrived.update["params"], held
         )
+    with pytest.raises(ScenarioError, match=r"server.rule: ca2fl divides by all .* write rule: port"):
+        CacheAided().step(start(0.0)["params"], {}, arrived, arrived.equal, arrived.update["params"], held)

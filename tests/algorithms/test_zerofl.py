@@ -1,14 +1,19 @@
 """ZeroFL: what is trained, what goes up, and what both cost."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from toys import TRAINING, arrivals, context, federation, task
 
-from edgesim.algorithms.contract import Client
+from edgesim.algorithms.async_rules import FedAsync
+from edgesim.algorithms.contract import Algorithm, Client
 from edgesim.algorithms.fedavg import FedAvg
+from edgesim.algorithms.flash import Flash
+from edgesim.algorithms.lotteryfl import LotteryFl
 from edgesim.algorithms.reporting import LossReports
+from edgesim.algorithms.rules import Average, ServerRule
 from edgesim.algorithms.zerofl import ZeroFl
 from edgesim.devices.cost import effective_flops
 from edgesim.engine.learning import Received
@@ -42,8 +47,10 @@ def test_where_values_are_sent_from() -> None:
         order, trained = world._training.result(0)
         off = ~trained.update["mask"]["fc1.weight"]
         arrived = (order.payload["params"]["fc1.weight"] + trained.update["params"]["fc1.weight"])[off]
-        assert torch.equal(arrived, torch.zeros_like(arrived) if sends == "top-weights" else
-                           order.payload["params"]["fc1.weight"][off])  # fmt: skip
+        assert torch.equal(arrived, order.payload["params"]["fc1.weight"][off])
+        world.aggregate([Received(0, 0, 0, 1.0)])
+        after = world._server["params"]["fc1.weight"][off]
+        assert torch.equal(after, torch.zeros_like(after) if sends == "top-weights" else arrived)
         sent[sends] = trained.update["mask"]["fc1.weight"]
     assert torch.equal(sent["top-weights"], sent["diff-on-top-weights"])
     assert not torch.equal(sent["top-weights"], sent["top-diff"])
@@ -123,3 +130,31 @@ def test_a_cohort_trains_as_one_client_at_a_time() -> None:
     for together, alone in zip(*updates, strict=True):
         assert torch.equal(together["mask"]["fc1.weight"], alone["mask"]["fc1.weight"])
         torch.testing.assert_close(together["params"]["fc1.weight"], alone["params"]["fc1.weight"])
+
+
+STILL = context(training=replace(TRAINING, lr=1e-9))
+
+
+@pytest.mark.parametrize(
+    "algorithm",
+    [
+        ZeroFl(sends="top-weights", sparsity=0.8, mask_ratio=0.1),
+        Flash(mode="nst", density=0.3, layers="conv+linear"),
+        LotteryFl(start_accuracy=0.0, end_density=0.1),
+    ],
+)
+@pytest.mark.parametrize("rule", [Average(), FedAsync(mixing=1.0)])
+def test_stale_clients_that_begin_anew_do_not_take_the_same_away_twice(algorithm: Algorithm, rule: ServerRule) -> None:
+    """Four learn nothing from one model, and what they have off is 0, or as in the beginning: it is so after each."""
+    world = federation(algorithm, replace(STILL, rule=rule))
+    begun = world._server["params"]
+    world._server = {**world._server, "params": {name: tensor + 1 for name, tensor in begun.items()}}
+    for client in range(4):
+        world.dispatch(client, client, 0)
+    for client in range(4):
+        off = ~world._training.result(client)[1].update["mask"]["fc1.weight"]
+        world.aggregate([Received(client, client, client, 1.0)])
+        found, wanted = world._server["params"]["fc1.weight"], torch.zeros(int(off.sum()))
+        if isinstance(algorithm, LotteryFl):  # what nobody holds stays, what is held began again
+            off, wanted = ~off, begun["fc1.weight"][~off]
+        torch.testing.assert_close(found[off], wanted, atol=1e-5, rtol=0)

@@ -1,0 +1,40 @@
+"""Algorithms under attack: forged updates are such as the algorithm could send."""
+
+import numpy as np
+import pytest
+import torch
+from toys import federation
+
+from edgesim.algorithms.compressed import CompressedUpdates
+from edgesim.algorithms.contract import Algorithm
+from edgesim.algorithms.fedavg import FedAvg
+from edgesim.algorithms.fedspa import FedSpa
+from edgesim.algorithms.flash import Flash
+from edgesim.algorithms.local_only import LocalOnly
+from edgesim.engine.learning import Received
+from edgesim.execution.attackers import Attackers
+from edgesim.learning.attacks import Attack, Gaussian, SignFlip
+from edgesim.learning.compression import Qsgd, TopK
+
+
+@pytest.mark.parametrize("attack", [SignFlip(), Gaussian()])
+@pytest.mark.parametrize(
+    "algorithm",
+    [
+        FedSpa(density=0.3, masking="rsm"), Flash(mode="pdst", layers="conv+linear"), Flash(mode="nst"), LocalOnly(),
+        CompressedUpdates(inner=FedAvg(), codec=TopK(share=0.1)), CompressedUpdates(inner=FedAvg(), codec=Qsgd()),
+    ],
+)  # fmt: skip
+def test_forged_is_what_travels_and_nothing_else(algorithm: Algorithm, attack: Attack) -> None:
+    """Masks, levels and a codec's units are no part of a model; nor do weights move that nobody sends."""
+    world = federation(algorithm)
+    world._attackers = Attackers(attack, np.arange(8) < 2, 0)
+    before = world._server
+    for client in range(3):
+        world.dispatch(client, client, 0)
+    updates = [world._training.result(client)[1].update for client in range(3)]
+    world.aggregate([Received(client, client, 0, 1.0) for client in range(3)])
+    if isinstance(algorithm, FedSpa):
+        for name in updates[0]["held"]:
+            nobodys = ~torch.stack([update["held"][name] for update in updates]).any(0)
+            assert torch.equal(world._server["params"][name][nobodys], before["params"][name][nobodys])
