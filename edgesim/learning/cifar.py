@@ -88,7 +88,8 @@ def _archive(folder: Path) -> Path | None:
 def _other(place: Path) -> Arrays:
     """An npz or pictures."""
     archive = place if place.is_file() else _archive(place)
-    x, y, *_ = read_npz(archive) if archive else tidy(*read_pictures(place), place)
+    read = read_npz(archive) if archive else tidy(*read_pictures(place), place)
+    x = read.x
     if x.shape[1:] == (_PIXELS,):
         x = x.reshape(-1, *_SHAPE)
     if x.shape[1:] != _SHAPE:
@@ -97,7 +98,7 @@ def _other(place: Path) -> Arrays:
         raise ScenarioError(
             f"{archive or place}: values are {x.min()} to {x.max()}; bytes, or numbers from 0 to 1, are wanted"
         )
-    return Arrays(x, y)
+    return read._replace(x=x)
 
 
 def _binary(folder: Path, files: list[str], *, labels: int, at: int, classes: int) -> Arrays:

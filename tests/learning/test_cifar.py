@@ -54,11 +54,16 @@ def test_npz_and_pictures_hold_the_same_samples(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     np.savez(tmp_path / "a" / "cifar10.npz", x_train=last[:10], y_train=FINE[:10], x_test=last[10:], y_test=FINE[10:])
     (tmp_path / "b" / "cifar_10").mkdir(parents=True)
-    np.savez(tmp_path / "b" / "cifar_10" / "rows.npz", data=PIXELS.reshape(12, -1), labels=FINE[:, None], names=FINE)
+    np.savez(
+        tmp_path / "b" / "cifar_10" / "rows.npz",
+        data=PIXELS.reshape(12, -1), labels=FINE[:, None], names=FINE, user=COARSE,
+    )  # fmt: skip
     for home in ("a", "b"):
         data = load("cifar10", {"normalise": False}, tmp_path / home, 0)
         assert data.y.tolist() == FINE.tolist()
         np.testing.assert_allclose(data.x.numpy() * 255, PIXELS, atol=1e-4)
+    assert data.owner is not None
+    assert data.owner.tolist() == COARSE.tolist()
     write_pictures(tmp_path / "c" / "cifar10")
     data = load("cifar10", {"normalise": False}, tmp_path / "c", 0)
     order = [*np.argsort(FINE[:10], kind="stable"), 10, 11]  # class by class, training first
