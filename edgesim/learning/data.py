@@ -22,7 +22,7 @@ from edgesim.errors import ScenarioError
 from edgesim.learning.cifar import cifar10, cifar100
 from edgesim.learning.datafiles import Arrays, read_folder, read_npz
 from edgesim.learning.shards import IntArray
-from edgesim.learning.sources import Source, find, listed
+from edgesim.learning.sources import Source, begins, find, listed
 from edgesim.learning.texts import shakespeare
 from edgesim.spelling import advice
 from edgesim.streams import generator
@@ -124,7 +124,8 @@ Split: TypeAlias = Literal["balanced", "byclass", "bymerge", "digits", "letters"
 
 def emnist(source: Source, *, split: Annotated[Split, Doc("which of the published selections")] = "balanced") -> Arrays:
     """Handwritten letters and digits, 28×28 (Cohen et al. 2017); IDX files from the data folder."""
-    return read_folder(_find(source, "emnist"), prefix=f"emnist-{split}-")
+    prefix = f"emnist-{split}-"
+    return read_folder(_find(source, "emnist", prefix), prefix)
 
 
 DATASETS: dict[str, Maker] = {
@@ -176,14 +177,17 @@ def load(
 
 def _own(text: str, source: Source, folder: Path) -> Maker:
     """A maker that reads the user's own files."""
-    homes = [folder, *([source.data_dir] if source.data_dir else [])]
-    for path in [home / text for home in homes]:
-        if path.is_dir():
+    paths = [home / text for home in (folder, source.data_dir) if home is not None]
+    for path in paths:
+        if path.is_dir() or (path.suffix == ".npz" and path.is_file()):
             return partial(_read, path=path)
-        if path.suffix == ".npz" and path.is_file():
-            return partial(_read, path=path)
+    for path in paths:
+        if path.is_file():
+            raise ScenarioError(
+                f"data set '{text}': {path} is no .npz; write the path of one, or of a folder of IDX files or pictures"
+            )
     if text.endswith(".npz") or "/" in text:
-        raise ScenarioError(f"data set '{text}': no such file or folder; looked for {listed(h / text for h in homes)}")
+        raise ScenarioError(f"data set '{text}': no such file or folder; looked for {listed(paths)}")
     raise ScenarioError(
         f"data set '{text}' is unknown: {advice(text, DATASETS)}; your own data is the path of a folder of "
         "IDX files or pictures, or of an .npz file"
@@ -194,10 +198,22 @@ def _read(source: Source, *, path: Path) -> Arrays:
     return read_npz(path) if path.is_file() else read_folder(path, prefix="")
 
 
-def _find(source: Source, name: str) -> Path:
-    """The folder of IDX files of a published data set."""
+def _called(folder: Path, name: str) -> bool:
+    """Whether a folder has the name of a data set; torchvision's is its folder raw."""
+    home = folder.resolve()
+    return begins(home.parent.name if home.name == "raw" else home.name, name)
+
+
+def _find(source: Source, name: str, prefix: str = "") -> Path:
+    """The folder of IDX files, named `prefix`…, of a published data set."""
 
     def serves(path: Path) -> bool:
-        return path.is_dir() and any(path.glob("*images-idx3-ubyte*"))
+        found = path.is_dir() and any(path.glob(f"{prefix}*images-idx3-ubyte*"))
+        if found and not prefix and path == source.data_dir and not _called(path, name):
+            raise ScenarioError(
+                f"data set {name}: {path} holds IDX files, but nothing says that they are {name}; "
+                f"put them into {path / name}"
+            )
+        return found
 
-    return find(source, name, serves, "…images-idx3-ubyte(.gz)")
+    return find(source, name, serves, f"{prefix}…images-idx3-ubyte(.gz)")

@@ -2,14 +2,16 @@
 
 IDX: bytes 0, 0, type, number of dimensions; each dimension as a big-endian uint32; then the values
 (http://yann.lecun.com/exdb/mnist/). An npz holds x and y, or x_train, y_train, x_test and y_test, perhaps x_val
-and y_val. The samples may also be called images or data, the labels labels or targets, and the part may
-come first: train_images. An array client, user, writer, subject or owner, split likewise, says whose each sample is.
+and y_val (valid, validation). The samples may also be called images or data, the labels labels or targets, and the
+part may come first: train_images. An array client, user, writer, subject or owner, split likewise, says whose each
+sample is.
 Pictures (uint8) are scaled to [0, 1] and laid out [sample, channel, height, width]; other types keep their
 values and shape.
 """
 
 import gzip
 import math
+import re
 import struct
 import zipfile
 import zlib
@@ -22,7 +24,7 @@ from numpy.typing import NDArray
 
 from edgesim.errors import ScenarioError
 from edgesim.learning.pictures import holds_pictures, read_pictures
-from edgesim.learning.sources import contents
+from edgesim.learning.sources import PARTS, contents
 
 AnyArray: TypeAlias = NDArray[Any]
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -31,7 +33,7 @@ _WORDS = {
     "y": ("y", "labels", "targets"),
     "owner": ("client", "user", "writer", "subject", "owner"),
 }
-_PARTS = ("", "train", "val", "test")
+_PARTS = ("", *PARTS)
 
 
 class Arrays(NamedTuple):
@@ -49,7 +51,7 @@ class Arrays(NamedTuple):
 
 def read_folder(folder: Path, prefix: str) -> Arrays:
     """All samples of a folder: its IDX files named `prefix`…, training files first; or its one npz; or pictures."""
-    found = sorted(folder.glob(f"{prefix}*images-idx3-ubyte*"), key=lambda path: ("train" not in path.name, path.name))
+    found = _image_files(folder, prefix)
     if found:
         pairs = [tidy(read_idx(path), read_idx(_labels_of(path)), path) for path in found]
         return _joined(pairs, folder)
@@ -59,9 +61,27 @@ def read_folder(folder: Path, prefix: str) -> Arrays:
     if not archives and not prefix and holds_pictures(folder):
         return tidy(*read_pictures(folder), folder)
     raise ScenarioError(
-        f"{folder}: {len(archives)} .npz files and no {prefix}…images-idx3-ubyte(.gz), but {contents(folder)}; "
-        "one npz, IDX files, or a folder of PNG or JPEG files for each class, are wanted"
+        f"{folder}: holds {contents(folder)}; one .npz, IDX files named {prefix}…images-idx3-ubyte(.gz), "
+        "or a folder of pictures for each class, are wanted"
     )
+
+
+def _image_files(folder: Path, prefix: str) -> list[Path]:
+    """The IDX files of images, training files first; the plain one where it is gzipped, too."""
+    plain_last = sorted(folder.glob(f"{prefix}*images-idx3-ubyte*"), reverse=True)
+    found = {path.name.removesuffix(".gz"): path for path in plain_last}
+    families = {_family(name): name for name in found}
+    if len(families) > 1:
+        raise ScenarioError(
+            f"{folder}: {' and '.join(sorted(families.values()))} belong to different data sets; "
+            "put each into a folder of its own"
+        )
+    return sorted(found.values(), key=lambda path: ("train" not in path.name, path.name))
+
+
+def _family(name: str) -> str:
+    """What a file's name begins with, its part apart: emnist-letters of emnist-letters-train-images-idx3-ubyte."""
+    return re.sub("-?(train|t10k|test|val)[^-]*$", "", name.partition("images-idx3")[0].rstrip("-"))
 
 
 def read_idx(path: Path) -> AnyArray:
@@ -88,15 +108,18 @@ def read_idx(path: Path) -> AnyArray:
 def read_npz(path: Path) -> Arrays:
     """The samples of an npz, training samples first; the top of this file says what its arrays may be called."""
     try:
+        with path.open("rb") as file:
+            if not zipfile.is_zipfile(file):  # of which numpy says that it might be a pickle
+                raise zipfile.BadZipFile("it is cut short, or is not what numpy.savez writes")
         with np.load(path, allow_pickle=False) as archive:
             names = {(role, part): _name(archive.files, role, part, path) for role in _WORDS for part in _PARTS}
-            parts = [part for part in _PARTS if names["x", part] and names["y", part]]
-            if not parts or ("" in parts and len(parts) > 1):
-                held = ", ".join(archive.files)
-                raise ScenarioError(
-                    f"{path}: holds {held}; x and y, or x_train, y_train, x_test and y_test, are wanted"
-                )
-            return _joined([_part(archive, names, part, path) for part in parts], path)
+            parts = _labelled(names, archive.files, path)
+            read = [_part(archive, names, part, path) for part in parts]
+            kinds = {names["x", part]: kind for part, (_, kind) in zip(parts, read, strict=True)}
+            if len(set(kinds.values())) > 1:
+                held = " and ".join(f"{name} is {kind}" for name, kind in kinds.items())
+                raise ScenarioError(f"{path}: {held}; write all with one type, for bytes alone are scaled to 0 … 1")
+            return _joined([part for part, _ in read], path)
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise ScenarioError(f"{path}: cannot be read as npz: {error}") from error
 
@@ -112,17 +135,34 @@ def _name(names: list[str], role: str, part: str, path: Path) -> str | None:
     return found[0] if found else None
 
 
-def _part(archive: Any, names: Mapping[tuple[str, str], str | None], part: str, path: Path) -> Arrays:
-    read = tidy(archive[names["x", part]], archive[names["y", part]], path)
+def _labelled(names: Mapping[tuple[str, str], str | None], held: list[str], path: Path) -> list[str]:
+    """The parts that are there, each of them with its labels."""
+    parts = [part for part in _PARTS if names["x", part] and names["y", part]]
+    if not parts or ("" in parts and len(parts) > 1):
+        raise ScenarioError(
+            f"{path}: holds {', '.join(held)}; x and y, or x_train, y_train, x_test and y_test, are wanted"
+        )
+    lone = [name for part in _PARTS if part not in parts and (name := names["x", part])]
+    if lone:
+        raise ScenarioError(f"{path}: {lone[0]} comes without labels; add them, or leave {lone[0]} out")
+    return parts
+
+
+def _part(
+    archive: Any, names: Mapping[tuple[str, str], str | None], part: str, path: Path
+) -> tuple[Arrays, np.dtype[Any]]:
+    """The samples of a part, and the type of number in which they were written."""
+    x = archive[names["x", part]]
+    read, kind = tidy(x, archive[names["y", part]], path), x.dtype
     who = names["owner", part]
     if who is None:
-        return read
+        return read, kind
     owner = archive[who]
     if owner.shape != read.y.shape or owner.dtype.kind not in "iuSU":
         raise ScenarioError(
             f"{path}: {who} is {owner.dtype} {list(owner.shape)}; one number or name a sample is wanted"
         )
-    return read._replace(owner=owner)
+    return read._replace(owner=owner), kind
 
 
 def tidy(x: AnyArray, y: AnyArray, path: Path) -> Arrays:
@@ -168,7 +208,13 @@ def _joined(parts: list[Arrays], path: Path) -> Arrays:
     if len(shapes) > 1:
         raise ScenarioError(f"{path}: train and test samples differ in shape: {sorted(map(list, shapes))}")
     x, y = np.concatenate([part.x for part in parts]), np.concatenate([part.y for part in parts])
+    if not len(y):
+        raise ScenarioError(f"{path}: holds no samples")
     owners = [part.owner for part in parts if part.owner is not None]
-    if owners and len(owners) < len(parts):
+    if not owners:
+        return Arrays(x, y)
+    if len(owners) < len(parts):
         raise ScenarioError(f"{path}: only some of its parts say whose their samples are; all or none is wanted")
-    return Arrays(x, y, np.unique(np.concatenate(owners), return_inverse=True)[1] if owners else None)
+    kind = np.result_type(*owners)  # a float for int64 with uint64, which would make neighbours of 2^60 the same
+    whole: AnyArray = np.concatenate(owners, dtype=object if kind.kind == "f" else kind)
+    return Arrays(x, y, np.unique(whole, return_inverse=True)[1])

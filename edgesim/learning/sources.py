@@ -6,6 +6,8 @@ from pathlib import Path
 
 from edgesim.errors import ScenarioError
 
+PARTS = ("train", "val", "valid", "validation", "test")
+"""What the parts of a data set may be called, in the order in which they are read."""
 _SHOWN = 6  # names of files in an error
 
 
@@ -21,8 +23,8 @@ def find(source: Source, name: str, serves: Callable[[Path], bool], wanted: str,
     """The place of a published data set: the first that `serves`.
 
     Looked at are <data>/<name>, with - or _, then what else in the data folder begins with that name (and no
-    digit after it: cifar10 is not cifar100), the same for its `aliases`, then the data folder itself. Raises
-    ScenarioError, with what was looked for and what was found, where none serves.
+    digit after it: cifar10 is not cifar100) and raw in it, the same for its `aliases`, then the data folder itself.
+    Raises ScenarioError, with what was looked for and what was found, where none serves.
     """
     if source.data_dir is None:
         raise ScenarioError(
@@ -44,9 +46,16 @@ def _places(data_dir: Path, name: str) -> Iterator[Path]:
     yield data_dir / name
     yield data_dir / name.replace("-", "_")
     for path in sorted(data_dir.iterdir()) if data_dir.is_dir() else []:
-        plain, own = (text.lower().replace("-", "").replace("_", "") for text in (name, path.name))
-        if own.startswith(plain) and not own[len(plain) :][:1].isdigit():
+        if begins(path.name, name):
             yield path
+            if (path / "raw").is_dir():  # where torchvision leaves its files
+                yield path / "raw"
+
+
+def begins(text: str, name: str) -> bool:
+    """Whether a file's or folder's name begins with that of a data set, whatever its capitals, - and _."""
+    plain, own = (word.lower().replace("-", "").replace("_", "") for word in (name, text))
+    return own.startswith(plain) and not own[len(plain) :][:1].isdigit()
 
 
 def _held(places: Iterable[Path]) -> str:

@@ -29,7 +29,7 @@ def idx(array: NDArray[np.uint8]) -> bytes:
 
 
 def write_idx(folder: Path, stem: str, images: NDArray[np.uint8], labels: NDArray[np.uint8], zipped: bool) -> None:
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True, parents=True)
     for kind, array in ((f"{stem}-images-idx3-ubyte", images), (f"{stem}-labels-idx1-ubyte", labels)):
         data = idx(array)
         (folder / (kind + ".gz" * zipped)).write_bytes(gzip.compress(data) if zipped else data)
@@ -79,7 +79,7 @@ def test_synthetic_samples_may_have_a_shape_and_are_the_same_numbers_then() -> N
 
 
 @pytest.mark.parametrize("zipped", [False, True])
-@pytest.mark.parametrize("place", ["fashion-mnist", "fashion_mnist", "."])
+@pytest.mark.parametrize("place", ["fashion-mnist", "fashion_mnist", "FashionMNIST/raw"])
 def test_idx_files_are_found_scaled_and_joined_training_first(tmp_path: Path, zipped: bool, place: str) -> None:
     folder = tmp_path / place
     write_idx(folder, "train", IMAGES, LABELS, zipped)
@@ -89,6 +89,31 @@ def test_idx_files_are_found_scaled_and_joined_training_first(tmp_path: Path, zi
     assert data.x[:4, 0].numpy() * 255 == pytest.approx(IMAGES)
     assert data.x[4, 0].numpy() * 255 == pytest.approx(255 - IMAGES[0])
     assert data.y.tolist() == [2, 0, 1, 2, 2]
+    assert load("fashion-mnist", {}, folder, 0).x.equal(data.x)
+
+
+def test_a_file_that_is_there_plain_and_gzipped_is_read_once(tmp_path: Path) -> None:
+    """As torchvision leaves MNIST; the plain file counts."""
+    for stem, zipped in (("train", True), ("train", False), ("t10k", True), ("t10k", False)):
+        write_idx(tmp_path / "mnist", stem, IMAGES + zipped, LABELS, zipped)
+    data = load("mnist", {}, tmp_path, 0)
+    assert data.x[:, 0].numpy() * 255 == pytest.approx(np.concatenate([IMAGES, IMAGES]))
+
+
+def test_files_of_one_set_are_not_taken_for_anothers(tmp_path: Path) -> None:
+    write_idx(tmp_path / "mnist", "train", IMAGES, LABELS, False)
+    assert len(load("mnist", {}, tmp_path / "mnist", 0).y) == 4
+    with pytest.raises(ScenarioError, match=r"nothing says that they are kmnist; put them into .*mnist/kmnist"):
+        load("kmnist", {}, tmp_path / "mnist", 0)
+    for stem in ("emnist-letters-train", "emnist-letters-test", "emnist-digits-train"):
+        write_idx(tmp_path / "mine", stem, IMAGES, LABELS, True)
+    with pytest.raises(
+        ScenarioError, match=r"emnist-digits-train-images-.* and emnist-letters-.*-images-.* belong to different data"
+    ):
+        load("mine", {}, None, 0, tmp_path)
+    assert len(load("emnist", {"split": "letters"}, tmp_path / "mine", 0).y) == 8  # whose names say what they are
+    with pytest.raises(ScenarioError, match=r"no emnist-mnist-…images-idx3-ubyte\(\.gz\) in .*mine holds emnist"):
+        load("emnist", {"split": "mnist"}, tmp_path / "mine", 0)
 
 
 def test_the_data_folder_may_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,6 +194,8 @@ def test_npz_pictures_become_channels_first_and_other_numbers_stay(tmp_path: Pat
         {"train_images": IMAGES[:2], "train_labels": LABELS[:2], "test_images": IMAGES[2:], "test_labels": LABELS[2:]},
         {"data_test": IMAGES[3:], "targets_test": LABELS[3:], "data_val": IMAGES[2:3], "targets_val": LABELS[2:3],
          "data_train": IMAGES[:2], "targets_train": LABELS[:2]},
+        {"x_train": IMAGES[:2], "y_train": LABELS[:2], "x_valid": IMAGES[2:3], "y_valid": LABELS[2:3],
+         "validation_images": IMAGES[3:], "validation_labels": LABELS[3:]},
     ],
 )  # fmt: skip
 def test_the_arrays_of_an_npz_may_go_by_other_names(tmp_path: Path, arrays: dict[str, NDArray[np.uint8]]) -> None:
@@ -196,6 +223,12 @@ def test_the_arrays_of_an_npz_may_go_by_other_names(tmp_path: Path, arrays: dict
             {"x_train": IMAGES, "y_train": LABELS, "x_test": IMAGES[:, :2], "y_test": LABELS},
             "differ in shape",
         ),
+        ({"x_train": IMAGES, "y_train": LABELS, "x_test": IMAGES}, "x_test comes without labels; add them, or leave"),
+        ({"x": IMAGES[:0], "y": LABELS[:0]}, r"data\.npz: holds no samples"),
+        (
+            {"x_train": IMAGES, "y_train": LABELS, "x_test": IMAGES.astype(int), "y_test": LABELS},
+            "x_train is uint8 and x_test is int64; write all with one type, for bytes alone are scaled",
+        ),
     ],
 )
 def test_an_npz_that_does_not_fit_is_refused(
@@ -211,14 +244,17 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
         load("digts", {}, None, 0)
     with pytest.raises(ScenarioError, match=r"data set './a.npz': no such file or folder; looked for .*a\.npz"):
         load("./a.npz", {}, None, 0, tmp_path)
-    with pytest.raises(ScenarioError, match=r"0 \.npz files and no …images-idx3-ubyte\(\.gz\), but nothing"):
+    with pytest.raises(ScenarioError, match=r"holds nothing; one \.npz, IDX files named …images-idx3-ubyte\(\.gz\)"):
         load(str(tmp_path), {}, None, 0)
+    broken(tmp_path, b"x,y", "table.csv")
+    with pytest.raises(ScenarioError, match=r"data set 'table\.csv': .*table\.csv is no \.npz; write the path of one"):
+        load("table.csv", {}, None, 0, tmp_path)
     with pytest.raises(ScenarioError, match=r"data set digits: \{'size': 3\} does not fit: .*'size'"):
         load("digits", {"size": 3}, None, 0)
     with pytest.raises(ScenarioError, match="5 samples cannot show 10 classes"):
         load("synthetic", {"samples": 5}, None, 0)
     broken(tmp_path, b"PK not a zip", "odd.npz")
-    with pytest.raises(ScenarioError, match=r"odd\.npz: cannot be read as npz"):
+    with pytest.raises(ScenarioError, match=r"odd\.npz: cannot be read as npz: it is cut short, or is not what numpy"):
         load("odd.npz", {}, None, 0, tmp_path)
 
 

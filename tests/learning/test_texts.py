@@ -67,6 +67,14 @@ def test_owners_come_from_an_npz_and_others_have_none(tmp_path: Path) -> None:
     assert held == [[0, 1, 6], [2, 3, 4], [5, 7]]
     with pytest.raises(ScenarioError, match=r"task\.partition \(natural\): data set digits does not say whose"):
         make_task(dataset="digits", partition="natural", clients=3, seed=0)
+    near = 2**60 + np.arange(4)  # as floats, which join int64 with uint64, they are the same
+    np.savez(
+        tmp_path / "ids.npz", x_train=x[:4], y_train=[0, 1, 0, 1], client_train=near,
+        x_test=x[4:], y_test=[0, 1, 0, 1], client_test=near.astype(np.uint64),
+    )  # fmt: skip
+    owner = load("ids.npz", {}, None, 0, tmp_path).owner
+    assert owner is not None
+    assert owner.tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
     np.savez(tmp_path / "mine.npz", x=x, y=np.arange(8) % 2, user=who[:5])
     with pytest.raises(ScenarioError, match=r"user is <U1 \[5\]; one number or name a sample is wanted"):
         load("mine.npz", {}, None, 0, tmp_path)
