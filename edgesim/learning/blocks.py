@@ -72,6 +72,14 @@ def image(model: str, shape: Shape, least: int) -> Shape:
     if len(shape) != 3 or min(shape[1:]) < least:
         raise ScenarioError(
             f"model {model} wants images [channel, height, width] of at least {least}×{least}; the data has shape "
-            f"{list(shape)}: use model mlp, or a data set of larger images"
+            f"{list(shape)}: {_advice(shape, least)}"
         )
     return shape
+
+
+def _advice(shape: Shape, least: int) -> str:
+    """What would do: [height, width] and [height, width, channel] are large enough as they are."""
+    turned = (1, *shape) if len(shape) == 2 else (*shape[2:], *shape[:2])
+    if len(turned) == 3 and turned[0] <= 4 and min(turned[1:]) >= least:
+        return f"channels come first, so write each sample as {list(turned)}"
+    return "use model mlp, or a data set of larger images"

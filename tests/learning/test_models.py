@@ -138,6 +138,9 @@ def test_wrong_names_and_inputs_are_refused() -> None:
         ScenarioError, match=r"wants images .* of at least 4×4; the data has shape \[20\]: use model mlp"
     ):
         make("cnn", shape=(20,))
+    for shape in ((28, 28), (28, 28, 1)):
+        with pytest.raises(ScenarioError, match=r"channels come first, so write each sample as \[1, 28, 28\]"):
+            make("cnn", shape=shape)
     for name, shape in (("cnn", (1, 3, 8)), ("lenet", (1, 15, 16)), ("vgg11", (3, 31, 32)), ("resnet18", (3, 7, 8))):
         with pytest.raises(ScenarioError, match=f"model {name} wants images"):
             make(name, shape=shape)
