@@ -4,7 +4,7 @@ binary    data_batch_1.bin … data_batch_5.bin and test_batch.bin, or train.bin
           label (CIFAR-100: coarse, then fine) and 3 · 32 · 32 bytes, red, green and blue
           (https://www.cs.toronto.edu/~kriz/cifar.html)
 npz       see datafiles
-pictures  one folder of PNG or JPEG files a class, also under train and test
+pictures  see pictures
 
 Of several forms in one folder the first in this list is read.
 """
@@ -24,7 +24,7 @@ from edgesim.learning.sources import Source, find
 _SHAPE = (3, 32, 32)
 _PIXELS = 3 * 32 * 32
 _BATCHES = [*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"]
-_WANTED = ".bin files of the binary version, one .npz or class folders of PNG or JPEG files"
+_WANTED = ".bin files of the binary version, one .npz or class folders of pictures"
 Normalise: TypeAlias = Annotated[
     bool, Doc("subtract each channel's mean and divide by its standard deviation, as published work does; else 0 … 1")
 ]

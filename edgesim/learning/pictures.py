@@ -1,15 +1,18 @@
-"""Pictures in folders: PNG and JPEG files, in one folder a class, or in such folders under train and test."""
+"""Pictures in folders: PNG, JPEG, BMP and WebP, in one folder a class, or in such folders under train and test."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgesim.errors import ScenarioError
-from edgesim.learning.sources import contents
+from edgesim.learning.sources import PARTS, contents
 
-_PARTS = ("train", "val", "test")
-_ENDINGS = (".png", ".jpg", ".jpeg")
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 Pictures = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
@@ -23,7 +26,8 @@ def read_pictures(folder: Path) -> Pictures:
 
     Classes are numbered in the order of their folders' names, numbers by value; training files come first, and
     files in the order of their names. Grey pictures among coloured ones become coloured. Raises ScenarioError for
-    a picture that cannot be read or has another size than the first.
+    a class without pictures, and for a picture that cannot be read, has 16 bits a pixel, is transparent or has
+    another size than the first.
     """
     kinds = sorted({kind.name for part in _parts(folder) for kind in _folders(part)}, key=_by_value)
     found = [
@@ -33,7 +37,13 @@ def read_pictures(folder: Path) -> Pictures:
         for path in _pictures(part / name)
     ]  # fmt: skip
     if not found:
-        raise ScenarioError(f"{folder}: no class's folder holds PNG or JPEG files; there are {contents(folder)}")
+        raise ScenarioError(f"{folder}: no class's folder holds pictures; there are {contents(folder)}")
+    bare = sorted(set(range(len(kinds))) - {label for _, label in found})
+    if bare:
+        place = next(part / kinds[bare[0]] for part in _parts(folder) if (part / kinds[bare[0]]).is_dir())
+        raise ScenarioError(
+            f"{place}: holds no {', '.join(_ENDINGS)}, but {contents(place)}; convert these, or take the folder away"
+        )
     read = [_pixels(path) for path, _ in found]
     for (path, _), pixels in zip(found, read, strict=True):
         if pixels.shape[1:] != read[0].shape[1:]:
@@ -45,13 +55,22 @@ def read_pictures(folder: Path) -> Pictures:
 
 
 def _parts(folder: Path) -> list[Path]:
-    """The folders that hold the classes' folders."""
-    parts = [folder / part for part in _PARTS if (folder / part).is_dir()]
+    """The folders that hold the classes' folders; a folder train without folders is a class of that name."""
+    parts = [folder / part for part in PARTS if _folders(folder / part)]
+    for beside in _folders(folder) if parts else ():
+        if beside not in parts and _pictures(beside):
+            raise ScenarioError(
+                f"{beside}: holds pictures, where {parts[0].name} beside it holds a folder for each class; "
+                "sort them likewise, or take the folder away"
+            )
     return parts or [folder]
 
 
 def _folders(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.is_dir()]
+    """What a folder holds of them, hidden ones apart."""
+    if not folder.is_dir():
+        return []
+    return [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
 
 
 def _pictures(folder: Path) -> list[Path]:
@@ -72,7 +91,19 @@ def _pixels(path: Path) -> NDArray[np.uint8]:
 
     try:
         with Image.open(path) as picture:
-            pixels = np.asarray(picture.convert("L" if picture.mode in ("1", "L") else "RGB"))
+            pixels = np.asarray(_opaque(picture, path).convert("L" if picture.mode in ("1", "L", "LA") else "RGB"))
     except (OSError, SyntaxError, ValueError) as error:
         raise ScenarioError(f"{path}: cannot be read as a picture: {error}") from error
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+def _opaque(picture: "Image", path: Path) -> "Image":
+    """The picture without its alpha channel, which must not hold any of what it shows."""
+    if picture.mode.startswith("I"):
+        raise ScenarioError(f"{path}: has 16 bits a pixel; save it with 8, or write the numbers to an .npz")
+    if "A" not in picture.getbands() and "transparency" not in picture.info:
+        return picture
+    whole = picture.convert("RGBA")
+    if whole.getchannel("A").getextrema() != (255, 255):
+        raise ScenarioError(f"{path}: parts of it are transparent; save it upon a background, e.g. white")
+    return whole

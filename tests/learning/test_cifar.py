@@ -149,3 +149,57 @@ def test_a_users_folder_of_pictures_is_a_data_set(tmp_path: Path) -> None:
     (tmp_path / "pets" / "dog" / "4.png").write_bytes(b"no picture")
     with pytest.raises(ScenarioError, match=r"4\.png: cannot be read as a picture"):
         load("pets", {}, None, 0, tmp_path)
+
+
+def test_no_part_and_no_class_of_pictures_is_passed_over(tmp_path: Path) -> None:
+    """Parts go by several names; a train among classes is a class; BMP and WebP are read."""
+    for value, name in enumerate(("train/cat/1.png", "train/dog/1.bmp", "valid/cat/1.webp", "validation/dog/1.png")):
+        (tmp_path / "a" / name).parent.mkdir(parents=True)
+        Image.new("L", (4, 3), value).save(tmp_path / "a" / name, lossless=True)
+    data = load("a", {}, None, 0, tmp_path)
+    assert data.y.tolist() == [0, 1, 0, 1]
+    assert (255 * data.x[:, 0, 0, 0]).tolist() == pytest.approx([0, 1, 2, 3])
+    for name in ("bus", "train"):
+        (tmp_path / "b" / name).mkdir(parents=True)
+        Image.new("L", (4, 3)).save(tmp_path / "b" / name / "1.png")
+    assert load("b", {}, None, 0, tmp_path).y.tolist() == [0, 1]
+    (tmp_path / "b" / "van").mkdir()
+    (tmp_path / "b" / "van" / "1.tif").touch()
+    with pytest.raises(ScenarioError, match=r"van: holds no \.png, .*\.webp, but 1\.tif; convert these"):
+        load("b", {}, None, 0, tmp_path)
+    Image.new("L", (4, 3)).save(tmp_path / "a" / "valid" / "1.png")
+    assert len(load("a", {}, None, 0, tmp_path).y) == 4
+    (tmp_path / "a" / "test").mkdir()
+    Image.new("L", (4, 3)).save(tmp_path / "a" / "test" / "1.png")
+    with pytest.raises(ScenarioError, match="test: holds pictures, where train beside it holds a folder for each"):
+        load("a", {}, None, 0, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("mode", "clear", "channels"),
+    [("LA", (7, 9), 1), ("RGBA", (7, 7, 7, 9), 3), ("P", 7, 3), ("L", 7, 1)],
+)
+def test_pictures_that_are_transparent_are_refused(
+    tmp_path: Path, mode: str, clear: int | tuple[int, ...], channels: int
+) -> None:
+    """What they show may stand in their alpha channel alone; one that is opaque throughout says nothing."""
+    opaque = Image.new("L", (4, 3), 7).convert(mode)
+    for name in "ab":
+        (tmp_path / "icons" / name).mkdir(parents=True)
+        opaque.save(tmp_path / "icons" / name / "1.png")
+    assert load("icons", {}, None, 0, tmp_path).x.numpy() * 255 == pytest.approx(np.full((2, channels, 3, 4), 7))
+    if isinstance(clear, tuple):
+        opaque.putpixel((0, 0), clear)
+        opaque.save(tmp_path / "icons" / "b" / "1.png")
+    else:
+        opaque.save(tmp_path / "icons" / "b" / "1.png", transparency=clear)
+    with pytest.raises(ScenarioError, match=r"b/1\.png: parts of it are transparent; save it upon a background"):
+        load("icons", {}, None, 0, tmp_path)
+
+
+def test_pictures_of_16_bits_are_refused(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / "scans" / name).mkdir(parents=True)
+        Image.fromarray(np.full((3, 4), 40_000, np.uint16)).save(tmp_path / "scans" / name / "1.png")
+    with pytest.raises(ScenarioError, match=r"a/1\.png: has 16 bits a pixel; save it with 8, or write the numbers"):
+        load("scans", {}, None, 0, tmp_path)
