@@ -29,7 +29,7 @@ def shakespeare(
     """
     path = _file(source)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ScenarioError(f"{path}: cannot be read as text: {error}") from error
     symbols, codes = np.unique(_characters(text), return_inverse=True)

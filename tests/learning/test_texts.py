@@ -17,7 +17,7 @@ PLAY = "ANN:\nabcdefgh\n\nBOB:\nhello you\n\nANN:\nijkl\n\nstill Ann\n"
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("EDGESIM_DATA", raising=False)
     (tmp_path / "tinyshakespeare").mkdir()
-    (tmp_path / "tinyshakespeare" / "input.txt").write_text(PLAY)
+    (tmp_path / "tinyshakespeare" / "input.txt").write_text(PLAY, encoding="utf-8-sig")  # as Windows writes it
     return tmp_path
 
 
