@@ -16,7 +16,7 @@ Rates and latency may differ between units: `{median: 36 Mbit/s, sigma: 0.5}` is
 standard deviation of the logarithm.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeAlias
 
 from annotated_types import Gt
 from pydantic import Field, model_validator
@@ -26,6 +26,8 @@ from edgesim.devices.figures import Confidence, Flops, Name, Section, Sources, m
 from edgesim.devices.levels import Level
 from edgesim.devices.traits import Traits
 from edgesim.units import Bytes, BytesPerSecond, FlopsPerSecond, Joules, Seconds, Share, Watts
+
+Family: TypeAlias = Literal["mcu", "sbc", "sbc-gpu", "phone", "tablet", "laptop", "gateway", "server"]
 
 
 class Burst(Section):
@@ -133,7 +135,7 @@ class DeviceProfile(Section):
     """A device's file."""
 
     device: Name
-    family: Literal["mcu", "sbc", "sbc-gpu", "phone", "tablet", "laptop", "gateway", "server"]
+    family: Family
     year: int | None = Field(default=None, ge=1980, le=2100, description="when it came on the market")
     processor: Processor
     memory: Memory

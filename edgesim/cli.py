@@ -132,7 +132,9 @@ def calibrate(
         str | None, typer.Option(metavar="IDLE,TRAINING", help="Power of the whole device, where it cannot tell.")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads to train with; by default all cores.")] = None,
-    family: Annotated[str, typer.Option(help="Kind of device: sbc, laptop, gateway, server, …")] = "sbc",
+    family: Annotated[
+        str, typer.Option(help="Kind of device: mcu, sbc, sbc-gpu, phone, tablet, laptop, gateway or server.")
+    ] = "sbc",
 ) -> None:
     """Measure this machine and write its device profile, to put it into a fleet. Takes a minute; leave it alone."""
     from edgesim import hardware

@@ -164,7 +164,7 @@ def calibrate(out: Path, watts: str | None, threads: int | None, family: str) ->
     """Measure this machine, write its profile and show it.
 
     Raises:
-        ScenarioError: the file exists or has no name for a device, or there is no figure for the power.
+        ScenarioError: as `board.calibrate` does.
     """
     from edgesim.calibration import board
 

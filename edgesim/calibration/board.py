@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
+from typing import get_args
 
 import torch
 
@@ -13,11 +14,13 @@ from edgesim.calibration import nets, power, sparse, timing
 from edgesim.calibration.rates import Rates, fit
 from edgesim.calibration.text import Board, confidence, profile_text
 from edgesim.devices.device import Device
+from edgesim.devices.format import Family
 from edgesim.devices.profiles import find_device
 from edgesim.devices.workload import Workload
 from edgesim.errors import ScenarioError
 from edgesim.learning.models import Model
 from edgesim.learning.profile import ModelProfile, profile_model, training_workload
+from edgesim.spelling import advice
 
 BATCHES = (1, 4, 16, 64)
 Say = Callable[[str], None]
@@ -27,12 +30,17 @@ def calibrate(out: Path, *, watts: str | None, threads: int, family: str, say: S
     """Measure this machine, write its profile to `out` and read it back.
 
     Raises:
-        ScenarioError: the file exists or has no name for a device, or there is no figure for the power.
+        ScenarioError: the file exists, cannot be written or has no name for a device, there is no such family, or
+            there is no figure for the power; all of it before anything is measured.
     """
     if out.exists():
         raise ScenarioError(f"{out} exists; choose another file, or delete that one first")
     if out.suffix != ".yaml" or not re.fullmatch(r"[a-z0-9][a-z0-9-]*", out.stem):
         raise ScenarioError(f"--out {out}: a profile's file is named as the device, e.g. my-board.yaml")
+    if not (out.parent.is_dir() and os.access(out.parent, os.W_OK)):
+        raise ScenarioError(f"--out {out}: {out.parent} is no folder that can be written to; make it first")
+    if family not in get_args(Family):
+        raise ScenarioError(f"--family {family}: {advice(family, get_args(Family))}")
     given = None if watts is None else power.given(watts)
     counters = [] if given else power.counters()
     torch.set_num_threads(threads)
@@ -49,7 +57,7 @@ def calibrate(out: Path, *, watts: str | None, threads: int, family: str, say: S
         curve=curve,
         copy_bandwidth=timing.copy_bandwidth(threads),
         ram_bytes=_ram_bytes(),
-        usable=_free_share(),
+        usable=usable(),
         power=given or power.measured(counters, work),
         threads=threads,
         networks=len(models),
@@ -101,6 +109,8 @@ def _ram_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _free_share() -> float:
-    """The share of the RAM that is free, at most 0.9."""
-    return min(0.9, os.sysconf("SC_AVPHYS_PAGES") / os.sysconf("SC_PHYS_PAGES"))
+def usable(meminfo: Path = Path("/proc/meminfo")) -> float:
+    """The share of the RAM that is available, from 0.01 to 0.9: on Linux with the caches that it gives up on demand."""
+    found = re.search(r"^MemAvailable: *(\d+) kB", meminfo.read_text() if meminfo.is_file() else "", re.MULTILINE)
+    free_bytes = 1024 * int(found[1]) if found else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    return min(0.9, max(0.01, free_bytes / _ram_bytes()))

@@ -40,7 +40,7 @@ def counters(folder: Path = _COUNTERS) -> list[Path]:
     Raises:
         ScenarioError: there are none.
     """
-    found = sorted(path for path in folder.glob("intel-rapl:*/energy_uj") if path.parent.name.count(":") == 1)
+    found = sorted(path for path in folder.glob("intel-rapl:*/energy_uj") if _of_package(path.parent))
     readable = [path for path in found if _readable(path)]
     if not readable:
         why = "they can be read by root only" if found else "there are none"
@@ -48,6 +48,14 @@ def counters(folder: Path = _COUNTERS) -> list[Path]:
             f"no energy counters in {folder} ({why}); measure the whole device and write --watts IDLE,TRAINING"
         )
     return readable
+
+
+def _of_package(domain: Path) -> bool:
+    """Whether a domain is a whole package: neither a part of one (intel-rapl:0:1), nor the board (psys) with it."""
+    try:
+        return domain.name.count(":") == 1 and (domain / "name").read_text().startswith("package")
+    except OSError:
+        return False
 
 
 def _readable(path: Path) -> bool:

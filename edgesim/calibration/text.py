@@ -18,7 +18,7 @@ from edgesim.calibration.rates import Rates
 @dataclass(frozen=True, kw_only=True)
 class Board:
     """What was measured. Attributes: curve, (density, speed-up) pairs, empty where torch has no sparse kernels;
-    copy_bandwidth, in byte/s; usable, the share of the RAM that was free;
+    copy_bandwidth, in byte/s; usable, the share of the RAM that was available;
     threads; networks, how many were trained."""
 
     rates: Rates
@@ -79,7 +79,7 @@ def _sources(board: Board, batches: Sequence[int], how: str) -> Iterator[str]:
         f"both gradients; {how} (high)"
         if board.curve
         else f"sparse_efficiency 0.26: an estimate, for this torch has no sparse kernels here; {how} (low)",
-        f"ram: as the system reports it; usable: what was free, at most 0.9; {how} (medium)",
+        f"ram: as the system reports it; usable: what was available, at most 0.9; {how} (medium)",
         f"{board.power.source}; {how} (medium)",
     ]
     for text in texts:

@@ -111,17 +111,19 @@ def test_impossible_watts_are_refused(text: str, message: str) -> None:
         power.given(text)
 
 
-def _counter(folder: Path, name: str, energy_uj: int) -> Path:
+def _counter(folder: Path, name: str, energy_uj: int, domain: str = "package-0") -> Path:
     (folder / name).mkdir()
+    (folder / name / "name").write_text(f"{domain}\n")
     (folder / name / "energy_uj").write_text(f"{energy_uj}\n")
     (folder / name / "max_energy_range_uj").write_text("1000000000\n")
     return folder / name / "energy_uj"
 
 
 def test_only_packages_are_counted(tmp_path: Path) -> None:
-    """intel-rapl:0:1 is a part of package intel-rapl:0."""
+    """intel-rapl:0:1 is a part of package intel-rapl:0; psys is the whole board, packages included."""
     package = _counter(tmp_path, "intel-rapl:0", 5)
-    _counter(tmp_path, "intel-rapl:0:1", 3)
+    _counter(tmp_path, "intel-rapl:0:1", 3, "core")
+    _counter(tmp_path, "intel-rapl:1", 9, "psys")
     assert power.counters(tmp_path) == [package]
     with pytest.raises(ScenarioError, match=r"there are none\); measure the whole device and write --watts"):
         power.counters(tmp_path / "gone")
@@ -144,6 +146,22 @@ def test_power_is_energy_over_time(tmp_path: Path) -> None:
     found = power.measured([path], work, seconds=0.02)
     assert found.idle_w == 0.0
     assert found.training_w > 0.0
+
+
+def test_memory_that_caches_hold_is_usable(tmp_path: Path) -> None:
+    path, ram_bytes = tmp_path / "meminfo", board._ram_bytes()
+    for available, share in ((ram_bytes // 2, 0.5), (0, 0.01), (ram_bytes, 0.9)):
+        path.write_text(f"MemTotal: 9 kB\nMemFree:    1 kB\nMemAvailable:   {available // 1024} kB\nBuffers: 2 kB\n")
+        assert board.usable(path) == pytest.approx(share, rel=1e-5)
+    assert 0.01 <= board.usable(tmp_path / "none") <= 0.9
+
+
+def test_what_cannot_be_is_said_before_anything_is_measured(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match=r"--out .*none/a\.yaml: .*none is no folder that can be written to"):
+        board.calibrate(tmp_path / "none" / "a.yaml", watts="1,2", threads=1, family="sbc", say=print)
+    with pytest.raises(ScenarioError, match=r"--family labtop: did you mean laptop\? \(gateway, .*\)"):
+        board.calibrate(tmp_path / "a.yaml", watts="1,2", threads=1, family="labtop", say=print)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_profile_is_never_overwritten(tmp_path: Path) -> None:
