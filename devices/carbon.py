@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from edgesim.devices.arrays import FloatArray, IntArray
+from edgesim.devices.traceimports import LONGEST_S
 from edgesim.errors import ScenarioError
 from edgesim.spelling import advice
 from edgesim.units import TABLE
@@ -54,9 +55,12 @@ class CarbonIntensity:
     ) -> FloatArray:
         """Grams of CO2e for joules drawn at even power in [start, end), all [n] or one for all; start may be end."""
         start, end = np.asarray(start_ns), np.asarray(end_ns)
+        whole_ns = start - start % self.period_ns  # integrals over many periods would cancel but for their last digits
+        start, end = start - whole_ns, end - whole_ns
         # an instant is the limit of short times: the intensity there
-        end = np.where(end == start, start + 1, end)
-        mean = (self._integral(region, end) - self._integral(region, start)) / (end - start)
+        length_ns = np.maximum(end - start, 1)
+        passed = (self._integral(region, end) - self._integral(region, start)) / length_ns
+        mean = np.where(end == start, self.g_per_kwh[region, self._step(start)], passed)
         grams: FloatArray = joules * mean / _J_PER_KWH
         return grams
 
@@ -65,10 +69,15 @@ class CarbonIntensity:
         lengths_ns = np.diff(np.append(self.starts_ns, self.period_ns))
         before = np.pad(np.cumsum(self.g_per_kwh * lengths_ns, axis=1), ((0, 0), (1, 0)))
         periods, rest_ns = np.divmod(t_ns, self.period_ns)
-        step = np.searchsorted(self.starts_ns, rest_ns, side="right") - 1
+        step = self._step(rest_ns)
         within = self.g_per_kwh[region, step] * (rest_ns - self.starts_ns[step])
         integral: FloatArray = periods * before[region, -1] + before[region, step] + within
         return integral
+
+    def _step(self, rest_ns: IntArray) -> IntArray:
+        """The step at that time of a period."""
+        step: IntArray = np.searchsorted(self.starts_ns, rest_ns, side="right") - 1
+        return step
 
 
 def steady(g_per_kwh: Mapping[str, float]) -> CarbonIntensity:
@@ -94,17 +103,20 @@ def read_carbon(path: Path) -> CarbonIntensity:
         ScenarioError: a file that is not there, or whatever in it cannot be; with file and row.
     """
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = path.read_text("utf-8-sig").splitlines()
     except OSError as error:
         raise ScenarioError(f"{path}: {error.strerror or error}; a table of carbon intensities is wanted") from None
+    except UnicodeDecodeError:
+        raise ScenarioError(f"{path}: not a text file in UTF-8; a table of carbon intensities is wanted") from None
     rows = [(number, line) for number, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")]
     cells = [(number, [cell.strip() for cell in next(csv.reader([line]))]) for number, line in rows]
     unit_s = _unit_s(path, cells[0][1] if cells else [])
     table = np.array([_figures(path, number, row, len(cells[0][1])) for number, row in cells[1:]], np.float64)
     if not len(table):
         raise ScenarioError(f"{path}: has no row beside its header; write one, e.g. 0,380")
-    _check_starts(path, table[:, 0], [number for number, _ in cells[1:]])
-    starts_ns = np.rint(1e9 * unit_s * table[:, 0]).astype(np.int64)
+    rounded_ns = np.rint(1e9 * unit_s * table[:, 0])
+    _check_starts(path, table[:, 0], rounded_ns, [number for number, _ in cells[1:]])
+    starts_ns = rounded_ns.astype(np.int64)
     last_ns = int(starts_ns[-1] - starts_ns[-2]) if len(starts_ns) > 1 else 86_400_000_000_000
     return CarbonIntensity(
         regions=tuple(cells[0][1][1:]),
@@ -137,12 +149,12 @@ def _figures(path: Path, number: int, row: Sequence[str], columns: int) -> list[
     return figures
 
 
-def _check_starts(path: Path, starts: FloatArray, numbers: Sequence[int]) -> None:
+def _check_starts(path: Path, starts: FloatArray, starts_ns: FloatArray, numbers: Sequence[int]) -> None:
     if starts[0] != 0:
         raise ScenarioError(f"{path}, row {numbers[0]}: starts at {starts[0]:g}; the first step must start at 0")
     for place in range(1, len(starts)):
-        if starts[place] <= starts[place - 1]:
+        if not starts_ns[place - 1] < starts_ns[place] <= 1e9 * LONGEST_S:
             raise ScenarioError(
                 f"{path}, row {numbers[place]}: starts at {starts[place]:g}, after {starts[place - 1]:g}; "
-                "starts must ascend"
+                "starts must ascend by a nanosecond at least, and lie within a century"
             )

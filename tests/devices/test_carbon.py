@@ -29,6 +29,15 @@ def test_grams_by_hand() -> None:
     assert float(DAY.grams(0, KWH_J, 18 * HOUR_NS, 18 * HOUR_NS)) == pytest.approx(300.0)
 
 
+@pytest.mark.parametrize("lasts_ns", [0, 1, 1000])
+@pytest.mark.parametrize("day", [0, 365, 36_500])
+def test_short_times_are_as_exact_after_a_century_as_at_first(day: int, lasts_ns: int) -> None:
+    at_ns = day * 24 * HOUR_NS + np.array([0, 6, 18]) * HOUR_NS
+    assert DAY.grams(0, KWH_J, at_ns, at_ns + lasts_ns).tolist() == pytest.approx([400.0, 100.0, 300.0], rel=0.02)
+    if lasts_ns == 0:
+        assert DAY.grams(0, KWH_J, at_ns + HOUR_NS, at_ns + HOUR_NS).tolist() == [400.0, 100.0, 300.0]
+
+
 @given(start=st.integers(0, 300), lasts=st.integers(1, 100), middle=st.floats(0, 1))
 def test_grams_of_parts_add_up(start: int, lasts: int, middle: float) -> None:
     """At even power the joules of a part are its share of the time."""
@@ -52,7 +61,7 @@ def test_countries_are_shipped() -> None:
 def test_a_table_is_read_and_begins_anew(tmp_path: Path) -> None:
     """Three steps of 8 h; the last is as long as the one before."""
     path = tmp_path / "grid.csv"
-    path.write_text("# source\nstart_h,x,y\n0,100,1\n\n8,200,2\n16,300,3\n")
+    path.write_text("# source\nstart_h,x,y\n0,100,1\n\n8,200,2\n16,300,3\n", encoding="utf-8-sig")
     found = read_carbon(path)
     assert found.period_ns == 24 * HOUR_NS
     assert found.regions == ("x", "y")
@@ -75,6 +84,8 @@ def test_a_steady_grid() -> None:
         ("start_h,a\n0,-1\n", ", row 2: '0,-1'; must be 2 numbers, a start and g CO2e/kWh, none below 0"),
         ("# c\nstart_h,a\n1,1\n", ", row 3: starts at 1; the first step must start at 0"),
         ("start_h,a\n0,1\n5,1\n5,2\n", ", row 4: starts at 5, after 5; starts must ascend"),
+        ("start_ns,a\n0,1\n0.3,1\n", ", row 3: starts at 0.3, after 0; starts must ascend by a nanosecond"),
+        ("start_d,a\n0,1\n1e8,1\n", ", row 3: starts at 1e+08, after 0; starts must ascend by a nanosecond"),
     ],
 )
 def test_a_mistake_in_a_table_is_told_with_file_and_row(tmp_path: Path, text: str, said: str) -> None:
@@ -88,6 +99,9 @@ def test_a_mistake_in_a_table_is_told_with_file_and_row(tmp_path: Path, text: st
 def test_a_table_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match="a table of carbon intensities is wanted"):
         read_carbon(tmp_path / "none.csv")
+    (tmp_path / "latin.csv").write_bytes("start_h,Köln\n0,380\n".encode("latin-1"))
+    with pytest.raises(ScenarioError, match=r"latin\.csv: not a text file in UTF-8; a table of carbon"):
+        read_carbon(tmp_path / "latin.csv")
 
 
 @pytest.mark.parametrize(
