@@ -25,11 +25,13 @@ def read_trace(path: Path, form: Format = "csv", period_s: float | None = None) 
     """The recording in a file.
 
     csv: a header `device,start_s,end_s` (or another unit of time after the _), then one interval a row. A
-    user's rows ascend. The period is `period_s`, by default the last end in the file, the same for all.
+    user's rows ascend. The period is `period_s`, by default the last end in the file, the same for all; give whole
+    days, so that what begins anew keeps its hour.
     fedscale: a pickle of {id: {active: [s], inactive: [s], finish_time: s}}; plain data only, nothing in it is
     run. The period is each user's finish_time (Lai et al. 2022, ICML).
     flash: JSON of {id: {messages: "time TAB event NEWLINE …"}}; a user is on line while it charges, is on Wi-Fi,
-    and its screen is off or locked; time begins at midnight before its first event (Yang et al. 2021, WWW).
+    and its screen is off or locked; time begins at midnight before its first event, and the period is the days up
+    to midnight after its last (Yang et al. 2021, WWW).
 
     Raises:
         ScenarioError: a file that is not there, or whatever in it cannot be; with file and row.
@@ -83,7 +85,7 @@ def _check(own: list[Interval], period_s: float) -> None:
 
 
 def _csv(path: Path) -> tuple[list[Interval], dict[str, float]]:
-    rows = list(csv.reader(io.StringIO(path.read_text("utf-8"))))
+    rows = list(csv.reader(io.StringIO(path.read_text("utf-8-sig"))))
     unit_s = _unit_s(rows[0] if rows else [])
     found = list[Interval]()
     for number, row in enumerate(rows[1:], start=2):
@@ -104,6 +106,8 @@ def _unit_s(header: list[str]) -> float:
     units = [name.partition("_")[2] for name in names[1:]]
     if [name.partition("_")[0] for name in names] != ["device", "start", "end"] or units[0] != units[1]:
         lose("row 1", f"{','.join(names)!r}: must be a header such as device,start_s,end_s")
+    if not units[0]:
+        lose("row 1", f"{','.join(names)!r}: must say its unit, as in device,start_s,end_s")
     if units[0] not in TABLE["time"]:
         lose("row 1", f"unknown unit {units[0]!r} in {names[1]!r}; {advice(units[0], TABLE['time'])}")
     return float(TABLE["time"][units[0]])

@@ -4,6 +4,7 @@ FedScale: Lai et al. 2022, ICML. FLASH: Yang et al. 2021, WWW.
 """
 
 import json
+import math
 import pickle
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 LONGEST_S = 3.2e9  # a century
+_DAY_S = 86_400.0
 _FLASH_TIME = "%Y-%m-%d %H:%M:%S"
 _FLASH_EVENTS = {
     "battery_charged_on": ("charging", True),
@@ -66,9 +68,12 @@ def read_fedscale(path: Path) -> tuple[list[Interval], dict[str, float]]:
 
 
 def read_flash(path: Path) -> tuple[list[Interval], dict[str, float]]:
-    """Intervals in which a phone is ready to train, and each user's last event."""
+    """Intervals in which a phone is ready to train, and for each user the whole days up to its last event.
+
+    Days, so that what begins anew keeps its hour.
+    """
     try:
-        users = json.loads(path.read_text("utf-8"))
+        users = json.loads(path.read_text("utf-8-sig"))
     except json.JSONDecodeError as error:
         lose(f"row {error.lineno}", f"not JSON: {error.msg}")
     found, periods_s = list[Interval](), dict[str, float]()
@@ -78,7 +83,7 @@ def read_flash(path: Path) -> tuple[list[Interval], dict[str, float]]:
         events = list(_flash_events(user, entry["messages"]))
         if events:
             found += _ready(user, events)
-            periods_s[user] = events[-1][0] + 1e-6
+            periods_s[user] = _DAY_S * max(1, math.ceil(events[-1][0] / _DAY_S))
     return found, periods_s
 
 

@@ -16,7 +16,7 @@ SECOND_NS = 1_000_000_000
 
 def test_own_csv_in_minutes(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
-    path.write_text("device,start_min,end_min\nb,0,2\na,1,1.5\nb,3,4\n")
+    path.write_text("device,start_min,end_min\nb,0,2\na,1,1.5\nb,3,4\n", encoding="utf-8-sig")  # as Excel writes it
     found = read_trace(path)
     assert found.users == ("b", "a")
     assert found.first.tolist() == [0, 2, 3]
@@ -79,17 +79,20 @@ def test_a_pickle_that_would_run_something_is_refused(tmp_path: Path, capsys: py
 
 
 def test_flash_states(tmp_path: Path) -> None:
-    """Charging, on Wi-Fi and locked or dark: from 01:00 (all three) to 02:00 (mobile), from 03:00 to the end, 04:00."""
+    """Charging, on Wi-Fi and locked or dark: from 01:00 (all three) to 02:00 (mobile), from 03:00 to the end, 04:00;
+    the next day again at the same hours. A user with a single event, at midnight, has a day, too."""
     lines = (
         "2020-01-29 00:10:00\tscreen_off", "2020-01-29 00:30:00\tbattery_charged_on", "2020-01-29 00:40:00\t87.0%",
         "2020-01-29 01:00:00\twifi", "2020-01-29 01:30:00\tscreen_lock", "2020-01-29 01:40:00\tscreen_on",
         "2020-01-29 02:00:00\t4G", "2020-01-29 03:00:00\twifi", "2020-01-29 04:00:00\tbattery_charged_off", "",
     )  # fmt: skip
     path = tmp_path / "states.json"
-    path.write_text(json.dumps({"0": {"model": "M", "messages": "\n".join(lines)}}))
+    users = {"0": {"model": "M", "messages": "\n".join(lines)}, "1": {"messages": "2020-01-29 00:00:00\twifi"}}
+    path.write_text(json.dumps(users))
     found = read_trace(path, "flash")
     assert (found.starts_us / 3.6e9).tolist() == [1.0, 3.0]
     assert (found.ends_us / 3.6e9).tolist() == [2.0, 4.0]
+    assert (found.period_us / 3.6e9).tolist() == [24.0, 24.0]
 
 
 @pytest.mark.parametrize(
@@ -98,6 +101,7 @@ def test_flash_states(tmp_path: Path) -> None:
         ("", "row 1: '': must be a header such as device,start_s,end_s"),
         ("a,0,1\n", "row 1: 'a,0,1': must be a header"),
         ("device,start_s,end_h\n", "row 1: 'device,start_s,end_h': must be a header"),
+        ("device,start,end\na,0,1\n", "row 1: 'device,start,end': must say its unit, as in device,start_s,end_s"),
         ("device,start_mins,end_mins\na,1,2\n", "row 1: unknown unit 'mins' in 'start_mins'; did you mean min?"),
         ("device,start_s,end_s\n", "as a whole: there is no interval"),
         ("device,start_s,end_s\na,0,1\na,2\n", "row 3: 'a,2': must be device,start,end"),
