@@ -21,7 +21,8 @@ class RateTrace:
         period_ns: when the trace begins again.
 
     Raises:
-        ValueError: times that do not increase from 0 to the period, or a factor that is negative or infinite.
+        ValueError: times that do not increase from 0 to the period, a factor that is negative or infinite, or none
+            above 0.
     """
 
     starts_ns: tuple[int, ...]
@@ -36,6 +37,8 @@ class RateTrace:
             raise ValueError(f"starts {self.starts_ns}, period {self.period_ns}: times must increase")
         if not all(0 <= factor < float("inf") for factor in self.factors):
             raise ValueError(f"factors {self.factors}: each must be 0 or more, and finite")
+        if not any(self.factors):
+            raise ValueError("factors are 0 throughout: nothing could ever be sent")
 
     def factor(self, t_ns: int) -> float:
         """The factor at t; at the instant of a change the new one holds."""
@@ -82,6 +85,8 @@ def read_trace(path: Path) -> RateTrace:
             factors.append(_number(path, number, row, 1))
         elif len(row) > 1 and row[1].strip():
             raise ScenarioError(f"{path}:{number}: the last row ends the trace, it has a time and no factor")
+    if not any(factors):
+        raise ScenarioError(f"{path}: its factors are 0 throughout, so nothing could ever be sent; write one above 0")
     return RateTrace(starts_ns=tuple(starts_ns[:-1]), factors=tuple(factors), period_ns=starts_ns[-1])
 
 
