@@ -128,7 +128,7 @@ def read_carbon(path: Path) -> CarbonIntensity:
 
 def _unit_s(path: Path, header: Sequence[str]) -> float:
     name, _, unit = (header[0] if header else "").partition("_")
-    if name != "start" or len(header) < 2 or len(set(header)) < len(header) or not all(header):
+    if name != "start" or not unit or len(header) < 2 or len(set(header)) < len(header) or not all(header):
         said = ",".join(header)
         raise ScenarioError(f"{path}: header {said!r}; must be start_h,region,region…, each region once")
     if unit not in TABLE["time"]:

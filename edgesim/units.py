@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from edgesim.spelling import nearest, shown
+from edgesim.spelling import shown
 
 TABLE: dict[str, dict[str, str]] = {
     "time": {"ns": "1e-9", "us": "1e-6", "ms": "1e-3", "s": "1", "min": "60", "h": "3600", "d": "86400"},
@@ -47,6 +47,15 @@ EXAMPLES = {
     "bandwidth": "12.8 GB/s",
     "share": "30 %",
 }
+_SPELLINGS = {
+    **{f"{k}{word}": f"{k}bit/s" for k in ("", "k", "M", "G") for word in ("bps", "b/s", "bits/s")},
+    **{f"{k}{word}": f"{k}FLOP/s" for k in ("", "M", "G", "T") for word in ("FLOPS", "FLOPs", "flops", "Flops")},
+    **dict.fromkeys(("sec", "secs", "second", "seconds"), "s"),
+    **dict.fromkeys(("mins", "minute", "minutes"), "min"),
+    **dict.fromkeys(("hr", "hrs", "hour", "hours"), "h"),
+    **dict.fromkeys(("day", "days"), "d"),
+}
+"""What else people write → the unit that they mean."""
 _NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?"
 _QUANTITY = re.compile(rf"\s*({_NUMBER})\s*(.*?)\s*")
 
@@ -59,7 +68,7 @@ def parse(text: object, kind: str) -> float:
     """
     number, unit = _split(text, kind)
     if unit not in TABLE[kind]:
-        raise ValueError(_wrong_unit(text, unit, kind))
+        raise ValueError(_wrong_unit(text, float(number), unit, kind))
     value = float(Decimal(number) * Decimal(TABLE[kind][unit]))
     if value < 0:
         raise ValueError(f"{shown(text)} is negative; {_article(kind)} is 0 or more, e.g. {EXAMPLES[kind]}")
@@ -88,19 +97,33 @@ def _split(text: object, kind: str) -> tuple[str, str]:
     match = _QUANTITY.fullmatch(text) if isinstance(text, str) else None
     if match is None:
         raise ValueError(f"{shown(text)} is not {_article(kind)}; write e.g. {EXAMPLES[kind]}")
-    return match[1], match[2]
+    return match[1], re.sub("^[µμ]", "u", match[2])  # the micro sign, and the Greek letter
 
 
-def _wrong_unit(text: object, unit: str, kind: str) -> str:
+def _wrong_unit(text: object, number: float, unit: str, kind: str) -> str:
     if not unit:
         return f"missing unit in {shown(text)}; write e.g. {EXAMPLES[kind]} ({_units(kind)})"
+    if unit in ("mAh", "Ah") and kind == "energy":
+        return f"{shown(text)} is a charge; an energy is wanted: times the volts, e.g. 1000 mAh at 3.7 V are 3.7 Wh"
+    meant = _SPELLINGS.get(unit, unit)
+    converted = _converted(number, meant, kind)
     for other, table in TABLE.items():
         if unit in table:
-            return f"{shown(text)} is {_article(other)}; {_article(kind)} is wanted, e.g. {EXAMPLES[kind]}"
-    # 'Mb/s' is like 'ms' by its letters, but no time is one thing per another
-    guess = nearest(unit, (known for known in TABLE[kind] if ("/" in known) == ("/" in unit)))
-    hint = f"did you mean {guess}? ({_units(kind)})" if guess else f"write one of {_units(kind)}"
+            would_do = f": write {converted}" if converted else f", e.g. {EXAMPLES[kind]}"
+            return f"{shown(text)} is {_article(other)}; {_article(kind)} is wanted{would_do}"
+    # other capitals or a known spelling, no more: what is alike by its letters may be a thousand times as much
+    guess = " or ".join(known for known in TABLE[kind] if known.casefold() == meant.casefold())
+    hint = f"did you mean {guess}? ({_units(kind)})" if guess else f"write {converted or f'one of {_units(kind)}'}"
     return f"{shown(text)}: unknown unit {unit!r}; {hint}"
+
+
+def _converted(number: float, unit: str, kind: str) -> str | None:
+    """Bytes a second, of any prefix, as bits a second where these are wanted, and the other way round."""
+    each_bps = TABLE["rate"].get(unit) or TABLE["size"].get(unit.removesuffix("/s"))
+    if kind not in ("rate", "bandwidth") or each_bps is None or not unit.endswith("/s") or not 0 <= number < math.inf:
+        return None
+    value_bps = number * float(each_bps) * (1 if unit in TABLE["rate"] else 8)
+    return format(value_bps if kind == "rate" else value_bps / 8, kind)
 
 
 def _units(kind: str) -> str:

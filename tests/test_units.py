@@ -14,6 +14,8 @@ from edgesim.units import Seconds, Share
     [
         ("20 min", "time", 1200.0),
         ("1.5h", "time", 5400.0),
+        ("3 \u00b5s", "time", 3e-6),  # the micro sign …
+        ("3 \u03bcs", "time", 3e-6),  # … and the Greek letter
         ("2.2 ms", "time", 0.0022),  # the nearest float to 0.0022, which 2.2 * 0.001 is not
         ("4 GB", "size", 4e9),  # k M G are powers of ten …
         ("4 GiB", "size", 4 * 2**30),  # … Ki Mi Gi of two
@@ -48,7 +50,24 @@ def test_quantities_are_read(text: object, kind: str, value: float) -> None:
             "rate",
             "'5 mbit/s': unknown unit 'mbit/s'; did you mean Mbit/s? (bit/s, kbit/s, Mbit/s, Gbit/s)",
         ),
-        ("20m", "time", "'20m': unknown unit 'm'; did you mean ms? (ns, us, ms, s, min, h, d)"),
+        ("20m", "time", "'20m': unknown unit 'm'; write one of ns, us, ms, s, min, h, d"),
+        ("20 mins", "time", "'20 mins': unknown unit 'mins'; did you mean min? (ns, us, ms, s, min, h, d)"),
+        ("5 mj", "energy", "'5 mj': unknown unit 'mj'; did you mean mJ or MJ? (mJ, J, kJ, MJ, Wh, kWh)"),
+        ("5 Mbps", "rate", "'5 Mbps': unknown unit 'Mbps'; did you mean Mbit/s? (bit/s, kbit/s, Mbit/s, Gbit/s)"),
+        ("5 MBps", "rate", "'5 MBps': unknown unit 'MBps'; write one of bit/s, kbit/s, Mbit/s, Gbit/s"),
+        ("100 MB/s", "rate", "'100 MB/s' is a bandwidth; a rate is wanted: write 800 Mbit/s"),
+        ("20 Mbit/s", "bandwidth", "'20 Mbit/s' is a rate; a bandwidth is wanted: write 2.5 MB/s"),
+        ("1 MiB/s", "rate", "'1 MiB/s': unknown unit 'MiB/s'; write 8388608 bit/s"),
+        (
+            "5 GFLOPS",
+            "compute",
+            "'5 GFLOPS': unknown unit 'GFLOPS'; did you mean GFLOP/s? (FLOP/s, MFLOP/s, GFLOP/s, TFLOP/s)",
+        ),
+        (
+            "3000 mAh",
+            "energy",
+            "'3000 mAh' is a charge; an energy is wanted: times the volts, e.g. 1000 mAh at 3.7 V are 3.7 Wh",
+        ),
         ("2.4 GHz", "bandwidth", "'2.4 GHz': unknown unit 'GHz'; write one of B/s, MB/s, GB/s"),
         ("-3 W", "power", "'-3 W' is negative; a power is 0 or more, e.g. 3.7 W"),
         ("1e999 W", "power", "'1e999 W' is beyond what a number can hold; write e.g. 3.7 W"),

@@ -77,6 +77,7 @@ def test_a_steady_grid() -> None:
     [
         ("", ": header ''; must be start_h,region,region…"),
         ("start_h,a,a\n0,1,1\n", ": header 'start_h,a,a'; must be"),
+        ("start,a\n0,1\n", ": header 'start,a'; must be start_h,region,region…"),
         ("start_hr,a\n0,1\n", ": unknown unit 'hr' in 'start_hr'; did you mean h?"),
         ("start_h,a\n", ": has no row beside its header"),
         ("start_h,a\n0,1\n2\n", ", row 3: '2'; must be 2 numbers"),
