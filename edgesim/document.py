@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from edgesim.yamltext import KeyPath, Reader
 
 __all__ = ["Document", "KeyPath", "check", "dotted"]
 M = TypeVar("M", bound=BaseModel)
+_BEGINS = re.compile(r"([a-z_]+(?:\.\w+)*)(?: \([^)]*\))?: ")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +77,13 @@ class Document:
         """Place of the key that leads to the value."""
         known = self.known(path)
         return self.keys.get(known, self.values[known])
+
+    def placed(self, problem: str) -> str:
+        """The problem after the place of what it begins with, `task.model: …` for instance, or of the nearest around
+        that; after the file alone where there is no such part."""
+        begins = _BEGINS.match(problem)
+        path = self.known(dotted(begins[1])) if begins else ()
+        return f"{self.where(path) if path else self.file}: {problem}"
 
     def set(self, at: str | KeyPath, value: str, source: str) -> "Document":
         """A copy where the value at "a.b.0.c", or at that path, is what the YAML text `value` says.

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,24 @@ from edgesim.scenario import labels
 from edgesim.scenario.schema import Scenario
 from edgesim.scenario.sweeps import Axis, Point, axes, overlap, points
 
+_ABOUT = {"data set ": "task.dataset: ", "model ": "task.model: "}
+"""What begins a problem of a part that is made without knowing of scenarios, and the key that it is about."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """One run. Attributes: scenario; label, its directory's name; variant, the label without the seed."""
+    """One run. Attributes: scenario; document, that says so; label, its directory's name; variant, the label without
+    the seed."""
 
     scenario: Scenario
+    document: Document = field(repr=False, compare=False)
     label: str
     variant: str
+
+    def placed(self, problem: str) -> str:
+        """What is wrong with the run, after the place in the file that it is about."""
+        about = next((key for words, key in _ABOUT.items() if problem.startswith(words)), "")
+        return self.document.placed(about + problem)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +67,8 @@ def load(path: Path | str, overrides: Sequence[str] = ()) -> Plan:
         name=scenarios[0].name,
         document=document,
         scenarios=tuple(
-            Planned(scenario=scenario, label=label, variant=variant)
-            for scenario, (label, variant) in zip(scenarios, _names(found, made, scenarios), strict=True)
+            Planned(scenario=scenario, document=point.document, label=label, variant=variant)
+            for point, scenario, (label, variant) in zip(made, scenarios, _names(found, made, scenarios), strict=True)
         ),
     )
 

@@ -91,9 +91,9 @@ def check(plan: Plan) -> None:
         try:
             learning.check(planned.scenario, plan.folder, make_fleet(planned.scenario, plan.folder))
         except ScenarioError as error:
-            problems[str(error)] = None
+            problems[planned.placed(str(error))] = None
     if problems:
-        raise ScenarioError("\n".join(f"{plan.document.file}: {problem}" for problem in problems))
+        raise ScenarioError("\n".join(problems))
 
 
 def unfinished(root: Path) -> list[Path]:

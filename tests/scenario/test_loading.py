@@ -1,6 +1,7 @@
 """Loading: all mistakes of a file at once, in its author's words; one hash for what is the same."""
 # ruff: noqa: E501 (messages are asserted whole, each on its line)
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from edgesim.algorithms import registry
 from edgesim.devices.profiles import devices, links
 from edgesim.errors import ScenarioError
 from edgesim.learning.data import DATASETS
+from edgesim.scenario import running
 from edgesim.scenario.loading import load, resolved, restore, scenario_hash
 
 ALGORITHMS = ", ".join(sorted(registry.names()))
@@ -241,6 +243,27 @@ def test_overrides_are_read_as_yaml(tmp_path: Path) -> None:
     scenario = load(path, ["stop.time=2 h", "training={lr: 0.1, epochs: 3}", "task.data_dir=."]).scenarios[0].scenario
     assert (scenario.stop.time, scenario.training.epochs, scenario.task.data_dir) == (7200.0, 3, ".")
     assert _refusal(path, "training.lr") == "--set training.lr: write key=value, e.g. --set training.lr=0.1"
+
+
+@pytest.mark.parametrize(
+    ("written", "instead", "message"),
+    [
+        ("digits", "mnist", "3:12: task.dataset: data set mnist: no data folder is known"),
+        ("mlp", "lenet", "6:10: task.model: model lenet wants images [channel, height, width]"),
+        ("clients: 20", "clients: 2000", "4:14: task.partition (dirichlet): client 898 gets 1 samples and needs 2"),
+        ("fedavg", "{name: fedspa, density: 0.5}", "12:12: algorithm.rounds: fedspa anneals its prune rate"),
+        ("fedavg", "fedavg\nsweep: {algorithm: [fedavg, fedspa], seed: [0, 1]}", "13:29: algorithm.rounds: fedspa anneals"),
+        ("fedavg", "fedavg\nexecution: {device: 'cuda:99'}", "13:21: execution.device: got cuda:99"),
+    ],
+)  # fmt: skip
+def test_what_data_and_models_refuse_has_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str, instead: str, message: str
+) -> None:
+    monkeypatch.delenv("EDGESIM_DATA", raising=False)
+    fine = GOOD.replace("{name: fedspa, density: [0.5, 1]}", "fedavg")
+    path = _file(tmp_path, fine.replace(written, instead))
+    with pytest.raises(ScenarioError, match="^" + re.escape(f"{path}:{message}")):
+        running.check(load(path))
 
 
 def test_the_schema_is_light() -> None:
