@@ -103,8 +103,9 @@ class Document:
         keys = {key[len(path) :]: place for key, place in self.keys.items() if key[: len(path)] == path}
         return replace(self, data=data, values=below, keys=keys)
 
-    def graft(self, path: KeyPath, other: "Document", *, source: str = "") -> "Document":
-        """A copy whose value at `path` is the other document, places included."""
+    def graft(self, path: KeyPath, other: "Document", *, key: str = "", source: str = "") -> "Document":
+        """A copy whose value at `path` is the other document, places included; `key`, of what leads to it if that is
+        elsewhere."""
         data, values = copy.deepcopy(self.data), _without(self.values, path)
         keys = _without(self.keys, path)
         holder = {"": data}
@@ -116,9 +117,10 @@ class Document:
             elif isinstance(inside, dict) and inside.get(part) is None:
                 inside[part] = {}
                 values[path[:depth]] = other.values[()]
+                keys[path[:depth]] = key or other.values[()]
             inside = inside[part]
-        values |= {(*path, *key): place for key, place in other.values.items()}
-        keys |= {(*path, *key): place for key, place in other.keys.items()} | {path: other.values[()]}
+        values |= {(*path, *below): place for below, place in other.values.items()}
+        keys |= {(*path, *below): place for below, place in other.keys.items()} | {path: key or other.values[()]}
         return replace(self, data=holder[""], values=values, keys=keys, repeated=self.repeated + other.repeated)
 
 

@@ -1,9 +1,9 @@
 """Explain: what pydantic found wrong, in the words of the file's author."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import UnionType
-from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
+from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
@@ -34,7 +34,8 @@ def complaints(
     for (path, is_key), details in found.items():
         # A union complains once a member: "not a list" is beside the point if a number was out of range.
         apt = [detail for detail in details if not detail["type"].endswith("_type")] or details
-        yield path, is_key, "; or ".join(dict.fromkeys(wording(detail, model) for detail in apt))
+        text = "; or ".join(dict.fromkeys(wording(detail, model) for detail in apt))
+        yield path, is_key, text + _elsewhere(model, details[0]["loc"]) if is_key else text
 
 
 def explained(error: ValidationError, model: type[BaseModel]) -> ValidationError:
@@ -77,7 +78,8 @@ def wording(detail: ErrorDetails, model: type[BaseModel]) -> str:
             signs = "- and _" if "_" in context["pattern"] else "-"
             return f"got {shown(detail['input'])}; write lower-case letters, digits, {signs}, a letter or digit first"
         case "union_tag_not_found":
-            return f"missing {context['discriminator']}; write {{kind: …}}"
+            kinds = _kinds(_at(model, detail["loc"]))
+            return f"missing kind; write {{kind: …}}; {advice(str(detail['input'].get('name', '')), kinds)}"
     expected = (
         detail["msg"]
         .replace("Input should be", "should be")
@@ -92,12 +94,50 @@ def _described(model: type[BaseModel] | None, name: str) -> str:
     return f" ({field.description})" if field and field.description else ""
 
 
-def model_at(kind: Any, path: tuple[int | str, ...]) -> type[BaseModel] | None:
+def _elsewhere(model: type[BaseModel], path: KeyPath) -> str:
+    """Where an unknown key belongs: to another kind of the same part, or else to the nearest parts that know it."""
+    *inside, key = path
+    kinds = _kinds(_at(model, inside[:-1]))
+    if inside and inside[-1] in kinds:
+        fitting = [tag for tag, kind in kinds.items() if key in kind.model_fields]
+        if fitting:
+            return f"; {key} belongs to kind: {' or '.join(fitting)}"
+    known = dict.fromkeys(found for found in _keys(model, ()) if found[-1] == key)
+    least = min(map(len, known), default=0)
+    where = [".".join(found) for found in known if len(found) == least]
+    under = [f"under {text.rpartition('.')[0]} ({text})" if "." in text else "at the top" for text in where]
+    return f"; {key} belongs {' or '.join(under)}" if under else ""
+
+
+def _keys(kind: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The paths of all keys below a part, those in a list by its first entry."""
+    kind = _bare(kind)
+    if get_origin(kind) in (tuple, list):
+        yield from _keys(get_args(kind)[0], (*path, "0"))
+    for section in [*_kinds(kind).values(), kind]:
+        for name, field in getattr(section, "model_fields", {}).items():
+            yield (*path, name)
+            yield from _keys(field.annotation, (*path, name))
+
+
+def _kinds(union: Any) -> dict[str, type[BaseModel]]:
+    """The members of a union by their kinds."""
+    members = [_bare(member) for member in get_args(union)] if get_origin(union) in (Union, UnionType) else []
+    kinds = [(getattr(member, "model_fields", {}).get("kind"), member) for member in members]
+    return {tag: member for field, member in kinds if field for tag in get_args(field.annotation)}
+
+
+def model_at(kind: Any, path: Sequence[int | str]) -> type[BaseModel] | None:
     """The model that describes the part of a document at `path`, which may hold the tags of unions."""
+    kind = _at(kind, path)
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def _at(kind: Any, path: Sequence[int | str]) -> Any:
+    """The type of the part of a document at `path`."""
     for part in path:
         kind = _step(_bare(kind), part)
-    kind = _bare(kind)
-    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+    return _bare(kind)
 
 
 def _step(kind: Any, part: int | str) -> Any:
@@ -109,7 +149,7 @@ def _step(kind: Any, part: int | str) -> Any:
     if get_origin(kind) is dict:
         return get_args(kind)[1]
     if get_origin(kind) in (Union, UnionType):
-        return next((member for member in get_args(kind) if part in _tags(member)), None)
+        return _kinds(kind).get(str(part))
     return None
 
 
@@ -121,11 +161,3 @@ def _bare(kind: Any) -> Any:
         members = [member for member in get_args(kind) if member is not type(None)]
         return _bare(members[0]) if len(members) == 1 else kind
     return kind
-
-
-def _tags(member: Any) -> tuple[Any, ...]:
-    """The values of a union member's Literal fields."""
-    fields = getattr(_bare(member), "model_fields", {}).values()
-    return tuple(
-        tag for field in fields if get_origin(field.annotation) is Literal for tag in get_args(field.annotation)
-    )

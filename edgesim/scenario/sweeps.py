@@ -74,7 +74,7 @@ def points(document: Document, found: tuple[Axis, ...]) -> Iterator[Point]:
     for entry in product(*(range(len(axis.entries)) for axis in found)):
         swept = base
         for axis, number in zip(found, entry, strict=True):
-            swept = swept.graft(axis.path, axis.entries[number])
+            swept = swept.graft(axis.path, axis.entries[number], key=axis.place)
         yield Point(document=swept, entry=entry)
 
 

@@ -17,6 +17,7 @@ from edgesim.scenario import running
 from edgesim.scenario.loading import load, resolved, restore, scenario_hash
 
 ALGORITHMS = ", ".join(sorted(registry.names()))
+SCHEDULES = "async, buffered, deadline, gossip, hierarchical, periodic, safa, sync, tiered, timelyfl"
 GOOD = """\
 name: small
 task:
@@ -152,6 +153,12 @@ def test_a_page_of_mistakes_is_told_at_once(tmp_path: Path) -> None:
         ("task.model", "{name: mlp, hidden: [0]}", "task.model.hidden.0: got 0; should be greater than 0"),
         ("task.model", "json:__name__", "task.model: 'json:__name__' is not a function; name one that returns a torch module"),
         ("schedule", "sync", "schedule.cohort: missing (clients in a round)"),
+        ("schedule", "{name: sync}", f"schedule: missing kind; write {{kind: …}}; did you mean sync? ({SCHEDULES})"),
+        ("schedule.quota", "3", "schedule.quota: unknown key; choose one of buffer, concurrency, kind, max_staleness, staleness; quota belongs to kind: safa"),
+        ("schedule", "{kind: sync, cohort: 3, max_staleness: 3}", "schedule.max_staleness: unknown key; choose one of cohort, kind; max_staleness belongs to kind: deadline or async or buffered or periodic"),
+        ("algorithm", "{name: fedavg, lr: 1}", "algorithm.lr: unknown key; choose one of weighting; lr belongs under training (training.lr)"),
+        ("training.buffer", "1", "training.buffer: unknown key; choose one of batch_size, clip, epochs, lr, lr_decay, momentum, optimizer, weight_decay; buffer belongs under schedule (schedule.buffer)"),
+        ("stop.seed", "1", "stop.seed: unknown key; choose one of accuracy, aggregations, bytes, energy, time, updates; seed belongs at the top"),
     ],
 )  # fmt: skip
 def test_what_does_not_go_together_is_told(tmp_path: Path, key: str, value: str, message: str) -> None:

@@ -105,7 +105,7 @@ def test_mistakes_are_told_once_and_where_they_stand(tmp_path: Path) -> None:
     assert _refusal(tmp_path, sweep).split("\n") == [
         f"s.yaml:10:15: algorithm: unknown algorithm 'fedavgg'; did you mean fedavg? ({known})",
         "s.yaml:11:35: schedule.cohort: 50 of 20 clients; write at most 20, or more task.clients",
-        f"s.yaml:12:16: trainin: unknown key; did you mean training? ({', '.join(sorted(Scenario.model_fields))})",
+        f"s.yaml:12:3: trainin: unknown key; did you mean training? ({', '.join(sorted(Scenario.model_fields))})",
         "s.yaml:13:13: seed: got -1; should be greater than or equal to 0",
         "s.yaml:10:39: algorithm.densty: unknown key; did you mean density? (density, divisor, initial_masks, layers, "
         "masking, prune_rate, regrow, rounds)",
@@ -130,6 +130,12 @@ def test_mistakes_are_told_once_and_where_they_stand(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_sweeps_that_cannot_be(tmp_path: Path, sweep: str, message: str) -> None:
     assert _refusal(tmp_path, sweep) == message
+
+
+def test_an_unknown_key_is_told_once_at_the_sweeps_line_with_where_it_belongs(tmp_path: Path) -> None:
+    (told,) = _refusal(tmp_path, "sweep: {lr: [0.1, 0.2]}").split("\n")
+    assert told.startswith("s.yaml:9:9: lr: unknown key; choose one of algorithm, ")
+    assert told.endswith("; lr belongs under training (training.lr)")
 
 
 def test_what_is_swept_may_be_missing_outside(tmp_path: Path) -> None:
