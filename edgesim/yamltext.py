@@ -10,12 +10,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from edgesim.yamlwords import plainly
+
 KeyPath: TypeAlias = tuple[str | int, ...]
 _SCALARS = {"tag:yaml.org,2002:" + kind for kind in ("null", "bool", "int", "float", "str")}
-_PLAIN = {
-    "found character '\\t' that cannot start any token": "a tab; indent with spaces",
-    "but found another document": "a second document; keep one document in a file",
-}
 
 
 class Reader:
@@ -38,8 +36,7 @@ class Reader:
         try:
             root = self._yaml.compose(text)
         except MarkedYAMLError as error:
-            what = error.problem or "cannot be read"
-            self._problem(error.problem_mark, _PLAIN.get(what, what))
+            self._problem(*plainly(error, text))
             return None
         except YAMLError as error:
             self._problem(None, " ".join(str(error).split()))
