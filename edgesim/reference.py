@@ -27,7 +27,10 @@ line and the nearest key that there is. `edgesim validate FILE` checks a file wi
   is set; *as below* means that the whole mapping may be left out.
 - **A sweep** makes many runs of one file: `sweep: {task.model: [mlp, cnn], training.lr: [0.1, 0.05], seed: [0, 1]}`
   runs all eight combinations, each into a directory of its own. What is swept need not stand elsewhere; `name` and
-  `execution` cannot be swept; runs that differ in `seed` only are repetitions of one *variant*.
+  `execution` cannot be swept; runs that differ in `seed` only are repetitions of one *variant*. Directories and figures
+  call a run by what varies; values that are lists or mappings can be given names for that:
+  `sweep: {fleet: {homes: [{device: …}, …], works: [{device: …}]}}` makes `fleet=homes` and `fleet=works`, and without
+  names `fleet=1` and `fleet=2`, if that would be long.
 
 | kind | units |
 |---|---|

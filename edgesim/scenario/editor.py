@@ -13,8 +13,14 @@ from edgesim.units import Quantity
 
 _SWEEP = {
     "type": ["object", "null"],
-    "description": "keys with dots, each with a list of values; every combination is a run",
-    "additionalProperties": {"type": "array", "minItems": 1},
+    "description": "keys with dots, each with a list of values, or with a mapping of names to values that are lists or "
+    "mappings; every combination is a run",
+    "additionalProperties": {
+        "anyOf": [
+            {"type": "array", "minItems": 1},
+            {"type": "object", "minProperties": 1, "additionalProperties": {"type": ["array", "object"]}},
+        ]
+    },
     "examples": [{"algorithm": ["fedavg", {"name": "fedspa", "density": 0.5}], "seed": [0, 1]}],
 }
 

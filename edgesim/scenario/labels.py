@@ -8,6 +8,8 @@ from typing import Any
 from edgesim.scenario.sweeps import Axis
 
 LONGEST = 120
+_LONG = 60
+"""Where the text of an entry is longer, the entries of that key are numbered instead, unless they are choices."""
 _CHOICES = {"algorithm", "schedule", "selector", "dataset", "model", "partition", "availability", "staleness"}
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.=,+-]+")
 
@@ -28,10 +30,16 @@ def join(texts: Sequence[str]) -> str:
 
 
 def _entries(axis: Axis, name: str) -> list[str]:
+    if axis.titles:
+        return [safe(f"{name}={title}") for title in axis.titles]
     values = [entry.data for entry in axis.entries]
-    if axis.path[-1] in _CHOICES:
+    is_choice = axis.path[-1] in _CHOICES
+    if is_choice:
         values = [{"name": value} if isinstance(value, str) else value for value in values]
-    return [safe(_entry(value, values, name)) for value in values]
+    texts = [safe(_entry(value, values, name)) for value in values]
+    if not is_choice and max(map(len, texts)) > _LONG:
+        return [safe(f"{name}={number}") for number in range(1, len(values) + 1)]
+    return texts
 
 
 def _entry(value: Any, values: Sequence[Any], name: str) -> str:

@@ -3,6 +3,7 @@
     sweep:
       algorithm: [fedavg, {name: fedspa, density: 0.5}]
       training.lr: [0.1, 0.01]
+      fleet: {homes: [{device: phone-mid, …}], works: [{device: jetson-nano, …}]}  # values with names
       seed: [0, 1]
 
 Each entry keeps its place in the file, so that a mistake in it is reported where it stands.
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import combinations, product
 from math import prod
+from typing import Any
 
 from edgesim.document import Document, KeyPath, dotted
 from edgesim.errors import ScenarioError
@@ -24,11 +26,13 @@ _FIXED = ("name", "sweep", "execution")
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """One key that varies. Attributes: name, dotted; place, of its key; entries, its values."""
+    """One key that varies. Attributes: name, dotted; place, of its key; entries, its values; titles, what the file
+    calls each of them, none if it does not."""
 
     name: str
     place: str
     entries: tuple[Document, ...]
+    titles: tuple[str, ...] = ()
 
     @property
     def path(self) -> KeyPath:
@@ -86,20 +90,36 @@ def overlap(one: KeyPath, two: KeyPath) -> bool:
 
 def _entry_problems(document: Document, name: str) -> Iterator[str]:
     path: KeyPath = ("sweep", name)
-    entries = document.data["sweep"][name]
+    given = document.data["sweep"][name]
     if dotted(name)[0] in _FIXED:
         yield f"{document.where_key(path)}: sweep.{name}: cannot be swept; write {name} outside the sweep"
-    elif not isinstance(entries, list) or not entries:
-        got = "an empty list" if entries == [] else shown(entries)
+    elif not isinstance(given, list | dict) or not given:
+        got = "an empty list" if given == [] else shown(given)
         yield f"{document.where(path)}: sweep.{name}: got {got}; write a list of values, e.g. [0, 1]"
     else:
-        for number, entry in enumerate(entries):
-            if entry in entries[:number]:
-                where = document.where((*path, number))
-                yield f"{where}: sweep.{name}: entry {number} repeats an earlier one; remove it"
+        entries = _entries(given)
+        for number, (key, entry) in enumerate(entries):
+            where = f"{document.where((*path, key))}: sweep.{name}"
+            if isinstance(given, dict) and not isinstance(entry, list | dict):
+                yield (
+                    f"{where}: got {shown(entry)} under the name '{key}'; only lists and mappings can have names here, "
+                    "write a list of values, e.g. [0, 1]"
+                )
+            elif any(entry == earlier for _, earlier in entries[:number]):
+                yield f"{where}: entry {key} repeats an earlier one; remove it"
+
+
+def _entries(given: Any) -> list[tuple[int | str, Any]]:
+    """Each entry of a list by its number, or of a mapping by its name."""
+    return list(given.items() if isinstance(given, dict) else enumerate(given))
 
 
 def _axis(document: Document, name: str) -> Axis:
     path: KeyPath = ("sweep", name)
-    entries = (document.part((*path, number)) for number in range(len(document.data["sweep"][name])))
-    return Axis(name=name, place=document.where_key(path), entries=tuple(entries))
+    keys = [key for key, _ in _entries(document.data["sweep"][name])]
+    return Axis(
+        name=name,
+        place=document.where_key(path),
+        entries=tuple(document.part((*path, key)) for key in keys),
+        titles=tuple(key for key in keys if isinstance(key, str)),
+    )

@@ -22,6 +22,10 @@ stop: {time: 6 h}
 """
 
 
+PHONES = "{device: phone-mid, share: 1, link: lte, availability: {kind: markov, on: 5 min, off: 1 min}}"
+BOARDS = "{device: jetson-nano, share: 1, link: wifi-home}"
+
+
 def _load(folder: Path, sweep: str, *overrides: str) -> Plan:
     (folder / "s.yaml").write_text(BASE + sweep)
     return load(folder / "s.yaml", overrides)
@@ -69,10 +73,22 @@ def test_every_combination_is_a_run_under_its_own_name(tmp_path: Path) -> None:
         ("sweep: {training: [{lr: 0.1}, {lr: 0.2}]}", ["lr=0.1", "lr=0.2"]),
         ("sweep: {algorithm: [{name: fedspa, density: [1, 0.5]}, fedspa]}", ["fedspa-density=1,0.5", "fedspa"]),
         ("sweep: {costs.sparse_speedup: [ideal, realised]}", ["sparse_speedup=ideal", "sparse_speedup=realised"]),
+        (f"sweep: {{fleet: {{homes: [{PHONES}], 'At work': [{BOARDS}]}}, seed: [0]}}",
+         ["fleet=homes_seed=0", "fleet=At-work_seed=0"]),
+        (f"sweep: {{fleet: [[{PHONES}], [{BOARDS}]], algorithm: [fedavg]}}", ["fleet=1_fedavg", "fleet=2_fedavg"]),
+        ("sweep: {schedule: {few: {kind: sync, cohort: 2}, many: {kind: sync, cohort: 9}}}",
+         ["schedule=few", "schedule=many"]),
     ],
 )  # fmt: skip
 def test_names_say_what_varies(tmp_path: Path, sweep: str, labels: list[str]) -> None:
     assert [one.label for one in _load(tmp_path, sweep).scenarios] == labels
+
+
+def test_named_values_are_those_of_the_runs(tmp_path: Path) -> None:
+    homes, works = _load(tmp_path, f"sweep: {{fleet: {{homes: [{PHONES}], works: [{BOARDS}]}}}}").scenarios
+    assert [planned.scenario.fleet[0].device for planned in (homes, works)] == ["phone-mid", "jetson-nano"]
+    told = _refusal(tmp_path, f"sweep: {{fleet: {{homes: [{PHONES.replace('lte', 'ltee')}], works: [{BOARDS}]}}}}")
+    assert told.startswith("s.yaml:9:61: fleet.0.link: unknown link 'ltee'; did you mean lte?")
 
 
 def test_names_are_safe_and_distinct(tmp_path: Path) -> None:
@@ -119,6 +135,12 @@ def test_mistakes_are_told_once_and_where_they_stand(tmp_path: Path) -> None:
         ("sweep: {seed: 3}", "s.yaml:9:15: sweep.seed: got 3; write a list of values, e.g. [0, 1]"),
         ("sweep: {seed: []}", "s.yaml:9:15: sweep.seed: got an empty list; write a list of values, e.g. [0, 1]"),
         ("sweep: {seed: [1, 1]}", "s.yaml:9:19: sweep.seed: entry 1 repeats an earlier one; remove it"),
+        ("sweep: {algorithm: {name: fedspa}}",
+         "s.yaml:9:27: sweep.algorithm: got 'fedspa' under the name 'name'; only lists and mappings can have "
+         "names here, write a list of values, e.g. [0, 1]"),
+        ("sweep: {stop: {a: {time: 1 h}, b: {time: 1 h}}}",
+         "s.yaml:9:35: sweep.stop: entry b repeats an earlier one; remove it"),
+        ("sweep: {stop: {}}", "s.yaml:9:15: sweep.stop: got a mapping; write a list of values, e.g. [0, 1]"),
         ("sweep: {name: [a, b]}", "s.yaml:9:9: sweep.name: cannot be swept; write name outside the sweep"),
         ("sweep: {training.lr: [1], training: [{lr: 1}]}",
          "s.yaml:9:27: sweep: training.lr and training vary the same part; keep one of them"),
