@@ -1,7 +1,7 @@
 """Explain: what pydantic found wrong, in the words of the file's author."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import UnionType
 from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin
 
@@ -13,12 +13,19 @@ from edgesim.yamltext import KeyPath
 
 Complaint: TypeAlias = tuple[KeyPath, bool, str]
 """path, whether the key rather than the value is meant, text"""
+_NUMBER = re.compile(r"-?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?")
 
 
 def wrong(text: str, *at: str | int) -> PydanticCustomError:
     """A mistake that a validator reports about the part `at` of what it validates."""
     # The text travels in the context, for pydantic would read braces in a message as place holders.
     return PydanticCustomError("explained", "{text}", {"text": text, "at": at})
+
+
+def together(problems: Iterable[PydanticCustomError]) -> ValidationError:
+    """Several mistakes that a validator reports at once."""
+    lines = [InitErrorDetails(type=problem, loc=(), input=None) for problem in problems]
+    return ValidationError.from_exception_data("together", lines)
 
 
 def complaints(
@@ -32,8 +39,9 @@ def complaints(
             path = (*known(detail["loc"][:-1]), detail["loc"][-1])
         found.setdefault((path, detail["type"] == "extra_forbidden"), []).append(detail)
     for (path, is_key), details in found.items():
-        # A union complains once a member: "not a list" is beside the point if a number was out of range.
-        apt = [detail for detail in details if not detail["type"].endswith("_type")] or details
+        # A union complains once a member: "not a list" is beside the point if a number was out of range or in quotes.
+        apt = [detail for detail in details if not detail["type"].endswith("_type")]
+        apt = apt or [detail for detail in details if _remedy(detail)] or details
         text = "; or ".join(dict.fromkeys(wording(detail, model) for detail in apt))
         yield path, is_key, text + _elsewhere(model, details[0]["loc"]) if is_key else text
 
@@ -86,7 +94,28 @@ def wording(detail: ErrorDetails, model: type[BaseModel]) -> str:
         .replace(" array", " list")
         .replace("an object", "a mapping")
     )
-    return f"got {shown(detail['input'])}; {expected[0].lower()}{expected[1:]}"
+    remedy = _remedy(detail) or f"{expected[0].lower()}{expected[1:]}"
+    return f"got {shown(detail['input'])}; {remedy}"
+
+
+def _remedy(detail: ErrorDetails) -> str | None:
+    """What to write instead of a value of another type, where what is meant is beyond doubt."""
+    got = detail["input"]
+    is_number = isinstance(got, int | float) and not isinstance(got, bool)
+    text = got if isinstance(got, str) else ""
+    part = text.removesuffix("%").rstrip()
+    match detail["type"]:
+        case "string_type" if is_number:
+            return f'quote it: "{got}"'
+        case "int_type" | "float_type" if _NUMBER.fullmatch(text):
+            return f"drop the quotes: {text}"
+        case "float_type" if _NUMBER.fullmatch(part):
+            return f"write {float(part) / 100:g}"
+        case "tuple_type" | "list_type" if isinstance(got, dict):
+            return "write a list, a '- ' before the first key of each entry"
+        case "tuple_type" | "list_type" if is_number:
+            return f"write a list: [{shown(got)}]"
+    return None
 
 
 def _described(model: type[BaseModel] | None, name: str) -> str:

@@ -150,7 +150,7 @@ def test_every_mistake_is_told_from_top_to_bottom() -> None:
 
 def test_a_list_becomes_a_tuple_but_text_no_number() -> None:
     document = _parse("steps: [{kind: count, number: 1}]\nfirst: {kind: count, number: '1'}\n")
-    with pytest.raises(ScenarioError, match=r"^f.yaml:2:30: first.number: got '1'; should be a valid integer$"):
+    with pytest.raises(ScenarioError, match=r"^f.yaml:2:30: first.number: got '1'; drop the quotes: 1$"):
         check(document, _Root)
 
 

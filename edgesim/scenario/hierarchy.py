@@ -111,6 +111,11 @@ class Hierarchical(Section):
         """The key that says how many clients work at once, and its value."""
         return "edges", self.edges * self.edge.busiest[1]
 
+    @property
+    def reckoned(self) -> str:
+        """How many clients work at once, and why so many."""
+        return f"{self.edges} edges × {self.edge.busiest[1]} = {self.edges * self.edge.busiest[1]}"
+
     @model_validator(mode="after")
     def _buffer_fills(self) -> Self:
         if isinstance(self.cloud, CloudBuffered) and self.cloud.buffer > self.edges:

@@ -52,6 +52,11 @@ class Deadline(Section):
         """The key that says how many clients work at once, and its value."""
         return "cohort" if self.over_selection == 1 else "over_selection", self.selected
 
+    @property
+    def reckoned(self) -> str:
+        """How many clients work at once, and why so many."""
+        return f"{self.cohort} × over_selection {self.over_selection:g}, rounded up, = {self.selected}"
+
     @model_validator(mode="after")
     def _only_of_kept(self) -> Self:
         for key in ("staleness", "max_staleness"):
@@ -142,6 +147,11 @@ class Tiered(Section):
     def busiest(self) -> tuple[str, int]:
         """The key that says how many clients work at once, and its value."""
         return "cohort", self.tiers * self.cohort
+
+    @property
+    def reckoned(self) -> str:
+        """How many clients work at once, and why so many."""
+        return f"{self.tiers} tiers × {self.cohort} = {self.tiers * self.cohort}"
 
 
 class Safa(Section):

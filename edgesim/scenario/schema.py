@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from edgesim.errors import ScenarioError
-from edgesim.explain import wrong
+from edgesim.explain import together, wrong
 from edgesim.scenario.availability import Always, Availability, Outages, Rules
 from edgesim.scenario.carbon import intensities
 from edgesim.scenario.choice import Choice, folder_of
@@ -237,8 +237,11 @@ class Scenario(Section):
         key, wanted = schedule.busiest
         task = info.data.get("task")
         if task is not None and wanted > task.clients:
-            most = f"at most {task.clients}" if getattr(schedule, key) == wanted else "less"
-            raise wrong(f"{wanted} of {task.clients} clients; write {most}, or more task.clients", key)
+            said = getattr(schedule, key) == wanted  # rather than reckoned from several keys
+            told, most = (
+                (wanted, f"at most {task.clients}") if said else (getattr(schedule, "reckoned", wanted), "less")
+            )
+            raise wrong(f"{told} of {task.clients} clients; write {most}, or more task.clients", key)
         return schedule
 
     @model_validator(mode="after")
@@ -251,12 +254,17 @@ class Scenario(Section):
     @model_validator(mode="after")
     def _regions_are_known(self, info: ValidationInfo) -> Self:
         known = None if self.costs.carbon is None else intensities(self.costs.carbon, folder_of(info)).regions
+        problems = []
         for place, entry in enumerate(self.fleet):
+            at = ("fleet", place, "region")
             if known is None and entry.region is not None:
-                raise wrong("counts only with costs.carbon; write that too, e.g. national", "fleet", place, "region")
+                problems.append(wrong("counts only with costs.carbon; write that too, e.g. national", *at))
             if known is not None and entry.region not in known:
-                said = "missing, since costs.carbon is given" if entry.region is None else f"unknown '{entry.region}'"
-                raise wrong(f"{said}; {advice(entry.region or '', known)}", "fleet", place, "region")
+                missing = "region is missing, since costs.carbon is given"
+                said = missing if entry.region is None else f"unknown '{entry.region}'"
+                problems.append(wrong(f"{said}; {advice(entry.region or '', known)}", *at))
+        if problems:
+            raise together(problems)
         return self
 
     @model_validator(mode="after")

@@ -83,7 +83,7 @@ schedule, seed, selector, server, stop, task, training)
 10:23: training.optimizer: got 'sgdd'; did you mean sgd? (sgd)
 10:33: training.lr: got -1; should be greater than 0
 10:49: training.batch_size: got 2.5; should be a valid integer
-10:62: training.epochs: got '3'; should be a valid integer
+10:62: training.epochs: got '3'; drop the quotes: 3
 12:14: fleet.0.device: unknown device 'rasberry-pi-4'; did you mean raspberry-pi-4? ({devices}); or give the path of your \
 own device profile (.yaml)
 13:45: fleet.1.link: unknown link 'ltee'; did you mean lte? ({links}); or give the path of your own link profile \
@@ -158,6 +158,11 @@ def test_a_page_of_mistakes_is_told_at_once(tmp_path: Path) -> None:
         ("schedule", "{kind: sync, cohort: 3, max_staleness: 3}", "schedule.max_staleness: unknown key; choose one of cohort, kind; max_staleness belongs to kind: deadline or async or buffered or periodic"),
         ("algorithm", "{name: fedavg, lr: 1}", "algorithm.lr: unknown key; choose one of weighting; lr belongs under training (training.lr)"),
         ("training.buffer", "1", "training.buffer: unknown key; choose one of batch_size, clip, epochs, lr, lr_decay, momentum, optimizer, weight_decay; buffer belongs under schedule (schedule.buffer)"),
+        ("name", "2024", 'name: got 2024; quote it: "2024"'),
+        ("task.model", "{name: mlp, hidden: 8}", "task.model.hidden: got 8; write a list: [8]"),
+        ("fleet", "{device: x}", "fleet: got a mapping; write a list, a '- ' before the first key of each entry"),
+        ("algorithm.density", "50%", "algorithm.density: got '50%'; write 0.5"),
+        ("algorithm.density", "true", "algorithm.density: got true; should be a valid number; or got true; should be a valid list"),
         ("stop.seed", "1", "stop.seed: unknown key; choose one of accuracy, aggregations, bytes, energy, time, updates; seed belongs at the top"),
     ],
 )  # fmt: skip
@@ -175,6 +180,16 @@ def test_cross_checks_do_not_wait_for_the_rest(tmp_path: Path) -> None:
     assert _refusal(path).split("\n") == [
         "7:16: training.lr: got 0; should be greater than 0",
         "11:41: schedule.concurrency: 30 of 20 clients; write at most 20, or more task.clients",
+    ]
+
+
+def test_every_entry_without_a_region_is_told(tmp_path: Path) -> None:
+    told = _refusal(
+        _file(tmp_path, GOOD.replace("wifi-home}", "wifi-home, region: XX}") + "costs: {carbon: national}\n")
+    )
+    assert [line.partition("; ")[0] for line in told.split("\n")] == [
+        "9:68: fleet.0.region: unknown 'XX'",
+        "10:5: fleet.1: region is missing, since costs.carbon is given",
     ]
 
 

@@ -117,11 +117,14 @@ def test_async_is_buffered_with_a_buffer_of_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["{kind: deadline, cohort: 10, limit: 1 s}"], r"schedule: 13 of 12 clients; write less"),
+        (
+            ["{kind: deadline, cohort: 10, limit: 1 s}"],
+            r"schedule: 10 × over_selection 1.3, rounded up, = 13 of 12 clients; write less",
+        ),
         (["{kind: deadline, cohort: 3, limit: 1 s, max_staleness: 3}"], r"max_staleness: late updates are dropped"),
         (["{kind: deadline, cohort: 3}"], r"schedule.limit: missing \(time of a round\)"),
         (["{kind: timelyfl, concurrency: 3, wait_for: 4}"], r"wait_for: wait for 4 of 3 clients"),
-        (["{kind: tiered, tiers: 4, cohort: 4}"], r"schedule.cohort: 16 of 12 clients"),
+        (["{kind: tiered, tiers: 4, cohort: 4}"], r"schedule.cohort: 4 tiers × 4 = 16 of 12 clients"),
         (["{kind: semisync}"], r"unknown kind 'semisync'"),
         (["{kind: periodic, concurrency: 3, every: 5}"], r"schedule.every: missing unit in 5"),
         (["{kind: async, concurrency: 3, staleness: {kind: threshold, cutoff: 3}}"], r"staleness.value: missing"),

@@ -54,7 +54,7 @@ def test_annotations_become_texts_and_limits() -> None:
     [
         ({}, {"missing (how much)"}),
         ({"rate": 2}, {"got 2; should be less than or equal to 1"}),
-        ({"rate": "1"}, {"got '1'; should be a valid number"}),
+        ({"rate": "1"}, {"got '1'; drop the quotes: 1"}),
         ({"rate": 1, "pause": 3}, {"missing unit in 3; write e.g. 5 min (ns, us, ms, s, min, h, d)"}),
         ({"rate": 1, "title": "x", "layer": 1},
          {"unknown key; choose one of layers, pause, rate", "unknown key; did you mean layers? (layers, pause, rate)"}),
