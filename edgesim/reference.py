@@ -22,6 +22,8 @@ line and the nearest key that there is. `edgesim validate FILE` checks a file wi
 
 - **Quantities are text with a unit**; a bare number is refused. A share is a plain number or a percentage.
 - **A choice** is a name (`fedspa`) or a mapping with the name and its parameters (`{name: fedspa, density: 0.2}`).
+- **What is the same** in several mappings can be written once: `- &board {device: …, link: …, share: 0.5}`, then
+  `- {<<: *board, share: 0.2}`, which is the first but for its share.
 - **Paths** count from the folder of the scenario file.
 - **A default** of *required* means that there is none; *none* means that the key may be left out, and then nothing
   is set; *as below* means that the whole mapping may be left out.

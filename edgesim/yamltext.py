@@ -62,7 +62,7 @@ class Reader:
 
     def _mapping(self, node: MappingNode, path: KeyPath) -> dict[str, Any]:
         data: dict[str, Any] = {}
-        for key_node, value_node in node.value:
+        for key_node, value_node in self._pairs(node, frozenset(self._open)):
             if not isinstance(key_node, ScalarNode):
                 self._problem(key_node.start_mark, "a key must be a plain word")
                 continue
@@ -78,6 +78,19 @@ class Reader:
             if nothing:  # its place may be lines further on
                 self.values[(*path, key)] = self.keys[(*path, key)]
         return data
+
+    def _pairs(self, node: MappingNode, around: frozenset[int]) -> list[tuple[Node, Node]]:
+        """Its keys and values, and after its own those of the mappings that it merges (`<<: *base`)."""
+        pairs = [(key, value) for key, value in node.value if not _merges(key)]
+        for given in (value for key, value in node.value if _merges(key)):
+            for base in given.value if isinstance(given, SequenceNode) else [given]:
+                if not isinstance(base, MappingNode) or id(base) in around:
+                    self._problem(base.start_mark, "nothing to merge; write <<: *name, of a mapping with an &name")
+                    continue
+                taken = [key.value for key, _ in pairs]
+                merged = self._pairs(base, around | {id(base)})
+                pairs += [(key, value) for key, value in merged if key.value not in taken]
+        return pairs
 
     def _scalar(self, node: Node) -> Any:
         tag = str(node.tag)
@@ -97,3 +110,7 @@ class Reader:
         if not self.numbered:
             return self.name
         return f"{self.name}:{mark.line + 1}:{mark.column + 1}" if mark else f"{self.name}:1:1"
+
+
+def _merges(key: Node) -> bool:
+    return str(key.tag).endswith(":merge")

@@ -33,6 +33,12 @@ def test_values_are_yaml_1_2() -> None:
     }
 
 
+def test_merged_keys_stand_after_ones_own_and_keep_their_places() -> None:
+    document = _parse("a: &x {b: 1, c: 2}\nd: &y {<<: *x, b: 3}\ne: {<<: [{f: 4, b: 5}, *y]}\n")
+    assert document.data == {"a": {"b": 1, "c": 2}, "d": {"b": 3, "c": 2}, "e": {"f": 4, "b": 5, "c": 2}}
+    assert [document.where(path) for path in (("d", "b"), ("d", "c"))] == ["f.yaml:2:19", "f.yaml:1:17"]
+
+
 @pytest.mark.parametrize(
     ("path", "value", "key"),
     [
@@ -67,6 +73,9 @@ def test_places_of_values_and_keys(path: tuple[str | int, ...], value: str, key:
         ("a:\n  - 1\n  b: 1", "f.yaml:3:3: a key and a '- ' in one column; indent what belongs to the other"),
         ("'a' b", "f.yaml:1:5: this belongs to nothing before it; write key: value, each on its line"),
         ("a: &x [*x]", "f.yaml:1:4: an anchor that contains itself; write its parts out"),
+        ("a: {<<: 3}", "f.yaml:1:9: nothing to merge; write <<: *name, of a mapping with an &name"),
+        ("a: &x {<<: *x}", "f.yaml:1:4: nothing to merge; write <<: *name, of a mapping with an &name"),
+        ("a: {<<: &x {<<: *x}}", "f.yaml:1:9: nothing to merge; write <<: *name, of a mapping with an &name"),
         ("a: *x", "f.yaml:1:4: found undefined alias 'x'"),
         ("- 1\n---\n- 2", "f.yaml:2:1: a second document; keep one document in a file"),
         ("a: !!python/name:os.system x", "f.yaml:1:4: the tag tag:yaml.org,2002:python/name:os.system means nothing here; remove it"),
