@@ -4,7 +4,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from edgesim.errors import ScenarioError
-from edgesim.spelling import advice
+from edgesim.spelling import advice, nearest
 
 
 def scenarios() -> dict[str, Path]:
@@ -24,8 +24,15 @@ def find(scenario: Path) -> Path:
     Raises ScenarioError where there is neither.
     """
     known = scenarios()
+    if scenario.suffix == ".py":
+        raise ScenarioError(f"{scenario}: a Python file; a scenario is a YAML file, which may name it: {scenario}:NAME")
     if scenario.is_file():
         return scenario
     if str(scenario) in known:
         return known[str(scenario)]
+    if scenario.is_dir():
+        inside = ", ".join(sorted(path.name for path in scenario.glob("*.yaml"))) or "there is none"
+        raise ScenarioError(f"{scenario}: a folder; name a scenario file in it ({inside})")
+    if near := nearest(scenario.name, (path.name for path in scenario.parent.glob("*.y*ml")), 0.8):
+        raise ScenarioError(f"{scenario}: no such scenario file; did you mean {scenario.parent / near}?")
     raise ScenarioError(f"{scenario}: no such scenario file; shipped ones: {advice(str(scenario), known)}")

@@ -55,6 +55,11 @@ def load(path: Path | str, overrides: Sequence[str] = ()) -> Plan:
     document = Document.read(path)
     if document.data is None:
         raise ScenarioError(f"{path}: the file is empty; `edgesim scenarios` lists some to begin with")
+    if isinstance(document.data, dict) and {"scenario", "hash", "label"} <= document.data.keys():
+        raise ScenarioError(
+            f"{path}: the record of a run; `edgesim resume {document.folder}` goes on with it; to run it anew, give "
+            "what it has under `scenario` a file of its own"
+        )
     for override in filter(_is_of_sweep, overrides):
         document = _override(document, override)
     found = axes(document)

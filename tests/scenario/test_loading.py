@@ -214,6 +214,8 @@ def test_a_run_is_restored_from_its_own_directory(tmp_path: Path) -> None:
     assert restore(run, tmp_path) == planned.scenario
     with pytest.raises(ScenarioError, match=r"scenario.yaml:\d+:12: task.model: './mine.py:net': cannot read"):
         restore(run, run.parent)
+    _write(run, {"hash": "0", "label": "fedavg", "scenario": resolved(planned.scenario)})
+    assert _refusal(run).startswith(f" the record of a run; `edgesim resume {run.parent}` goes on with it")
     with pytest.raises(ScenarioError, match=r"has no scenario in it; name the scenario.yaml of a run's directory"):
         restore(tmp_path / "scenario.yaml", tmp_path)
 
