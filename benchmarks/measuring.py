@@ -63,6 +63,15 @@ def _limit(name: str, rounds: int | None) -> Callable[[], float]:
     return bare.image_rounds(name)
 
 
+def rounds_s(name: str) -> tuple[float, float]:
+    """Seconds of a round of W1, W2 or W3: by what more rounds take, and of a whole run of its own length."""
+    endtoend.run(name.lower(), "stop.aggregations=1")  # first calls
+    few = {"W1": bare.W1, "W2": bare.W2, "W3": bare.W3}[name].rounds
+    short = statistics.median(endtoend.run(name.lower()).run_s for _ in range(3))
+    long = statistics.median(endtoend.run(name.lower(), f"stop.aggregations={3 * few}").run_s for _ in range(3))
+    return (long - short) / (2 * few), short / few
+
+
 def buffered_against_rounds(repetitions: int) -> Row:
     """W4's throughput over W1's."""
     return _one_over_other("W4 over W1 (as bare)", ("w4",), ("w1",), repetitions)
