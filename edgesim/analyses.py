@@ -22,7 +22,7 @@ def show(folder: Path, *, as_json: bool) -> None:
         print(json.dumps(found, indent=2, allow_nan=False))
         return
     for section in sections({variant: mean([*runs.values()]) for variant, runs in found.items()}):
-        printing.table(section.title, section.header, section.rows, right=section.header[2:])
+        printing.figures(section.title, section.header, section.rows, names=2)
     printing.lines(_note(results))
 
 

@@ -36,6 +36,26 @@ def test_nothing_is_cut_or_folded_in_eighty_columns(width: int, capsys: pytest.C
     assert sum(line.startswith(" raspberry-pi-zero-2w ") for line in text.splitlines()) == 1
 
 
+def test_figures_are_never_cut_however_long_the_names(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each figure stands whole on a line, beside its device, and the letters of the names are all there."""
+    name = "fedspa-density=0.2-averaging=intersection_buffered-staleness=polynomial_" * 2 + "lr=1e-3"
+    header = ("variant", "device", *(f"figure {i}" for i in range(9)))
+    rows = [(name, device, *(f"{i}{i},345.67 MB" for i in range(9))) for device in ("raspberry-pi-zero-2w", "all")]
+    for columns in (40, 80, 200):
+        monkeypatch.setattr(printing, "out", Console(width=columns, highlight=False, force_terminal=False))
+        printing.figures("a title", header, rows, names=2)
+        lines = capsys.readouterr().out.splitlines()
+        text = "\n".join(lines)
+        assert "…" not in text
+        assert max(map(len, lines)) <= columns
+        assert all(text.count(cell) == 2 for cell in rows[0][2:])
+        assert text.count("a title, continued") == text.count("a title") - 1 >= (columns < 200)
+        names = "".join(line.split("  ")[0].strip() for line in lines)
+        assert names.count(name) >= text.count("a title")
+
+
 def test_an_entry_shows_its_sources_and_its_file(capsys: pytest.CaptureFixture[str]) -> None:
     hardware.show("raspberry-pi-4")
     text = capsys.readouterr().out
