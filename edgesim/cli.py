@@ -87,12 +87,16 @@ def plot(
     figure: Annotated[str, typer.Argument(help=f"{', '.join(PLOTS)}.")],
     results: ResultsFolder,
     cost: Annotated[str | None, typer.Option(help="time, energy, bytes or flops, for the figures of a cost.")] = None,
+    begin: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help="When the timeline begins, e.g. 2 min.")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="When it ends.")] = None,
     out: Annotated[Path | None, typer.Option(help="The picture; by default <results>/<figure>-….png.")] = None,
 ) -> None:
     """Draw a figure from results on disk."""
     from edgesim import console
 
-    console.plot(figure, results, cost, out)
+    console.plot(figure, results, {"cost": cost, "from": begin, "to": end}, out)
 
 
 @app.command()

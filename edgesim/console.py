@@ -4,10 +4,11 @@ import inspect
 import math
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -107,14 +108,16 @@ def validate(scenario: Path, overrides: Sequence[str]) -> None:
         _out.print(f"  {planned.label}", highlight=False)
 
 
-def plot(figure: str, results: Path, cost: str | None, out: Path | None) -> None:
-    """Draw a figure, save it and say where."""
+def plot(figure: str, folder: Path, asked: Mapping[str, str | None], out: Path | None) -> None:
+    """Draw a figure with the options that were asked for, save it and say where."""
     draw = plots.find(figure)
-    options = {} if cost is None else {"cost": cost}
-    if options and "cost" not in inspect.signature(draw).parameters:
-        raise ScenarioError(f"--cost {cost}: the figure {figure} has no cost to choose; leave it out")
-    path = out or results / f"{'-'.join([figure, *options.values()])}.png"
-    figure_ = draw(Results.read(results), **options)
+    options = _options(figure, inspect.signature(draw).parameters, asked)
+    path = out or folder / f"{'-'.join([figure, *([asked['cost']] if asked['cost'] else [])])}.png"
+    results = Results.read(folder)
+    if figure == "timeline" and len(results.runs) > 1:
+        shown = results.runs[0].path
+        _err.print(f"{shown} is drawn; for another run: edgesim plot timeline {folder}/RUN", soft_wrap=True)
+    figure_ = draw(results, **options)
     kinds = figure_.canvas.get_supported_filetypes()
     if path.suffix.removeprefix(".") not in kinds:
         raise ScenarioError(
@@ -125,6 +128,23 @@ def plot(figure: str, results: Path, cost: str | None, out: Path | None) -> None
     except OSError as error:
         raise ScenarioError(f"--out {path}: cannot be written: {error.strerror}") from error
     _out.print(str(path), highlight=False, soft_wrap=True)
+
+
+def _options(figure: str, known: Collection[str], asked: Mapping[str, str | None]) -> dict[str, Any]:
+    """What to draw a figure with; ScenarioError for what it does not know, and for what is no time."""
+    options: dict[str, Any] = {}
+    for option, text in asked.items():
+        if text is None:
+            continue
+        name = {"from": "start_s", "to": "end_s"}.get(option, option)
+        if name not in known:
+            what = "cost" if option == "cost" else "time"
+            raise ScenarioError(f"--{option} {text}: the figure {figure} has no {what} to choose; leave it out")
+        try:
+            options[name] = text if option == "cost" else units.parse(text, "time")
+        except ValueError as error:
+            raise ScenarioError(f"--{option} {text}: {error}") from error
+    return options
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import re
 
-_BEHIND = re.compile(r"(?<=[ _,])|(?<=-)(?=[A-Za-z])")  # a blank, _ or , but not the sign of 1e-3
+_BEHIND = re.compile(r"(?<=[ _])|(?<=,)(?! )|(?<=-)(?=[A-Za-z])")  # not behind the sign of 1e-3
 
 
 def fold(text: str, width: int) -> list[str]:

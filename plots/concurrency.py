@@ -4,7 +4,17 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from edgesim.plots.style import COLOURS, chosen_variants, finished, heading, legend, panel_title, panels, styled
+from edgesim.plots.style import (
+    COLOURS,
+    chosen_variants,
+    finished,
+    first_seeds,
+    heading,
+    legend,
+    panel_title,
+    panels,
+    styled,
+)
 from edgesim.results.analysis import report
 from edgesim.results.costs import COSTS
 from edgesim.results.store import Results
@@ -14,8 +24,8 @@ _PARTS = 120  # of the run: each step is the mean over one
 
 @styled
 def draw(results: Results, *, variant: str | None = None) -> Figure:
-    """One panel a variant: the areas are its first finished seed's jobs, from dispatch to arrival or loss, those
-    that wait off line included; the figures are means over all finished seeds. variant: only this one."""
+    """One panel a variant: its first finished seed's jobs, from dispatch to arrival or loss, those that wait off line
+    included. variant: only this one."""
     groups = finished(results, chosen_variants(results, variant))
     drawn = {name: report.in_flight(runs[0].path, _PARTS) for name, runs in groups.items()}
     longest, most = (max(each) for each in zip(*((e[-1], j.sum(0).max()) for _, e, j in drawn.values()), strict=True))
@@ -27,15 +37,13 @@ def draw(results: Results, *, variant: str | None = None) -> Figure:
         colours = [COLOURS[classes.index(each) % len(COLOURS)] for each in found]
         # each part twice, at its begin and at its end: steps
         axis.stackplot(np.repeat(edges, 2)[1:-1] / worth, np.repeat(jobs, 2, axis=1), colors=colours, linewidth=0)
-        panel_title(axis, name, _figures([run.analysis() for run in runs]))
+        panel_title(axis, name, _figures(runs[0].analysis()["concurrency"]["all"]))
     axes[0].set_xlim(0, longest / worth or 1.0)  # of all panels: they share their scales
     axes[0].set_ylim(0, 1.05 * most or 1.0)
-    figure.suptitle(heading(results, "jobs in flight"), x=0.01, ha="left", fontsize=12)
+    heading(figure, results, f"jobs in flight{first_seeds(groups)}")
     legend(figure, [Patch(color=COLOURS[i % len(COLOURS)]) for i in range(len(classes))], classes)
     return figure
 
 
-def _figures(analyses: list[dict[str, object]]) -> str:
-    every = [analysis["concurrency"]["all"] for analysis in analyses]  # type: ignore[index]
-    jobs, working = (float(np.mean([each[key] for each in every])) for key in ("jobs", "working"))
-    return f"mean {jobs:.3g} in flight, {working:.3g} at work"
+def _figures(found: dict[str, float]) -> str:
+    return f"mean {found['jobs']:.3g} in flight, {found['working']:.3g} at work"

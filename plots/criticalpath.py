@@ -8,7 +8,18 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from edgesim.errors import ScenarioError
-from edgesim.plots.style import PHASES, chosen_variants, finished, heading, legend, panel_title, panels, styled
+from edgesim.plots.style import (
+    IN_WORDS,
+    PHASES,
+    chosen_variants,
+    finished,
+    heading,
+    legend,
+    means,
+    panel_title,
+    panels,
+    styled,
+)
 from edgesim.results.analysis.criticality import RULES
 from edgesim.results.analysis.tables import RULE_NAMES
 from edgesim.results.columns import PHASES as NAMES
@@ -35,9 +46,8 @@ def draw(results: Results, *, variant: str | None = None) -> Figure:
         panel_title(axis, name, _figures(paths))
     axes[0].set_yticks(range(len(classes) + len(rules)), [*classes, *(RULE_NAMES[rule] for rule in rules)])
     axes[0].set_ylim(len(classes) + len(rules) - 0.4, -0.6)
-    figure.suptitle(heading(results, "what set the time of the rounds"), x=0.01, ha="left", fontsize=12)
-    handles = [Patch(facecolor=PHASES[part]) for part in _PARTS] + [Patch(facecolor=_RULE)] * bool(rules)
-    legend(figure, handles, [*NAMES, "off line in a job", *["no device"] * bool(rules)])
+    heading(figure, results, f"what set the time of the rounds{means(groups)}")
+    legend(figure, [Patch(facecolor=PHASES[part]) for part in _PARTS], [IN_WORDS.get(part, part) for part in _PARTS])
     return figure
 
 

@@ -55,7 +55,7 @@ def draw(
     if metric.startswith("accuracy") and metric != "accuracy_std":
         target_line(axes, target_of(results.runs, target) if metric == "accuracy" else target)
     axes.set_ylabel(METRICS[metric])
-    axes.set_title(heading(results, f"{metric.split('_')[0]} over {kind.title}"))
+    heading(figure, results, f"{metric.split('_')[0]} over {kind.title}")
     lines = [Line2D([], [], color=styles[name]["color"], linestyle=styles[name]["linestyle"]) for name in paths]
     legend(figure, lines, list(paths))
     return figure

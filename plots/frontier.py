@@ -46,7 +46,7 @@ def draw(
     _front(axes, paths, worth, points)
     target_line(axes, target_of(results.runs, target))
     axes.set_ylabel("accuracy (mean over clients)")
-    axes.set_title(heading(results, f"accuracy against {kind.title}"))
+    heading(figure, results, f"accuracy against {kind.title}")
     _legend(figure, styles)
     return figure
 

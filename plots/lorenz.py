@@ -11,9 +11,9 @@ from edgesim.results.store import Results
 
 @styled
 def draw(results: Results, *, variant: str | None = None) -> Figure:
-    """One line a variant, of its first finished seed: the share of all updates that the clients with the fewest gave
-    together. The thin diagonal: all gave equally many. The Gini coefficient, twice the area between the two, and
-    Jain's index are means over finished seeds. variant: only this one."""
+    """One line a finished run: the share of all updates that the clients with the fewest gave together. The thin
+    diagonal: all gave equally many. The Gini coefficient, twice the area between the two, and Jain's index are means
+    over the seeds of a variant. variant: only this one."""
     groups = finished(results, chosen_variants(results, variant))
     styles = looks(results.variants())
     figure = Figure(figsize=(6.4, 5.2), layout="constrained")
@@ -22,15 +22,16 @@ def draw(results: Results, *, variant: str | None = None) -> Figure:
     handles, labels = [Line2D([], [], color="#666666", linewidth=0.8)], ["all gave equally many"]
     for name, runs in groups.items():
         counts = [run.clients()["jobs_aggregated"] for run in runs]
-        curve = 100 * lorenz(counts[0])
         look = {key: styles[name][key] for key in ("color", "linestyle")}
-        axes.plot(np.linspace(0, 100, len(curve)), curve, **look)
+        for curve in map(lorenz, counts):
+            axes.plot(np.linspace(0, 100, len(curve)), 100 * curve, linewidth=1.3, **look)
         handles.append(Line2D([], [], **look))
-        labels.append(f"{name}: Gini {np.mean([*map(gini, counts)]):.3f}, Jain {np.mean([*map(jain, counts)]):.3f}")
+        figures = f"Gini {np.mean([*map(gini, counts)]):.3f}, Jain {np.mean([*map(jain, counts)]):.3f}"
+        labels.append(f"{name}: {figures}" + (f", means of {len(runs)} seeds" if len(runs) > 1 else ""))
     axes.set_xlim(0, 100)
     axes.set_ylim(0, 100)
     axes.set_xlabel("clients, fewest updates first (%)")
     axes.set_ylabel("updates aggregated from them (%)")
-    axes.set_title(heading(results, "evenness of participation"))
+    heading(figure, results, "evenness of participation")
     legend(figure, handles, labels)
     return figure

@@ -9,6 +9,7 @@ from edgesim.plots.style import (
     COLOURS,
     chosen_variants,
     finished,
+    first_seeds,
     heading,
     legend,
     panel_title,
@@ -22,19 +23,18 @@ from edgesim.results.store import Results, Run
 
 @styled
 def draw(results: Results, *, variant: str | None = None) -> Figure:
-    """One panel a variant: the bars are its first finished seed's clients; Jain's index (1: all gave equally many;
-    1/n: one gave all) and the Gini coefficient (0; 1 − 1/n) are means over all finished seeds. variant: only this
-    one."""
+    """One panel a variant: the clients of its first finished seed, with Jain's index (1: all gave equally many; 1/n:
+    one gave all) and the Gini coefficient (0; 1 − 1/n). variant: only this one."""
     groups = finished(results, chosen_variants(results, variant))
     classes = sorted({str(c) for runs in groups.values() for c in runs[0].clients()["device_class"]})
     figure, axes = panels(len(groups), "clients, most updates first", "updates aggregated", share_y=True)
     for axis, (name, runs) in zip(axes, groups.items(), strict=True):
         _panel(axis, runs[0], classes)
-        counts = [run.clients()["jobs_aggregated"] for run in runs]
-        evenness = f"Jain {np.mean([*map(jain, counts)]):.3f}, Gini {np.mean([*map(gini, counts)]):.3f}"
-        panel_title(axis, name, f"{evenness}; {np.count_nonzero(counts[0] == 0)} gave none")
+        updates = runs[0].clients()["jobs_aggregated"]
+        evenness = f"Jain {jain(updates):.3f}, Gini {gini(updates):.3f}"
+        panel_title(axis, name, f"{evenness}; {np.count_nonzero(updates == 0)} gave none")
         whole_numbers(axis, "y")
-    figure.suptitle(heading(results, "participation of clients"), x=0.01, ha="left", fontsize=12)
+    heading(figure, results, f"participation of clients{first_seeds(groups)}")
     legend(figure, [Patch(color=COLOURS[i % len(COLOURS)]) for i in range(len(classes))], classes)
     return figure
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
-from textwrap import wrap
 from typing import Any, ParamSpec
 
 import matplotlib
@@ -12,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, MaxNLocator
 
 from edgesim.errors import ScenarioError
+from edgesim.folding import fold
 from edgesim.results.costs import Cost
 from edgesim.results.store import Results, Run
 from edgesim.spelling import advice
@@ -28,6 +28,8 @@ PHASES = {
     "off": "#9A9A9A",
 }
 """Colours of what a device does."""
+IN_WORDS = {"waiting": "waiting in a job", "off": "off line"}
+"""Of these, what does not stand for itself."""
 MARKS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", ":")
 SHEET = Path(__file__).with_name("edgesim.mplstyle")
@@ -88,11 +90,12 @@ def target_line(axes: Axes, target: float | None) -> None:
 
 def legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
     """A legend under the axes, in as many columns as its longest label leaves room for; the figure grows by
-    it, so that the axes keep their height however many lines there are."""
-    room = 95 * figure.get_figwidth() / 8  # letters of this size on a line
-    columns = int(max(1, min(len(labels), room // (max(map(len, labels)) + 7))))
-    figure.set_figheight(figure.get_figheight() + 0.23 * -(-len(labels) // columns))
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+    it, so that the axes keep their height however many lines there are. Longer labels are folded."""
+    room = round(95 * figure.get_figwidth() / 8)  # letters of this size on a line
+    columns = max(1, min(len(labels), room // (max(map(len, labels)) + 7)))
+    folded = [fold(label, room - 7) for label in labels]
+    figure.set_figheight(figure.get_figheight() + 0.23 * -(-sum(map(len, folded)) // columns))
+    figure.legend(handles, ["\n".join(lines) for lines in folded], loc="outside lower center", ncols=columns)
 
 
 def panels(count: int, x_label: str, y_label: str, *, share_y: bool) -> tuple[Figure, list[Axes]]:
@@ -115,7 +118,7 @@ def panels(count: int, x_label: str, y_label: str, *, share_y: bool) -> tuple[Fi
 
 def panel_title(axes: Axes, name: str, figures: str) -> None:
     """A panel's variant, wrapped to its width, and the figures that sum it up."""
-    axes.set_title("\n".join([*wrap(name, 40), figures]), fontsize=10)
+    axes.set_title("\n".join([*fold(name, 40), figures]), fontsize=10)
 
 
 def whole_numbers(axes: Axes, axis: str) -> None:
@@ -142,6 +145,20 @@ def finished(results: Results, groups: dict[str, list[Run]]) -> dict[str, list[R
     return found
 
 
-def heading(results: Results, text: str) -> str:
-    """The title of a figure: the scenario's name, then what is shown."""
-    return f"{results.runs[0].scenario.get('name', results.path.name)}: {text}"
+def heading(figure: Figure, results: Results, *lines: str) -> None:
+    """The title of a figure, folded to its width: the scenario's name, then what is shown."""
+    first = f"{results.runs[0].scenario.get('name', results.path.name)}: {lines[0]}"
+    folded = [part for line in (first, *lines[1:]) for part in fold(line, round(8 * figure.get_figwidth()))]
+    figure.set_figheight(figure.get_figheight() + 0.2 * (len(folded) - 1))
+    figure.suptitle("\n".join(folded), x=0.01, ha="left", fontsize=12)
+
+
+def means(groups: dict[str, list[Run]]) -> str:
+    """What to add to the title of a figure of means over the runs of each variant."""
+    return ", means over seeds" if any(len(runs) > 1 for runs in groups.values()) else ""
+
+
+def first_seeds(groups: dict[str, list[Run]]) -> str:
+    """What to add to the title of a figure of the first run of each variant."""
+    seeds = sorted({str(runs[0].scenario["seed"]) for runs in groups.values()})
+    return f", seed {', '.join(seeds)} only" if means(groups) else ""

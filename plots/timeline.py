@@ -11,19 +11,13 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from edgesim.errors import ScenarioError
+from edgesim.plots import style
 from edgesim.plots.style import heading, legend, styled
 from edgesim.results.columns import PHASES
 from edgesim.results.costs import COSTS
 from edgesim.results.store import Columns, Results, Run
 from edgesim.spelling import advice
 
-COLOURS = {
-    "download": "#56B4E9",
-    "train": "#E69F00",
-    "upload": "#009E73",
-    "waiting": "#ECECEC",
-    "off": "#9A9A9A",
-}
 FAILED = ("interrupted", "lost", "out-of-memory", "stale", "failed", "corrupt")
 _LEGIBLE = 300  # stretches of median length that still show side by side
 
@@ -41,8 +35,8 @@ def draw(
 
     run: its label; default the first. clients: at most so many rows, sampled evenly within the order by
     class. start_s, end_s: the window; by default from 0 for as long as single bars can be told apart.
-    Black crosses end stretches whose work was in vain or cut off. "Waiting" is on line and idle; where a
-    run did not record who was off line, no off bars are drawn and the title says so.
+    Black crosses end stretches whose work was in vain or cut off. Where a run did not record who was off line, that is
+    not drawn and the title says so.
     """
     chosen = _run(results, run)
     events = chosen.events(["client", "device_class", "phase", "start_ns", "end_ns", "outcome"])
@@ -57,11 +51,11 @@ def draw(
     axes = figure.subplots()
     worth, unit = COSTS["time"].unit(window[1])
     off = chosen.availability()
-    _bars(axes, rows, events, off, np.array(window) / worth, worth)
+    shown = _bars(axes, rows, events, off, np.array(window) / worth, worth)
     _classes(axes, rows)
     axes.set_xlabel(f"simulated time ({unit})")
-    axes.set_title(heading(results, _title(chosen, window, end, off is None)))
-    _legend(figure, off is not None)
+    heading(figure, results, "activity of the devices", _title(results, chosen, window, end, off is None))
+    _legend(figure, shown, off is not None)
     return figure
 
 
@@ -94,25 +88,31 @@ def _bars(
     off: Columns | None,
     window: NDArray[Any],
     worth: float,
-) -> None:
+) -> set[str]:
+    """What is drawn, as `_legend` names it."""
+    shown = {"idle"}
     start, end = (events[column] * (1e-9 / worth) for column in ("start_ns", "end_ns"))
     seen = (end > window[0]) & (start < window[1])
     failed = np.isin(events["outcome"].astype(str), FAILED) & seen
     for y, client in enumerate(rows):
-        axes.broken_barh([(window[0], window[1] - window[0])], (y - 0.4, 0.8), color=COLOURS["waiting"], linewidth=0)
+        axes.broken_barh([(window[0], window[1] - window[0])], (y - 0.4, 0.8), color=style.PHASES["idle"], linewidth=0)
         if off is not None:
-            mine = off["client"] == client
-            first, last = (off[column][mine] * (1e-9 / worth) for column in ("start_ns", "end_ns"))
-            _stretches(axes, y, first, last, COLOURS["off"])
+            first, last = (off[column][off["client"] == client] * (1e-9 / worth) for column in ("start_ns", "end_ns"))
+            here = (last > window[0]) & (first < window[1])
+            _stretches(axes, y, first[here], last[here], style.PHASES["off"])
+            shown |= {"off"} if here.any() else set()
         mine = (events["client"] == client) & seen
         for phase in PHASES:
             here = mine & (events["phase"] == phase)
-            _stretches(axes, y, start[here], end[here], COLOURS[phase])
+            _stretches(axes, y, start[here], end[here], style.PHASES[phase])
+            shown |= {phase} if here.any() else set()
         lost = end[mine & failed]
+        shown |= {"cut off or in vain"} if len(lost) else set()
         axes.plot(lost, np.full(len(lost), y), "x", color="black", markersize=4.5, markeredgewidth=1.3)
     axes.set_xlim(window[0], window[1])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(visible=False)
+    return shown
 
 
 def _stretches(axes: Axes, y: int, start: NDArray[Any], end: NDArray[Any], colour: str) -> None:
@@ -132,15 +132,20 @@ def _classes(axes: Axes, rows: Mapping[int, str]) -> None:
     axes.set_ylabel("device class (clients shown)")
 
 
-def _title(run: Run, window: tuple[float, float], end: float, off_unknown: bool) -> str:
+def _title(results: Results, run: Run, window: tuple[float, float], end: float, off_unknown: bool) -> str:
+    """Which run it is, which part of it, and what is not known of it."""
     time = COSTS["time"].readable
     part = "" if window[0] <= 0 and window[1] >= end else f"{time(window[0])} to {time(window[1])} of {time(end)}"
-    notes = [part] * bool(part) + ["off-line times not recorded"] * off_unknown
-    return f"activity of the devices\n{run.label}" + (f" ({'; '.join(notes)})" if notes else "")
+    which = f"one of {len(results.runs)} runs" if len(results.runs) > 1 else ""
+    notes = [note for note in (which, part, "off-line times not recorded" if off_unknown else "") if note]
+    return run.label + (f" ({'; '.join(notes)})" if notes else "")
 
 
-def _legend(figure: Figure, off_known: bool) -> None:
-    names = {**dict.fromkeys(PHASES), "waiting": None, **({"off": None} if off_known else {})}
-    handles: list[Any] = [Patch(color=COLOURS[name]) for name in names]
+def _legend(figure: Figure, shown: set[str], off_known: bool) -> None:
+    """Of what is drawn."""
+    words = {"idle": "on line, not at work" if off_known else "not at work", "off": "off line"}
+    handles: dict[str, Any] = {name: Patch(color=style.PHASES[name]) for name in (*PHASES, "idle", "off")}
     cross = Line2D([], [], linestyle="none", marker="x", color="black", markersize=6, markeredgewidth=1.5)
-    legend(figure, [*handles, cross], [*names, "cut off or in vain"])
+    handles["cut off or in vain"] = cross
+    names = [name for name in handles if name in shown]
+    legend(figure, [handles[name] for name in names], [words.get(name, name) for name in names])

@@ -8,14 +8,24 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from edgesim.errors import ScenarioError
-from edgesim.plots.style import PHASES, chosen_variants, finished, heading, legend, panel_title, panels, styled
+from edgesim.plots.style import (
+    IN_WORDS,
+    PHASES,
+    chosen_variants,
+    finished,
+    heading,
+    legend,
+    means,
+    panel_title,
+    panels,
+    styled,
+)
 from edgesim.results.analysis.usage import ENERGIES, TIMES
 from edgesim.results.costs import COSTS
 from edgesim.results.store import Results
 from edgesim.spelling import advice
 
 _PARTS = {"time": TIMES, "energy": ENERGIES}
-_NAMES = {"waiting": "waiting in a job", "off": "off line"}
 
 
 @styled
@@ -35,8 +45,8 @@ def draw(results: Results, *, cost: str = "time", variant: str | None = None) ->
         panel_title(axis, name, _figures(analyses, cost))
     axes[0].set_yticks(range(len(classes)), classes)
     axes[0].set_ylim(len(classes) - 0.4, -0.6)
-    figure.suptitle(heading(results, f"what devices spend their {cost} on"), x=0.01, ha="left", fontsize=12)
-    names = [_NAMES.get(part, part) for part in _PARTS[cost]]
+    heading(figure, results, f"what devices spend their {cost} on{means(groups)}")
+    names = [IN_WORDS.get(part, part) for part in _PARTS[cost]]
     legend(figure, [Patch(facecolor=PHASES[part]) for part in _PARTS[cost]], names)
     return figure
 

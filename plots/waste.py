@@ -1,13 +1,13 @@
 """What was in vain, by cause: a bar for each variant."""
 
-from textwrap import fill
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from edgesim.plots.style import COLOURS, finished, heading, legend, styled
+from edgesim.folding import fold
+from edgesim.plots.style import COLOURS, finished, heading, legend, means, styled
 from edgesim.results.analysis.jobs import CAUSES_OF_WASTE
 from edgesim.results.analysis.tables import WASTE
 from edgesim.results.costs import COSTS, find_cost
@@ -26,22 +26,24 @@ def draw(results: Results, *, cost: str = "energy") -> Figure:
     found = {name: [run.analysis()["waste"] for run in runs] for name, runs in groups.items()}
     every = [waste["causes"] for wastes in found.values() for waste in wastes]
     causes = [cause for cause in every[0] if any(each[cause]["count"] for each in every)]
-    figure = Figure(figsize=(8, max(2.6, 1.4 + 0.55 * len(found))), layout="constrained")
+    names = [fold(name, 34) for name in found]
+    row = max(0.55, 0.1 + 0.19 * max(map(len, names)))  # inches
+    figure = Figure(figsize=(8, max(2.6, 1.4 + row * len(found))), layout="constrained")
     axes = figure.subplots()
     left = np.zeros(len(found))
     for cause in causes:
         width = np.array([_share(wastes, cause, _AMOUNTS[cost]) for wastes in found.values()])
         axes.barh(range(len(found)), width, 0.7, left, color=_colour(cause), linewidth=0)
         left += width
-    for row, wastes in enumerate(found.values()):
+    for place, wastes in enumerate(found.values()):
         amount = float(np.mean([waste["wasted"][_AMOUNTS[cost]] for waste in wastes]))
-        axes.text(left[row], row, f" {left[row]:.1f} %, {COSTS[cost].readable(amount)}", va="center", fontsize=10)
-    axes.set_yticks(range(len(found)), [fill(name, 34) for name in found], fontsize=10)
+        axes.text(left[place], place, f" {left[place]:.1f} %, {COSTS[cost].readable(amount)}", va="center", fontsize=10)
+    axes.set_yticks(range(len(found)), ["\n".join(name) for name in names], fontsize=10)
     axes.set_ylim(len(found) - 0.4, -0.6)
     axes.set_xlim(0, max(1.45 * float(left.max()), 1.0))  # room for the figures beside the bars
     axes.set_xlabel(f"share of the {_OF[cost]} (%)")
     axes.grid(visible=False, axis="y")
-    axes.set_title(heading(results, "work in vain" if causes else "no work in vain"))
+    heading(figure, results, f"{'work' if causes else 'no work'} in vain{means(groups)}")
     if causes:
         legend(figure, [Patch(color=_colour(cause)) for cause in causes], [WASTE.get(cause, cause) for cause in causes])
     return figure

@@ -25,16 +25,17 @@ def write_results(folder: Path, seeds: int = 2) -> Results:
     """Make the folder and read it back."""
     for index, variant in enumerate(VARIANTS):
         for seed in range(seeds):
-            write_run(folder / f"{variant}_seed={seed}", variant, np.random.default_rng([index, seed]))
+            write_run(folder / f"{variant}_seed={seed}", variant, index, seed)
     return Results.read(folder)
 
 
-def write_run(directory: Path, variant: str, rng: np.random.Generator) -> None:
+def write_run(directory: Path, variant: str, index: int, seed: int) -> None:
     """One run whose curve saturates and whose devices work, fail and sleep at random."""
+    rng = np.random.default_rng([index, seed])
     accuracy, watts, job_s, staleness, hours = VARIANTS[variant]
     directory.mkdir(parents=True)
     record = {"label": directory.name, "variant": variant}
-    scenario = {"name": "quickstart", "evaluate": {"every": "5 min", "target": 0.8}}
+    scenario = {"name": "quickstart", "seed": seed, "evaluate": {"every": "5 min", "target": 0.8}}
     (directory / "scenario.yaml").write_text(json.dumps(record | {"scenario": scenario}))
     recorder = Recorder(directory, CLASSES, chunk_rows=500)
     off = _events(recorder, rng, job_s, staleness, hours)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_up_results import CLASSES, VARIANTS, write_results
+from made_up_results import CLASSES, CLIENT_COUNT, VARIANTS, write_results
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -18,6 +18,8 @@ from matplotlib.patches import Rectangle
 from edgesim.errors import ScenarioError
 from edgesim.plots import style
 from edgesim.plots.registry import PLOTS, find
+from edgesim.results.analysis.tables import mean
+from edgesim.results.evenness import jain
 from edgesim.results.frontier import non_dominated
 from edgesim.results.store import Results
 from edgesim.results.trajectory import trajectory
@@ -116,17 +118,24 @@ def test_timeline_bars_are_the_events(results: Results) -> None:
     events, end_s = run.events(), float(run.events()["end_ns"].max()) * 1e-9
     axes = find("timeline")(results, clients=1000, end_s=end_s).axes[0]
     for phase in ("download", "train", "upload"):
-        colour = pytest.approx([*_rgb(_colour(phase))])
+        colour = pytest.approx([*_rgb(style.PHASES[phase])])
         bars = sum(len(c.get_paths()) for c in axes.collections if list(c.get_facecolor()[0][:3]) == colour)
         assert bars == np.sum((events["phase"] == phase) & (events["end_ns"] > 0)), phase
     crosses = sum(len(line.get_xdata()) for line in axes.lines if line.get_marker() == "x")
     assert crosses == np.sum(events["outcome"] == "lost")
 
 
-def _colour(phase: str) -> str:
-    from edgesim.plots.timeline import COLOURS
+def test_the_timeline_names_its_run_and_only_what_is_in_its_window(results: Results) -> None:
+    run = next(run for run in results.runs if run.variant == "fedavg_sync")
+    first_ns = int(run.events(["start_ns"])["start_ns"].min())
+    figure = find("timeline")(results, run=run.label, clients=CLIENT_COUNT, end_s=(first_ns + 1) / 1e9)
+    assert _legend(figure) == ["download", "on line, not at work"]
+    assert figure.get_suptitle().startswith("quickstart: activity of the devices\nfedavg_sync_seed=0 (one of 8 runs; ")
+    assert _legend(find("timeline")(results))[3:] == ["on line, not at work", "off line", "cut off or in vain"]
 
-    return COLOURS[phase]
+
+def _legend(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def _rgb(colour: str) -> tuple[float, ...]:
@@ -134,8 +143,21 @@ def _rgb(colour: str) -> tuple[float, ...]:
 
 
 def test_staleness_shares_add_up(results: Results) -> None:
-    for axes in find("staleness")(results).axes:
+    figure = find("staleness")(results)
+    for axes, runs in zip(figure.axes, results.variants().values(), strict=True):
         assert sum(_heights(axes)) == pytest.approx(100)
+        means = mean([run.analysis()["staleness"]["all"] for run in runs])  # those that `edgesim analyze` prints
+        told = f"{means['arrived']:,.6g} updates, mean {means['mean']:.2f}, at most "
+        assert axes.get_title(loc="left").splitlines()[-1].startswith(told)
+    assert figure.get_suptitle() == "quickstart: staleness of updates, means over seeds"
+
+
+def test_the_critical_path_says_what_the_analysis_calls_things(results: Results) -> None:
+    """Waiting in a job may be for a partner, and before a dispatch a slot may have been taken."""
+    figure = find("critical-path")(results)
+    assert _legend(figure) == ["download", "train", "upload", "waiting in a job"]
+    ticks = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert ticks == [*CLASSES, "waiting for dispatch", "timer, or an edge"]
 
 
 def test_participation_bars_are_the_updates(results: Results) -> None:
@@ -143,8 +165,12 @@ def test_participation_bars_are_the_updates(results: Results) -> None:
     for axes, runs in zip(figure.axes, results.variants().values(), strict=True):
         heights = _heights(axes)
         assert heights == sorted(heights, reverse=True)
-        assert sum(heights) == runs[0].clients()["jobs_aggregated"].sum()
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == sorted(CLASSES)
+        updates = runs[0].clients()["jobs_aggregated"]
+        assert sum(heights) == updates.sum()
+        assert axes.get_title(loc="left").splitlines()[-1].startswith(f"Jain {jain(updates):.3f}, ")
+    assert _legend(figure) == sorted(CLASSES)
+    assert figure.get_suptitle() == "quickstart: participation of clients, seed 0 only"
+    assert find("concurrency")(results).get_suptitle() == "quickstart: jobs in flight, seed 0 only"
 
 
 def _heights(axes: Axes) -> list[float]:
@@ -181,14 +207,15 @@ def test_an_unknown_figure_names_the_nearest() -> None:
         find("fronteir")
 
 
-@pytest.mark.parametrize("name", [*(name for name in PLOTS if name != "timeline")])
+@pytest.mark.parametrize("name", PLOTS)
 def test_long_names_and_many_variants_stay_legible(results: Results, name: str, tmp_path: Path) -> None:
-    """Nine variants of 55 letters: nothing overlaps, and the axes keep at least 2.5 cm of height."""
+    """Nine variants of 55 or 120 letters: nothing overlaps, and the axes keep at least 2.5 cm of height."""
     for index in range(9):
         folder = tmp_path / str(index)
         shutil.copytree(results.runs[index % 4].path, folder)
-        variant = f"fedspa-density=0.{index}-averaging=intersection_buffered-x"
-        record = {"label": str(index), "variant": variant, "scenario": {"name": "many"}}
+        variant = f"fedspa-density=0.{index}-averaging=intersection_buffered-x" + "-staleness=polynomial" * 4
+        variant = variant[: 55 if index % 2 else 120]
+        record = {"label": variant, "variant": variant, "scenario": {"name": "many" * 20, "seed": 0}}
         (folder / "scenario.yaml").write_text(json.dumps(record))
     figure = find(name)(Results.read(tmp_path))
     check_texts(figure)

@@ -1,7 +1,7 @@
 """The critical path: what set the time of each round, from one aggregation to the next.
 
 A round that an arrival closes (or the loss of the last job that was waited for) lasted as long as that job made it
-last: its time is that of the job's phases, as far as they lie in the round, of its waiting off line between them, and,
+last: its time is that of the job's phases, as far as they lie in the round, of its waiting between them, and,
 before its dispatch, of the server's computing or of the dispatch. A round that a timer of the schedule closes is the
 timer's. Time after the last aggregation is in no round.
 """

@@ -13,7 +13,7 @@ Analysis = Mapping[str, Any]
 Rows = Iterator[tuple[str, ...]]
 
 WASTE = {
-    "lost": "went off line",
+    "lost": "dropped out or given up",
     "out-of-memory": "out of memory",
     "stale": "too stale",
     "cancelled": "cancelled by the server",
@@ -21,7 +21,7 @@ WASTE = {
     "corrupt": "arrived damaged",
 }
 """Causes of waste in words; an outcome that is not here stands for itself."""
-RULE_NAMES = {"server": "server computing", "dispatch": "waiting for dispatch", "timer": "schedule's timer"}
+RULE_NAMES = {"server": "server computing", "dispatch": "waiting for dispatch", "timer": "timer, or an edge"}
 
 
 @dataclass(frozen=True)
