@@ -1,7 +1,7 @@
 """Reading what runs left: one run's directory, or a folder of them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,12 +16,14 @@ from ruamel.yaml.error import YAMLError
 
 from edgesim.errors import ScenarioError
 from edgesim.results.analysis import report
+from edgesim.results.analysis.source import DAMAGED
 from edgesim.results.recorder import SUMMARY
 
 Columns = dict[str, NDArray[Any]]
 """A table: column name → values [row]; words as Python strings, a nullable number as float with NaN."""
 
 SCENARIO = "scenario.yaml"
+_METRICS = "metrics.parquet"
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Run:
         try:
             record = YAML(typ="safe", pure=True).load(path)
         except (OSError, UnicodeDecodeError, YAMLError) as error:
-            raise ScenarioError(f"{path}: cannot be read as a run's scenario: {error}") from error
+            raise ScenarioError(f"{path}: cannot be read as a run's scenario; {DAMAGED}") from error
         missing = {"scenario", "label", "variant"} - set(record if isinstance(record, dict) else ())
         if missing:
             raise ScenarioError(f"{path}: no {', '.join(sorted(missing))}; is this a result directory?")
@@ -68,7 +70,14 @@ class Run:
         """summary.json; None of an unfinished run."""
         if not self.finished:
             return None
-        return dict(json.loads((self.path / SUMMARY).read_text(encoding="utf-8")))
+        return dict(self._open(SUMMARY, lambda path: json.loads(path.read_text(encoding="utf-8"))))
+
+    @property
+    def has_metrics(self) -> bool:
+        """Whether there is an evaluation yet; a finished run without a table of them is an error."""
+        if not self.finished and not (self.path / _METRICS).is_file():
+            return False
+        return int(self._open(_METRICS, pq.read_metadata).num_rows) > 0
 
     def metrics(self) -> Columns:
         """One row for each evaluation (columns.METRICS)."""
@@ -95,22 +104,25 @@ class Run:
 
     @cached_property
     def _metrics(self) -> Columns:
-        return self._read("metrics.parquet")
+        return self._read(_METRICS)
 
     def _read(self, name: str, columns: Sequence[str] | None = None) -> Columns:
+        wanted = None if columns is None else list(columns)
+        table = self._open(name, lambda path: pq.read_table(path, columns=wanted))
+        return {column: _values(table[column]) for column in table.column_names}
+
+    def _open(self, name: str, read: Callable[[Path], Any]) -> Any:
+        """What `read` makes of one of the files."""
         path = self.path / name
         if not path.is_file():
             raise ScenarioError(f"{path}: not there; {self._advice()}")
         try:
-            table = pq.read_table(path, columns=None if columns is None else list(columns))
-        except (OSError, pa.ArrowException) as error:
-            raise ScenarioError(f"{path}: cannot be read: {error}") from error
-        return {column: _values(table[column]) for column in table.column_names}
+            return read(path)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise ScenarioError(f"{path}: cannot be read ({error}); {self._advice()}") from error
 
     def _advice(self) -> str:
-        if self.finished:
-            return "the directory is damaged; run the scenario again"
-        return f"the run is unfinished: edgesim resume {self.path}"
+        return DAMAGED if self.finished else f"the run is unfinished: edgesim resume {self.path}"
 
 
 @dataclass(frozen=True)
@@ -126,7 +138,7 @@ class Results:
     def read(cls, path: Path | str) -> "Results":
         """A run's directory, or a folder whose sub-folders are runs.
 
-        Raises ScenarioError when nothing there can be read.
+        Raises ScenarioError when nothing there can be read, or a run is damaged.
         """
         path = Path(path)
         if not path.is_dir():
@@ -134,7 +146,7 @@ class Results:
         folders = [path] if (path / SCENARIO).is_file() else sorted(p.parent for p in path.glob(f"*/{SCENARIO}"))
         if not folders:
             raise ScenarioError(f"{path}: holds no run (no {SCENARIO} in it or in its sub-folders)")
-        readable = [folder for folder in folders if _has_metrics(folder)]
+        readable = [folder for folder in folders if Run(folder).has_metrics]
         if not readable:
             raise ScenarioError(
                 f"{path}: no run in it has metrics yet; resume the unfinished: edgesim resume {folders[0]}"
@@ -148,11 +160,6 @@ class Results:
         for run in self.runs:
             groups.setdefault(run.variant, []).append(run)
         return groups
-
-
-def _has_metrics(folder: Path) -> bool:
-    path = folder / "metrics.parquet"
-    return path.is_file() and pq.read_metadata(path).num_rows > 0
 
 
 def _values(column: Any) -> NDArray[Any]:

@@ -79,6 +79,27 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "events.parquet").write_bytes(b"PAR1 no more")
     with pytest.raises(ScenarioError, match=r"events\.parquet: cannot be read"):
         run.events()
+    (tmp_path / "analysis.json").write_text("{")  # which can be made anew
+    with pytest.raises(
+        ScenarioError, match=r"events\.parquet: cannot be read \(.*\); the directory is damaged; delete it"
+    ):
+        run.analysis()
+    (tmp_path / "summary.json").write_text("{")
+    with pytest.raises(
+        ScenarioError, match=r"summary\.json: cannot be read \(.*\); the directory is damaged; delete it"
+    ):
+        _ = run.summary
+    (tmp_path / "metrics.parquet").write_bytes((tmp_path / "metrics.parquet").read_bytes()[:-9])
+    with pytest.raises(
+        ScenarioError, match=r"metrics\.parquet: cannot be read \(.*\); the directory is damaged; delete it"
+    ):
+        Results.read(tmp_path)
+    (tmp_path / "metrics.parquet").unlink()
+    with pytest.raises(ScenarioError, match=r"metrics\.parquet: not there; the directory is damaged; delete it"):
+        Results.read(tmp_path)
+    (tmp_path / "scenario.yaml").write_text("{label: [")
+    with pytest.raises(ScenarioError, match=r"cannot be read as a run's scenario; the directory is damaged"):
+        _ = Run(tmp_path).label
     (tmp_path / "scenario.yaml").write_text("hash: 1")
     with pytest.raises(ScenarioError, match=r"scenario\.yaml: no label, scenario, variant"):
         _ = Run(tmp_path).label

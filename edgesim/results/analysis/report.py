@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -40,11 +41,10 @@ class Part(Protocol):
 
 
 def read(directory: Path) -> dict[str, Any]:
-    """analysis.json of a finished run; made from the tables where there is none."""
-    path = directory / FILE
-    if path.is_file():
-        found = dict(json.loads(path.read_text(encoding="utf-8")))
-        if found.get("format") == FORMAT:
+    """analysis.json of a finished run; made from the tables where there is none, or none that can be read."""
+    with suppress(FileNotFoundError, ValueError):
+        found = json.loads((directory / FILE).read_text(encoding="utf-8"))
+        if isinstance(found, dict) and found.get("format") == FORMAT:
             return found
     return dict(atomic.finite(analyse(Files(directory))))
 

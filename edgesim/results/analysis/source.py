@@ -14,6 +14,9 @@ from edgesim.errors import ScenarioError
 
 Table = dict[str, NDArray[Any]]
 
+DAMAGED = "the directory is damaged; delete it, then `edgesim run` makes just this run of its scenario anew"
+"""What to do about a finished run whose files are not all there, or cannot be read."""
+
 
 class Source(Protocol):
     """The tables of one run."""
@@ -44,7 +47,7 @@ class Files(Source):
         try:
             table = pq.read_table(self._path(name), columns=list(columns))
         except (OSError, pa.ArrowException) as error:
-            raise ScenarioError(f"{self._path(name)}: cannot be read: {error}") from error
+            raise ScenarioError(f"{self._path(name)}: cannot be read ({error}); {DAMAGED}") from error
         return _arrays(table, columns)
 
     def events(self, columns: Sequence[str], size: int) -> Iterator[Any]:
@@ -53,7 +56,7 @@ class Files(Source):
             with pq.ParquetFile(path) as file:
                 yield from file.iter_batches(size, columns=list(columns))
         except (OSError, pa.ArrowException) as error:
-            raise ScenarioError(f"{path}: cannot be read: {error}") from error
+            raise ScenarioError(f"{path}: cannot be read ({error}); {DAMAGED}") from error
 
     def _path(self, name: str) -> Path:
         return self.directory / f"{name}.parquet"
