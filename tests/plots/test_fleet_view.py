@@ -42,7 +42,21 @@ def test_every_device_is_a_mark_where_it_belongs() -> None:
     assert np.asarray(boards.get_offsets()).tolist() == [[9.0, 86.0]] * 7
     assert np.asarray(chips.get_offsets()).tolist() == [[0.15, 36.0]] * 3
     assert float(boards.get_sizes()[0]) == pytest.approx(60.0)  # the most memory
-    assert float(chips.get_sizes()[0]) == pytest.approx(6.0)
+    assert float(chips.get_sizes()[0]) == pytest.approx(60 - 18 * np.log10(2.4e9 / 6.8e6))
+    assert [text.get_text() for text in drawn(10).axes[0].texts] == ["×7", "×3"]  # alike, so under one mark each
+
+
+def test_a_fleet_of_equal_devices_has_ticks_that_can_be_read() -> None:
+    group = FleetGroup(device=devices()["raspberry-pi-4"], share=1.0, link=links()["wifi-home"])
+    figure = picture.draw(sample_fleet([group], 10, 0), "a fleet")
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    for labels, (low, high) in (
+        (axes.get_xticklabels(which="both"), axes.get_xlim()),
+        (axes.get_yticklabels(which="both"), axes.get_ylim()),
+    ):
+        values = [float(label.get_text()) for label in labels if label.get_text()]
+        assert sum(low <= value <= high for value in values) >= 2
 
 
 def test_of_a_large_fleet_only_some_are_shown() -> None:
