@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesim.results.costs import COSTS
+from edgesim.results.remarks import remarks
 from edgesim.results.store import Columns, Results, Run
 from edgesim.results.table import Table
 
@@ -61,4 +62,5 @@ def _note(results: Results) -> str:
         updates = float(np.mean([run.metrics()["updates"][-1] for run in runs]))
         lines.append(f"{variant}: {COSTS['time'].readable(time_s)} of simulated time, {updates:,.0f} updates.")
     notes = dict.fromkeys(note for run in results.runs for note in (run.summary or {}).get("notes", ()))
+    lines += [f"{run.label}: {remark}." for run in results.runs for remark in remarks(run)]
     return "\n".join([*lines, *(f"{note[0].upper()}{note[1:]}." for note in notes)])

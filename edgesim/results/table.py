@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgesim.results.costs import COSTS
+from edgesim.results.remarks import remarks
 from edgesim.results.statistics import to_target
 from edgesim.results.store import Results, Run
 from edgesim.units import parse
@@ -98,5 +99,5 @@ def _note(targets: set[float], results: Results) -> str:
     if targets:
         note += " Cost at the first evaluation at or above the target; (k of n): only k of n seeds reached it."
     for run in results.runs:
-        note += "".join(f"\n{run.label}: {text}." for text in (run.summary or {}).get("notes", ()))
+        note += "".join(f"\n{run.label}: {text}." for text in (*(run.summary or {}).get("notes", ()), *remarks(run)))
     return note

@@ -1,9 +1,12 @@
 """The table at the end of a run."""
 
+import json
+import math
 from pathlib import Path
 
-from small_runs import metric, write_run
+from small_runs import CLASSES, clients, event, metric, write_run
 
+from edgesim.results.recorder import Recorder
 from edgesim.results.store import Results
 from edgesim.results.table import summary_table
 
@@ -35,6 +38,24 @@ def test_costs_to_target_and_what_was_not_reached(tmp_path: Path) -> None:
         ("b", "1", "0.600", "0.300", "not reached", "not reached", "not reached", "10.0%"),
         ("c", "2", "0.750 ± 0.212", "0.375", "60 s (1 of 2)", "4 kJ (1 of 2)", "0 B (1 of 2)", "10.0%"),
     )
+
+
+def test_runs_that_learnt_nothing_are_told(tmp_path: Path) -> None:
+    """More than half of the jobs in vain, and why; a loss of more than ten times that of the untrained model."""
+    recorder = Recorder(tmp_path / "a", CLASSES)
+    (tmp_path / "a" / "scenario.yaml").write_text(json.dumps({"label": "a", "variant": "a", "scenario": {}}))
+    for job in range(5):
+        recorder.event(event(job, outcome="out-of-memory" if job < 3 else "done", staleness=None if job < 3 else 0))
+    recorder.metric(metric(loss=2.3))
+    recorder.metric(metric(time_s=1.0, loss=23.0, jobs_dispatched=5, jobs_lost=3, jobs_aggregated=2))
+    recorder.finish(clients=clients(), summary={})
+    write_run(tmp_path / "b", [metric(loss=2.3), metric(loss=3e7, jobs_dispatched=4, jobs_lost=2)])
+    write_run(tmp_path / "c", [metric(loss=2.3), metric(loss=math.nan)])
+    _, *told = summary_table(Results.read(tmp_path)).note.splitlines()
+    assert told == [
+        "a: most jobs were in vain, 3 of 5: 3 out of memory.",
+        "b: the loss grew from 2.3 to 3e+07: the training has diverged; take a smaller training.lr, or training.clip.",
+    ]
 
 
 def test_without_a_target_totals_are_shown(tmp_path: Path) -> None:
