@@ -15,6 +15,7 @@ from tiny import ALGORITHMS, FAILURES, SCHEDULES, SWEEP, sets, write
 
 from edgesim.engine.job import Job, Phase
 from edgesim.execution import checkpoint
+from edgesim.results.store import Results
 from edgesim.scenario import closing, running
 from edgesim.scenario.assembly import assemble
 from edgesim.scenario.loading import load
@@ -164,6 +165,33 @@ def test_a_checkpoint_every_twenty_events_holds_all_there_is(
 def test_jobs_with_a_solver_of_their_own_are_taken_up(tmp_path: Path, chosen: tuple[str, ...]) -> None:
     states = taken_up_every_twenty_events(tmp_path, *chosen, "stop.updates=60")
     assert any(order[-1] for state in states for order in state["learning"]["training"]["waiting"])
+
+
+@pytest.mark.parametrize(
+    ("schedule", "stop", "by"),
+    [
+        (SCHEDULES["sync"], "{updates: 100000}", "fleet"),
+        (SCHEDULES["buffered"], "{time: 9 s}", "time"),
+        ("schedule={kind: gossip, graph: ring}", "{time: 9 s}", "time"),
+    ],
+)
+def test_a_fleet_that_leaves_for_good_ends_the_run(tmp_path: Path, schedule: str, stop: str, by: str) -> None:
+    (tmp_path / "once.csv").write_text("device,start_s,end_s\na,0,2\nb,0.5,3\n")
+    availability = "fleet.0.availability={kind: trace, path: once.csv, loop: false}"
+    fleet = "fleet=[{device: raspberry-pi-4, share: 1, link: lte}]"
+    taken_up_every_twenty_events(tmp_path, schedule, fleet, availability, f"stop={stop}")
+    (run,) = Results.read(tmp_path / "taken-up").runs
+    assert run.summary is not None
+    assert run.summary["stopped_by"] == by
+    assert run.summary["final"]["updates"] > 0
+    (note,) = run.summary["notes"]
+    assert note.startswith("from ")
+    assert "s on nobody works: " in note
+    times = run.metrics()["time_s"]
+    if by == "time":
+        assert times.tolist() == [0.5 * number for number in range(19)]
+    else:
+        assert times[-1] <= 3
 
 
 def taken_up_every_twenty_events(folder: Path, *chosen: str) -> list[dict[str, Any]]:

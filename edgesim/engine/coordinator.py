@@ -90,6 +90,7 @@ class Coordinator(Standing):
             return range(first, first)
         version = self.schedule.version_of(self, clients[0])
         self.dispatches += len(clients)
+        self.deserted = ""
         for client in clients:
             self.idle.leave(client)
         self._ledger.count_all("dispatched", clients)
@@ -132,12 +133,15 @@ class Coordinator(Standing):
         due_ns = self.roster.returns_ns(now_ns)
         if due_ns is not None:
             self._timers.set("client", due_ns)
-        elif not (self.in_flight or patient or self._stopping.reached):
-            raise self._deserted()
+        elif not (self.in_flight or patient or self._stopping.reached or self.deserted):
+            self.deserted = f"from {now_ns / 1e9:g} s on nobody works: {self._deserted()}"
+            if not self.spent().ns:
+                raise RunError(self.deserted)
+            self._stopping.give_up()
 
-    def _deserted(self) -> RunError:
-        """Nothing will ever happen again."""
-        return self.roster.deserted(self.now_ns)
+    def _deserted(self) -> str:
+        """Why nothing will ever happen again."""
+        return self.roster.deserted()
 
     def set_timer(self, name: str, due_ns: int) -> None:
         self._timers.set(_OF_SCHEDULE + name, due_ns)

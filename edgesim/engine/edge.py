@@ -22,8 +22,9 @@ class Edge:
     are kept until the cloud's model is here.
 
     Attributes: version, aggregations here; merged, those since the cloud's model came; updates, in these; taken, the
-    version of the model that the cloud sent last; away, whether the edge waits for the cloud; kept, updates that
-    arrived meanwhile. `send` takes the model off; `server` is the run's.
+    version of the model that the cloud sent last; away, whether the edge waits for the cloud; waits, whether for that
+    or for a client, and nothing else happens here; kept, updates that arrived while it was away. `send` takes the model
+    off; `server` is the run's.
     """
 
     number: int
@@ -31,12 +32,12 @@ class Edge:
     edge_of: Sequence[int]  # each client's edge
     rounds: int  # aggregations between two exchanges with the cloud
     send: Callable[["Edge"], None]
-    is_moving: Callable[[], bool]  # whether any edge's model is under way
     version: int = 0
     merged: int = 0
     updates: int = 0
     taken: int = 0
     away: bool = False
+    waits: bool = False
     kept: list[Received] = field(default_factory=list)
     _open: list[int] = field(default_factory=list)
     _server: Server | None = None
@@ -44,8 +45,9 @@ class Edge:
     # ── what the hierarchy tells it ─────────────────────────────────────────────────────────────────
     def proceed(self, server: Server) -> None:
         """Let its schedule act."""
-        self._server = server
+        self._server, self.waits = server, False
         self.schedule.proceed(self)
+        self.waits |= self.away
 
     def on_timer(self, server: Server, name: str) -> None:
         """A timer of its schedule rang."""
@@ -166,7 +168,8 @@ class Edge:
 
     def wait_for_client(self, *, patient: bool = False) -> None:
         if not self.away:
-            self.server.wait_for_client(patient=patient or self.is_moving())
+            self.server.wait_for_client(patient=True)  # the other edges may be at work
+            self.waits = not patient
 
     def set_timer(self, name: str, due_ns: int) -> None:
         self.server.set_timer(f"{self.number} {name}", due_ns)

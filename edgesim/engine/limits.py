@@ -34,7 +34,7 @@ class Stop:
 
 @dataclass
 class Stopping:
-    """Attributes: reached, the limit that ended the run; "" while it goes on."""
+    """Attributes: reached, the limit that ended the run, or "fleet"; "" while it goes on."""
 
     stop: Stop
     reached: str = ""
@@ -45,6 +45,11 @@ class Stopping:
             limit = getattr(self.stop, name)
             if limit is not None and value >= limit and not self.reached:
                 self.reached = _WORDS.get(name, name)
+
+    def give_up(self) -> None:
+        """Nobody is left who could work: the run is over, unless it goes on, idle, to a time of its own."""
+        if self.stop.time_ns is None:
+            self.reached = "fleet"
 
     def share(self, **values: float) -> float:
         """How much of the nearest limit is used up, 0 to 1."""

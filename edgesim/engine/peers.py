@@ -13,7 +13,6 @@ from edgesim.engine.exchanges import Exchanges
 from edgesim.engine.job import Job, Phase, Spent
 from edgesim.engine.learning import Merging, Received
 from edgesim.engine.ledger import Ledger
-from edgesim.errors import RunError
 
 
 class Peers(Coordinator):
@@ -108,12 +107,12 @@ class Peers(Coordinator):
         self.schedule.exchanged(self, one, other, done)
         self.to_proceed = True
 
-    def _deserted(self) -> RunError:
+    def _deserted(self) -> str:
         if not self.docked:
             return super()._deserted()
         waiting = sorted(job.client for job in self.docked.values())
-        return RunError(
-            f"at {self.now_ns / 1e9:g} s: {len(waiting)} clients have trained (client {waiting[0]}, say) and wait for "
-            "neighbours, none of which can ever train, so the run cannot go on; give the graph other edges, or the "
-            "neighbours' devices what a job needs: more memory, say"
+        return (
+            f"{len(waiting)} clients have trained (client {waiting[0]}, say) and wait for neighbours, none of which "
+            "will ever train; if there is to be more, give the graph other edges, or the neighbours' devices what a "
+            "job needs: time on line, or more memory, say"
         )

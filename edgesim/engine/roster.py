@@ -15,7 +15,6 @@ from edgesim.engine.selection.candidates import Candidates
 from edgesim.engine.selection.expected import expect
 from edgesim.engine.selection.idle import IdleClients
 from edgesim.engine.selection.selector import Facts, Selector
-from edgesim.errors import RunError
 
 _PARTS = ("selector", "idle", "room")
 
@@ -60,14 +59,14 @@ class Roster:
         due_ns = self._presence.next_change_ns(self.idle.array(), now_ns)
         return None if due_ns == NEVER else due_ns
 
-    def deserted(self, now_ns: int) -> RunError:
-        """Nobody is left who could work."""
+    def deserted(self) -> str:
+        """Why nobody is left who could work, and what would help."""
         advice = "give the fleet another availability, or charge its batteries"
         if self.room.skipped:
             advice = "the jobs of some do not fit into their memory: write failures.out_of_memory: shrink-batch"
-        return RunError(
-            f"at {now_ns / 1e9:g} s: no client is available, none will ever come on line again, and no job is in "
-            f"flight, so the run cannot go on; {advice}"
+        return (
+            "no client is available, none will ever come on line again, and no job is in flight; if there is to be "
+            f"more, {advice}"
         )
 
     def state(self) -> dict[str, Any]:

@@ -17,14 +17,14 @@ from edgesim.engine.rules import Rules
 from edgesim.engine.schedules.schedule import Schedule
 from edgesim.engine.server_work import ServerWork
 
-_COUNTERS = ("version", "updates", "dispatches", "fruitless")
+_PLAIN = ("version", "updates", "dispatches", "fruitless", "deserted")
 _PARTS = ("schedule", "history", "work", "flight", "backhaul")
 
 
 class Standing:
     """Attributes: version, aggregations so far; updates, client updates in them; dispatches, jobs; fruitless, jobs
-    lost since an update arrived; received, what jobs took whose updates wait to be aggregated; roster, of clients;
-    work, the server's own."""
+    lost since an update arrived; deserted, since when and why nobody is left who could work, "" while somebody is;
+    received, what jobs took whose updates wait to be aggregated; roster, of clients; work, the server's own."""
 
     def __init__(
         self,
@@ -41,6 +41,7 @@ class Standing:
         work: ServerWork,
     ) -> None:
         self.version = self.updates = self.dispatches = self.fruitless = 0
+        self.deserted = ""
         self.received: dict[int, Spent] = {}
         self.schedule, self.flight, self.history, self.work = schedule, flight, history, work
         self.roster, self.idle, self.room = roster, roster.idle, roster.room
@@ -114,7 +115,7 @@ class Standing:
     def state(self) -> dict[str, Any]:
         """As plain data."""
         return {
-            **{name: getattr(self, name) for name in _COUNTERS},
+            **{name: getattr(self, name) for name in _PLAIN},
             **{name: getattr(self, name).state() for name in _PARTS},
             **self.roster.state(),
             "received": {job: spent.state() for job, spent in self.received.items()},
@@ -122,7 +123,7 @@ class Standing:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up a `state`."""
-        for name in _COUNTERS:
+        for name in _PLAIN:
             setattr(self, name, state[name])
         for name in _PARTS:
             getattr(self, name).restore(state[name])

@@ -15,6 +15,7 @@ from edgesim.results.statistics import first_reaching
 from edgesim.scenario.record import Record
 
 _INTERVALS_UP_TO = 1_000  # clients: beyond, nobody draws a line for each
+_DIVERGED = "the loss is no number in the end: the training has diverged; take a smaller training.lr, or training.clip"
 
 
 def close(simulation: Simulation, made: Record) -> None:
@@ -47,11 +48,12 @@ def close(simulation: Simulation, made: Record) -> None:
 
 def _notes(simulation: Simulation) -> list[str]:
     """What whoever reads the figures must know."""
+    notes = [simulation.server.deserted] if simulation.server.deserted else []
     if isinstance(simulation.learning, TimingOnly):
-        return simulation.learning.notes
-    if math.isfinite(simulation.last["loss"]):
-        return []
-    return ["the loss is no number in the end: the training has diverged; take a smaller training.lr, or training.clip"]
+        return simulation.learning.notes + notes
+    if not math.isfinite(simulation.last["loss"]):
+        notes.append(_DIVERGED)
+    return notes
 
 
 def _by_class(simulation: Simulation) -> dict[str, dict[str, float]]:

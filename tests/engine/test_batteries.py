@@ -21,7 +21,6 @@ from edgesim.engine.power import Charging, Power
 from edgesim.engine.rules import Restart, Retry, Rules
 from edgesim.engine.schedules import Buffered, Polynomial, Sync
 from edgesim.engine.simulation import Simulation
-from edgesim.errors import RunError
 from edgesim.results.recorder import Recorder
 
 S = 1_000_000_000
@@ -57,12 +56,11 @@ def rows(run: Simulation) -> list[tuple[Any, ...]]:
 
 def test_a_battery_that_runs_empty_in_training_gives_the_job_up(tmp_path: Path) -> None:
     """2.5 J, of which 1 J must stay: 1.5 J at 0.75 W last 2 s, 1 s of download and 1 s of training. Nobody charges,
-    so the run cannot go on."""
-    devices = fleet([2.0])
-    run, _ = simulation(tmp_path, devices, Sync(1), Stop(time_ns=9 * S), power=power(devices, [2.5]))
-    run.begin()
-    with pytest.raises(RunError, match=r"at 2 s: .* or charge its batteries"):
-        run.run()
+    and from then on the device is idle."""
+    run = finished(tmp_path, fleet([2.0]), power(fleet([2.0]), [2.5]), 9)
+    assert (run.stopped, run.now_ns) == ("time", 9 * S)
+    assert run.server.deserted.startswith("from 2 s on nobody works: no client is available")
+    assert run.server.deserted.endswith("or charge its batteries")
     assert rows(run) == [("download", 0, 1, "done"), ("train", 1, 2, "lost")]
     assert run.ledger.wasted.energy_j == pytest.approx(2.0)
 

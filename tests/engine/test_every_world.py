@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_batteries import power
 from test_gossip import Meeting, neighbours
@@ -45,6 +45,7 @@ AVAILABILITY: dict[str, Process] = {
     "markov": COMING,
     "bernoulli": Bernoulli(window_s=4.0, chance=0.7),
     "trace": Trace(recording=RECORDING),
+    "once": Trace(recording=RECORDING, loop=False),  # from 17 s on nobody is left
     "rule": Rule(signals={"wifi": COMING, "charging": COMING}, statement=any_of("wifi", "charging")),
     "outages": Together(processes=(COMING, Outages(every_s=20.0, lasts_s=5.0, share=0.7, groups=2))),
 }
@@ -107,7 +108,9 @@ def schedule_of(name: str, clients: int, seed: int) -> Schedule:
     return KINDS[name]()
 
 
-def build(folder: Path, name: str, world: World, recorder: Recorder | None = None) -> tuple[Simulation, Counting]:
+def build(
+    folder: Path, name: str, world: World, recorder: Recorder | None = None, *, stop_ns: int | None = 60 * S
+) -> tuple[Simulation, Counting]:
     """Where nobody is the server, nothing befalls transfers to it and nobody chooses, as a scenario would say."""
     n, seed, alone = len(world.speeds), world.seed, name.startswith("gossip")
     devices = fleet(
@@ -123,7 +126,7 @@ def build(folder: Path, name: str, world: World, recorder: Recorder | None = Non
         selector=selector("uniform" if alone else world.selector, seed),
         rules=Rules(training=rule.training, out_of_memory=rule.out_of_memory) if alone else rule,
         recorder=recorder or Recorder(folder, devices.class_names), evaluate=Evaluate(every_ns=7 * S),
-        stop=Stop(time_ns=60 * S, energy_j=limit), server=MACHINE if work else None,
+        stop=Stop(time_ns=stop_ns, energy_j=limit), server=MACHINE if work else None,
         network=None if alone else network_of(world.network, devices),
         power=power(devices, start_j, capacity_j=12, charge_w=1.1, drain_w=0.1) if world.batteries else None,
     )  # fmt: skip
@@ -151,9 +154,6 @@ def followed(run: Simulation, learning: Counting, name: str) -> None:
 def test_the_laws_hold_in_every_world(name: str, world: World, pauses: list[int]) -> None:
     """`finish` balances seconds, bytes, joules, FLOPs and jobs. The same seed gives the same rows, and so does a run
     that is written down anywhere and taken up again."""
-    if name == "gossip-async" and world.small:  # all others would wait for client 0, and that is an error
-        others = neighbours(len(world.speeds), world.seed)[1:]
-        assume(not all(set(peers) == {0} for peers in others))
     with TemporaryDirectory() as path:
         folder = Path(path)
         run, learning = build(folder / "whole", name, world)
@@ -173,6 +173,27 @@ def test_the_laws_hold_in_every_world(name: str, world: World, pauses: list[int]
         again.finish()
     assert again.state()["recorder"] == run.state()["recorder"]
     assert repr(again.ledger.state()) == repr(run.ledger.state())
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_run_whose_fleet_leaves_for_good_ends(name: str, tmp_path: Path) -> None:
+    """Nobody is left after 17 s: the run ends when that is so, at a tick at 20 s say, or goes on, idle, to its time."""
+    world = World(
+        speeds=[0.5, 1.0, 1.5, 2.0, 0.7, 1.1], seed=1, availability="once", selector="uniform", rules=Rules(),
+        network="none", small=False, late=False, computes=False, batteries=False, limited=False,
+    )  # fmt: skip
+    ended, _ = build(tmp_path / "ended", name, world, stop_ns=None)
+    timed, _ = build(tmp_path / "timed", name, world)
+    for run in (ended, timed):
+        run.begin()
+        run.run()
+        assert set(run.finish().values()) == {"holds"}
+    assert (ended.stopped, timed.stopped, timed.now_ns) == ("fleet", "time", 60 * S)
+    assert ended.now_ns <= 20 * S
+    assert ended.server.deserted == timed.server.deserted != ""
+    assert (ended.updates, ended.version) == (timed.updates, timed.version)
+    assert timed.updates > 0
+    assert repr(timed.ledger.state()) == repr(ended.ledger.state())
 
 
 def pausing(instants: int) -> Callable[[Simulation], bool]:

@@ -1,16 +1,18 @@
 """Devices, edge aggregators and a cloud: exact times on links of whole seconds, and laws that hold for any fleet."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_laws import after
-from worlds import MB, Counting, events, fleet, simulation
+from worlds import MB, Counting, Gap, events, fleet, simulation
 
-from edgesim.devices.availability import Markov, Process
+from edgesim.devices.availability import AlwaysOn, FleetAvailability, Markov, Process
 from edgesim.engine.backhaul import Link
 from edgesim.engine.limits import Evaluate, Stop
 from edgesim.engine.schedules import Buffered, Deadline, Hierarchical, Polynomial, Schedule, Sync, constant
@@ -50,6 +52,18 @@ def test_three_devices_two_edges_and_a_cloud_that_waits_for_both(tmp_path: Path)
         if phase == "download":
             starts[client].append(start)
     assert starts == {0: [0.0, 4.0, 24.0, 28.0], 1: [0.0, 4.0, 24.0, 28.0], 2: [0.0, 8.0, 24.0, 32.0]}
+
+
+def test_an_edge_goes_on_when_all_devices_of_another_have_left(tmp_path: Path) -> None:
+    """Edge 0 acts first, with nobody to dispatch to, whenever edge 1's only job has ended."""
+    left = FleetAvailability([Gap(2_000_000_000, None), AlwaysOn()], np.array([0, 1], np.int32), 0)
+    devices = replace(fleet([1.0, 1.0]), availability=left)
+    schedule = Hierarchical([0, 1], lambda: Sync(1), link=FAST, quota=1)
+    made, learning = simulation(tmp_path, devices, schedule, Stop(aggregations=3))
+    made.begin()
+    made.run()
+    assert (made.stopped, made.now_ns) == ("aggregations", 9_000_000_000)
+    assert cloud(learning) == [[(1, 1.0, 1)]] * 3
 
 
 def test_what_crosses_the_backhaul_is_an_account_of_its_own(tmp_path: Path) -> None:

@@ -231,7 +231,7 @@ def test_peers_none_of_whom_can_train_are_an_error_and_no_endless_loop(
 ) -> None:
     devices = fleet([1.0, 1.0, 1.0], memory_bytes=10)
     run, _ = simulation(tmp_path, devices, kind(neighbours=TRIANGLE), Stop(time_ns=20 * S), learning=Meeting(3))
-    with pytest.raises(RunError, match="so the run cannot go on"):
+    with pytest.raises(RunError, match="from 0 s on nobody works: no client is available"):
         stepped(run)
 
 

@@ -34,9 +34,7 @@ class Hierarchical(Schedule):
     ) -> None:
         """edge_of: each client's edge, 0 to n − 1; make: an edge's schedule; quota: by default all edges."""
         super().__init__()
-        self.edges = [
-            Edge(number, make(), edge_of, rounds, self._send_up, self._is_moving) for number in range(max(edge_of) + 1)
-        ]
+        self.edges = [Edge(number, make(), edge_of, rounds, self._send_up) for number in range(max(edge_of) + 1)]
         self.waiting: list[int] = []
         self._edge_of, self._link, self._weight = edge_of, link, weight
         self._quota = len(self.edges) if quota is None else quota
@@ -65,6 +63,8 @@ class Hierarchical(Schedule):
                 self.edges[number].proceed(server)
             self._acting = -1
             todo = self._woken
+        if all(edge.waits for edge in self.edges):
+            server.wait_for_client(patient=self._moving > 0)
 
     def on_timer(self, server: Server, name: str) -> None:
         what, _, rest = name.partition(" ")
@@ -87,9 +87,6 @@ class Hierarchical(Schedule):
     # ── models on their way ─────────────────────────────────────────────────────────────────────────
     def _edge(self, client: int) -> Edge:
         return self.edges[self._edge_of[client]]
-
-    def _is_moving(self) -> bool:
-        return self._moving > 0
 
     def _send_up(self, edge: Edge) -> None:
         self._move(edge.server, edge, is_up=True)

@@ -37,7 +37,7 @@ class Periodic(Schedule):
         found = server.dispatch(missing) if missing > 0 else missing
         self.is_due = not server.in_flight
         if found < missing and (self.at_once or self.is_due):
-            server.wait_for_client()
+            server.wait_for_client(patient=bool(self.received))  # which the next tick merges
 
     def on_timer(self, server: Server, name: str) -> None:
         self.is_due = True

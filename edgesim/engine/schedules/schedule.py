@@ -106,7 +106,8 @@ class Server(Protocol):
     def wait_for_client(self, *, patient: bool = False) -> None:
         """Ask to proceed again as soon as a client that is idle but off line comes back.
 
-        Raises RunError where none ever does and nothing is in flight, unless `patient`: something else goes on.
+        Where none ever does and nothing is in flight the run is over, or idle until its time, unless `patient`:
+        something else goes on. Raises RunError where no device has ever done anything.
         """
         ...
 
