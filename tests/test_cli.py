@@ -211,6 +211,42 @@ def test_ctrl_c_with_two_workers(server: Server, tmp_path: Path, when: str) -> N
     assert unlike(files(tmp_path / "whole"), files(out)) == []
 
 
+def test_what_another_process_is_at_work_on_is_left_alone(server: Server, finished: Path, tmp_path: Path) -> None:
+    scenario, out = finished.parent / "tiny.yaml", tmp_path / "out"
+    process = server.start("run", scenario, "--out", out)
+    process.wait_for((out / "fedavg" / checkpoint.FILE).exists)
+    process.send(signal.SIGSTOP)  # so that it is still at work below
+    for again in ((), ("--replace",)):
+        ended = server.run("run", scenario, "--out", out, *again)
+        assert (ended.code, ended.err) == (
+            1, f"edgesim: {out}/fedavg: another process is at work here; wait for it or stop it\n"
+        )  # fmt: skip
+    process.send(signal.SIGCONT)
+    assert process.wait().code == 0
+    assert unlike(files(finished), files(out)) == []
+
+
+def test_of_two_commands_at_once_one_does_the_work(server: Server, finished: Path, tmp_path: Path) -> None:
+    scenario, out = finished.parent / "tiny.yaml", tmp_path / "out"
+    one, other = (server.start("run", scenario, "--out", out) for _ in range(2))
+    failed = [ended for ended in (one.wait(), other.wait()) if ended.code]
+    assert len(failed) == 1
+    assert f"{out}: another process has begun runs here" in failed[0].err or "another process is at" in failed[0].err
+    assert unlike(files(finished), files(out)) == []
+
+
+def test_replace_removes_pictures_of_what_it_discards_and_nothing_else(server: Server, tmp_path: Path) -> None:
+    scenario, out = write(tmp_path), tmp_path / "out"
+    chosen = sets("stop.updates=20")
+    assert server.run("run", scenario, "--out", out, *chosen).code == 0
+    assert server.run("plot", "frontier", out).code == 0
+    assert server.run("plot", "frontier", out, "--cost", "energy").code == 0
+    for own in ("mine.png", "frontier-mine.png", "frontier.svg"):
+        (out / own).touch()
+    assert server.run("run", scenario, "--out", out, "--replace", *chosen).code == 0
+    assert sorted(path.name for path in out.iterdir()) == ["fedavg", "frontier-mine.png", "frontier.svg", "mine.png"]
+
+
 def test_a_run_that_cannot_go_on_fails_with_one_message(server: Server, tmp_path: Path) -> None:
     scenario, out = write(tmp_path), tmp_path / "out"
     chosen = ["task.model={name: mlp, hidden: [4000]}", "task.clients=2", "schedule={kind: sync, cohort: 2}"]

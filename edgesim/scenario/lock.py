@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,4 +30,12 @@ def locked(directory: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            path.unlink()
+            path.unlink(missing_ok=True)
+
+
+def check_idle(directories: Iterable[Path]) -> None:
+    """Raise RunError where another process is at work in one of these."""
+    for directory in directories:
+        if (directory / LOCK).exists():
+            with locked(directory):
+                pass

@@ -14,14 +14,16 @@ from warnings import warn
 from edgesim.errors import EdgesimError, EdgesimWarning, RunError, ScenarioError
 from edgesim.execution import checkpoint
 from edgesim.execution.together import Company
+from edgesim.plots.registry import PLOTS
 from edgesim.results import atomic
+from edgesim.results.costs import COSTS
 from edgesim.results.recorder import SUMMARY
 from edgesim.results.store import SCENARIO, Run
 from edgesim.scenario import closing, learning, mishap, record
 from edgesim.scenario.assembly import assemble, make_fleet
 from edgesim.scenario.group import groups
 from edgesim.scenario.loading import Plan
-from edgesim.scenario.lock import LOCK, locked
+from edgesim.scenario.lock import LOCK, check_idle, locked
 from edgesim.scenario.progress import Asked, Interrupted, Notify, Pause
 from edgesim.scenario.record import Record
 from edgesim.scenario.sidebyside import run_side_by_side
@@ -34,7 +36,9 @@ _PERHAPS_NEVER = (
 def prepare(plan: Plan, out: Path, *, replace: bool) -> list[Path]:
     """Make the directory of each run and write its scenario; the directories that have something to do.
 
-    Raises ScenarioError where `out` holds other or unfinished runs, unless they are to be replaced.
+    Raises:
+        ScenarioError: `out` holds other or unfinished runs, and they are not to be replaced.
+        RunError: another process is at work there.
     """
     existing = record.run_directories(out)
     records = {out / planned.label: Record.of(planned, plan.folder) for planned in plan.scenarios}
@@ -43,17 +47,32 @@ def prepare(plan: Plan, out: Path, *, replace: bool) -> list[Path]:
         _tidy_finished(existing)
         for directory in existing:
             del records[directory]  # what is left, a command that was killed right here had not got to
-    if records:
-        check(plan)
-    for directory in existing if replace else ():
-        shutil.rmtree(directory)
+    if not records:
+        return []
+    check(plan)
     try:
-        for directory, made in records.items():
-            directory.mkdir(parents=True, exist_ok=True)
-            made.write(directory)
+        out.mkdir(parents=True, exist_ok=True)
+        with locked(out):
+            if record.run_directories(out) != existing:  # while the plan was checked
+                raise RunError(f"{out}: another process has begun runs here meanwhile; wait for it or stop it")
+            if replace:
+                _discard(out, existing)
+            for directory, made in records.items():
+                directory.mkdir(parents=True, exist_ok=True)
+                made.write(directory)
     except OSError as error:
         raise ScenarioError(f"--out {out}: cannot be written to: {error.strerror}") from error
     return list(records)
+
+
+def _discard(out: Path, existing: Sequence[Path]) -> None:
+    """Remove all runs, and the pictures that `edgesim plot` has made of them."""
+    check_idle(directory for directory in existing if directory != out)  # whose lock is ours
+    for directory in existing:
+        shutil.rmtree(directory)
+    for figure in PLOTS if existing else ():
+        for name in (figure, *(f"{figure}-{cost}" for cost in COSTS)):
+            (out / f"{name}.png").unlink(missing_ok=True)
 
 
 def _check_same(out: Path, existing: Sequence[Path], records: dict[Path, Record]) -> None:
@@ -71,6 +90,7 @@ def _check_same(out: Path, existing: Sequence[Path], records: dict[Path, Record]
                 "folder, or --replace to discard them"
             )
     open_ = [directory for directory in existing if not (directory / SUMMARY).exists()]
+    check_idle(open_)
     if open_:
         raise ScenarioError(
             f"{out} holds an unfinished run ({len(existing) - len(open_)} of {len(records)} done); go on with "
@@ -161,6 +181,8 @@ def _run(
 ) -> None:  # fmt: skip
     made = Record.read(directory, folder)
     with locked(directory):
+        if (directory / SUMMARY).exists():
+            return  # another process has finished it meanwhile
         state = checkpoint.load(directory, made.hash)
         simulation = assemble(made.scenario, made.folder, directory, state, processes, company)
         pause = Pause(made, directory, notify, asked_to_stop)
