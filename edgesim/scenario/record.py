@@ -64,8 +64,8 @@ class Record:
     def read(cls, directory: Path, folder: Path | None = None) -> "Record":
         """The record of a directory; its relative paths count from `folder` instead, where one is given.
 
-        Raises RunError where other versions are installed now, or a file of the user's own has changed: the run would
-        not end as it began.
+        Raises RunError where other versions are installed now, a file of the user's own has changed, or the record
+        itself but for `execution`: the run would not end as it began.
         """
         path = directory / SCENARIO
         found = _kept(path) if folder is None else None
@@ -80,6 +80,11 @@ class Record:
                 folder=folder,
                 versions=document["versions"],
             )
+            if scenario_hash(found.scenario) != found.hash:
+                raise RunError(
+                    f"{path}: another scenario than the run was begun with; only what stands under execution may be "
+                    "changed here; put back the rest, and run another scenario with edgesim run and another --out"
+                )
             if folder == Path(document["folder"]):
                 _keep(path, found)
         own = found.versions.keys() - {"python", *_PACKAGES}

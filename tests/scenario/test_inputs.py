@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tiny import write
 
-from edgesim.errors import EdgesimError, EdgesimWarning
+from edgesim.errors import EdgesimError, EdgesimWarning, RunError
 from edgesim.scenario import inputs, running
 from edgesim.scenario.loading import load
 
@@ -76,6 +76,20 @@ def test_results_of_other_files_are_neither_gone_on_with_nor_taken_for_new_ones(
     with pytest.raises(EdgesimError, match=r"holds results of this scenario, but of other versions \(.* → "):
         running.prepare(plan, tmp_path / "ended", replace=False)
     assert running.prepare(plan, tmp_path / "ended", replace=True) == [ended]
+
+
+def test_of_a_records_scenario_only_the_execution_may_be_changed(tmp_path: Path) -> None:
+    (begun,) = running.prepare(load(write(tmp_path), SHORT), tmp_path / "begun", replace=False)
+    path = begun / "scenario.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("lr: 0.1", "lr: 0.5"))
+    assert path.read_text() != text
+    with pytest.raises(RunError, match=r"scenario\.yaml: another scenario than the run was begun with"):
+        running.run_all([begun], workers=1, notify=lambda _: None, asked_to_stop=lambda: False)
+    path.write_text(text.replace("cohort: 128", "cohort: 3"))
+    assert path.read_text() != text
+    running.run_all([begun], workers=1, notify=lambda _: None, asked_to_stop=lambda: False)
+    assert (begun / "summary.json").exists()
 
 
 def test_what_is_built_in_is_no_file_of_the_users(tmp_path: Path) -> None:
