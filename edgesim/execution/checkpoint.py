@@ -21,9 +21,14 @@ _ARRAY = "__array__"
 
 
 def save(directory: Path, state: dict[str, Any], scenario_hash: str) -> None:
-    """Replace the run's checkpoint by `state`."""
-    with atomic.replacing(directory / FILE) as path:
-        torch.save({"format": _FORMAT, "scenario": scenario_hash, "state": _pack(state)}, path)
+    """Replace the run's checkpoint by `state`. Raises OSError where the disk does not take it."""
+    with atomic.replacing(directory / FILE) as path, path.open("wb") as file:
+        try:
+            torch.save({"format": _FORMAT, "scenario": scenario_hash, "state": _pack(state)}, file)
+        except RuntimeError as error:  # PyTorch's, over a file that it cannot close any more
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def load(directory: Path, scenario_hash: str) -> dict[str, Any] | None:
@@ -37,8 +42,8 @@ def load(directory: Path, scenario_hash: str) -> dict[str, Any] | None:
     saved = _read(path)
     if saved is None:
         raise RunError(
-            f"{path}: this checkpoint is damaged, and the run cannot go on from it; start it again with "
-            "`edgesim run --replace`"
+            f"{path}: this checkpoint is damaged, and the run cannot go on from it; remove {directory}, and once no "
+            "other run there is unfinished, `edgesim run` with the same scenario makes this one anew"
         )
     if saved["format"] != _FORMAT or saved["scenario"] != scenario_hash:
         raise RunError(

@@ -1,5 +1,7 @@
 """Mishap: an exception that nobody foresaw, in a user's own code or in ours, as an error of its run."""
 
+import errno
+import os
 import traceback
 from contextlib import suppress
 from pathlib import Path
@@ -7,11 +9,14 @@ from pathlib import Path
 from edgesim import references
 
 FILE = "error.txt"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def told(error: BaseException, directory: Path) -> str:
     """What went wrong, and where: in the user's own files if the exception came through one. Its traceback is written
-    into the run's directory, if that can be."""
+    into the run's directory, if that can be. A disk that is full is nobody's mistake."""
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return f"{os.strerror(error.errno)}: the disk takes no more; make room, then go on with `edgesim resume`"
     own = references.own_frames(error)
     place = (own or traceback.extract_tb(error.__traceback__))[-1]
     with suppress(OSError):  # that may be what went wrong

@@ -1,5 +1,6 @@
 """Runs of a sweep that are worked at together leave the same files, byte for byte, as each for itself."""
 
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -100,9 +101,10 @@ def test_one_that_fails_leaves_the_others_to_go_on(tmp_path: Path) -> None:
     broken.write_bytes(b"no checkpoint")
     [error] = run_group(running.run, directories, notify=quiet, asked_to_stop=lambda: False)
     assert isinstance(error, RunError)
-    assert "damaged" in str(error)
+    assert f"damaged, and the run cannot go on from it; remove {directories[1]}, and once" in str(error)
     assert [(directory / "summary.json").exists() for directory in directories] == [True, False, True]
-    broken.unlink()
+    shutil.rmtree(directories[1])
+    assert prepared(tmp_path / "together") == directories[1:2]
     assert run_group(running.run, directories[1:2], notify=quiet, asked_to_stop=lambda: False) == []
     assert unlike(alone(tmp_path / "alone"), left(directories)) == []
 

@@ -2,9 +2,15 @@
 the others to go on."""
 
 from pathlib import Path
+from resource import RLIMIT_FSIZE, getrlimit, setrlimit
 
-from processes import Server
+import pytest
+from processes import Server, files, unlike
 from tiny import sets, write
+
+from edgesim.errors import RunError
+from edgesim.scenario import running
+from edgesim.scenario.loading import load
 
 OWN = """\
 from dataclasses import dataclass
@@ -49,6 +55,21 @@ def test_a_loss_that_is_no_number_is_told(server: Server, tmp_path: Path) -> Non
     ended = server.run("run", write(tmp_path), "--out", tmp_path / "out", *chosen)
     assert ended.code == 0
     assert "fedavg: the loss is no number in the end: the training has diverged" in " ".join(ended.out.split())
+
+
+def test_a_disk_that_takes_no_more_is_named_and_the_run_can_be_resumed(tmp_path: Path) -> None:
+    plan = load(write(tmp_path), ["task.model.hidden=[3000]", "stop.updates=40"])
+    whole, full = (running.prepare(plan, tmp_path / name, replace=False)[0] for name in ("whole", "full"))
+    before = getrlimit(RLIMIT_FSIZE)
+    setrlimit(RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(RunError, match=f"^{full}: File too large: the disk takes no more; make room"):
+            running.run(full, notify=lambda _: None, asked_to_stop=lambda: False)
+    finally:
+        setrlimit(RLIMIT_FSIZE, before)
+    for directory in (whole, full):
+        running.run(directory, notify=lambda _: None, asked_to_stop=lambda: False)
+    assert unlike(files(whole), files(full)) == []
 
 
 def test_what_is_mended_is_started_again(server: Server, tmp_path: Path) -> None:
