@@ -1,6 +1,7 @@
 """The `edgesim` command: thin, one function a verb. Heavy imports wait until a verb needs them.
 
-Exit codes: 0 done; 1 a run failed; 2 bad usage or a bad scenario; 130 interrupted, what there is was written.
+Exit codes: 0 done; 1 a run failed; 2 bad usage or a bad scenario; 130 interrupted (Ctrl-C, SIGTERM), what there is was
+written.
 """
 
 import sys

@@ -173,7 +173,7 @@ def _progress(runs: int) -> Iterator[Notify]:
 
 @contextmanager
 def _interruptible() -> Iterator[Asked]:
-    """Ctrl-C asks the runs to stop at the next instant; a second one stops at once."""
+    """Ctrl-C, or a SIGTERM, asks the runs to stop at the next instant; a second one stops at once."""
     asked = False
 
     def ask(number: int, frame: FrameType | None) -> None:
@@ -185,8 +185,9 @@ def _interruptible() -> Iterator[Asked]:
             "stopping at the next instant, to write down what there is (Ctrl-C again: at once) …", soft_wrap=True
         )
 
-    before = signal.signal(signal.SIGINT, ask)
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield lambda: asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

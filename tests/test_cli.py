@@ -166,11 +166,14 @@ def test_finished_results_are_neither_run_again_nor_overwritten(server: Server, 
     assert "nothing to resume" in server.run("resume", finished).err
 
 
-def test_ctrl_c_leaves_what_there_is_and_resume_goes_on(server: Server, finished: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_what_there_is_and_resume_goes_on(
+    server: Server, finished: Path, tmp_path: Path, number: signal.Signals
+) -> None:
     scenario, out = finished.parent / "tiny.yaml", tmp_path / "out"
     process = server.start("run", scenario, "--out", out)
     process.wait_for((out / "fedavg" / checkpoint.FILE).exists)
-    process.send(signal.SIGINT)
+    process.send(number)
     ended = process.wait()
     assert ended.code == 130, ended.err
     assert f"edgesim resume {out}" in ended.err
@@ -187,8 +190,15 @@ def test_ctrl_c_leaves_what_there_is_and_resume_goes_on(server: Server, finished
     assert unlike(files(finished), files(out)) == []
 
 
-@pytest.mark.parametrize("when", ["while workers start", "while they run"])
-def test_ctrl_c_with_two_workers(server: Server, tmp_path: Path, when: str) -> None:
+@pytest.mark.parametrize(
+    ("when", "number"),
+    [
+        ("while workers start", signal.SIGINT),
+        ("while they run", signal.SIGINT),
+        ("while they run", signal.SIGTERM),
+    ],
+)
+def test_ctrl_c_with_two_workers(server: Server, tmp_path: Path, when: str, number: signal.Signals) -> None:
     scenario, out = write(tmp_path), tmp_path / "out"
     chosen = sets(SWEEP, "stop.updates=500")
     process = server.start("run", scenario, "--out", out, "--workers", "2", *chosen)
@@ -198,7 +208,7 @@ def test_ctrl_c_with_two_workers(server: Server, tmp_path: Path, when: str) -> N
         time.sleep(0.5)
     else:
         process.wait_for(lambda: any(out.glob(f"*/{checkpoint.FILE}")))
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to everyone
+    os.killpg(process.pid, number)  # as a terminal does, or a scheduler: to everyone
     ended = process.wait()
     assert ended.code == 130, ended.err
     assert "Traceback" not in ended.err

@@ -1,4 +1,4 @@
-"""Worker processes: started afresh (spawn), one thread each, deaf to Ctrl-C, and gone when their parent is."""
+"""Worker processes: started afresh (spawn), one thread each, deaf to Ctrl-C and SIGTERM, gone when their parent is."""
 
 import multiprocessing
 import os
@@ -16,12 +16,12 @@ context: SpawnContext = multiprocessing.get_context("spawn")
 
 @contextmanager
 def starting() -> Iterator[None]:
-    """Processes that are started meanwhile never hear Ctrl-C: their parent decides what becomes of them.
+    """Processes that are started meanwhile never hear Ctrl-C or SIGTERM: their parent decides what becomes of them.
 
     They inherit the mask, so that not even their first seconds, spent importing, can be interrupted.
     """
     resource_tracker.ensure_running()  # multiprocessing starts it with the first process, and then lifts the mask
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
     finally:
