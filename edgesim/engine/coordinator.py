@@ -90,7 +90,7 @@ class Coordinator(Standing):
             return range(first, first)
         version = self.schedule.version_of(self, clients[0])
         self.dispatches += len(clients)
-        self.deserted = ""
+        self.deserted = self.deserted if self._stopping.reached else ""
         for client in clients:
             self.idle.leave(client)
         self._ledger.count_all("dispatched", clients)
@@ -222,11 +222,14 @@ class Coordinator(Standing):
                 f"at {self.now_ns / 1e9:g} s: more than {endless} jobs were lost at one instant (the last one: "
                 f"{outcome}), so time would never go on; give the devices what a job needs: more memory, say"
             )
-        if self.fruitless >= endless and self._stopping.stop.time_ns is None:
-            raise RunError(
-                f"at {self.now_ns / 1e9:g} s: the last {endless} jobs were all lost (the last one: {outcome}), and no "
-                "stop.time ends this run; set stop.time, another fleet, or let jobs resume (failures)"
+        if self.fruitless >= endless and self._stopping.stop.time_ns is None and not self._stopping.reached:
+            self.deserted = (
+                f"up to {self.now_ns / 1e9:g} s the last {endless} jobs were all lost (the last one: {outcome}), "
+                "and no stop.time ends this run; set stop.time, another fleet, or let jobs resume (failures)"
             )
+            if not self.updates:
+                raise RunError(self.deserted)
+            self._stopping.give_up()
 
 
 _OF_SCHEDULE = "schedule "  # how the names of its timers begin

@@ -23,8 +23,9 @@ _PARTS = ("schedule", "history", "work", "flight", "backhaul")
 
 class Standing:
     """Attributes: version, aggregations so far; updates, client updates in them; dispatches, jobs; fruitless, jobs
-    lost since an update arrived; deserted, since when and why nobody is left who could work, "" while somebody is;
-    received, what jobs took whose updates wait to be aggregated; roster, of clients; work, the server's own."""
+    lost since an update arrived; deserted, since when and why nobody is left who could work to any purpose, "" while
+    somebody is; received, what jobs took whose updates wait to be aggregated; roster, of clients; work, the server's
+    own."""
 
     def __init__(
         self,

@@ -226,6 +226,30 @@ def test_a_run_that_can_only_lose_jobs_says_so(tmp_path: Path) -> None:
         run.run()
 
 
+class Blinking(Gap):
+    """On line up to a time, and then for the first tenth of each second."""
+
+    def is_on(self, device: int, t_ns: int) -> bool:
+        return t_ns < self.start_ns or t_ns % S < S // 10
+
+    def next_change_ns(self, device: int, t_ns: int) -> int | None:
+        if t_ns < self.start_ns:
+            return self.start_ns
+        return t_ns - t_ns % S + (S // 10 if t_ns % S < S // 10 else S)
+
+
+def test_a_run_whose_jobs_have_begun_to_be_lost_ends_with_what_it_has(tmp_path: Path) -> None:
+    """A job takes 1.5 s and more; from 10.5 s on nobody is there for so long."""
+    devices = fleet([1.0], availability=Blinking(10 * S + S // 2, None))
+    run, _ = simulation(tmp_path, devices, Sync(1), Stop(aggregations=1000))
+    run.begin()
+    run.run()
+    assert run.stopped == "fleet"
+    assert run.server.updates > 0
+    assert run.ledger.jobs()["lost"] == 1000
+    assert "the last 1000 jobs were all lost (the last one: lost), and no stop.time" in run.server.deserted
+
+
 def test_nobody_there_and_nobody_coming_is_an_error_not_a_hang(tmp_path: Path) -> None:
     devices = fleet([1.0], availability=Gap(0, None))
     run, _ = simulation(tmp_path, devices, Sync(1), Stop(time_ns=10**12))
