@@ -26,6 +26,20 @@ SCENARIO = "scenario.yaml"
 _METRICS = "metrics.parquet"
 
 
+def run_directories(root: Path) -> list[Path]:
+    """`root` itself if it is a run's directory, else its sub-folders that are, by name."""
+    if (root / SCENARIO).is_file():
+        return [root]
+    return sorted(path.parent for path in root.glob(f"*/{SCENARIO}"))
+
+
+def no_run(root: Path) -> ScenarioError:
+    """That a folder holds none, and where there are some."""
+    deeper = sorted({str(path.parents[1]) for path in root.glob(f"*/*/{SCENARIO}")})
+    there = f"; there are some in {', '.join(deeper)}" if deeper else ""
+    return ScenarioError(f"{root}: holds no run (no {SCENARIO} in it or in its sub-folders){there}")
+
+
 @dataclass(frozen=True)
 class Run:
     """One run's directory, finished or not; a table is read from the disk when it is asked for."""
@@ -143,9 +157,9 @@ class Results:
         path = Path(path)
         if not path.is_dir():
             raise ScenarioError(f"{path}: no such results folder; edgesim run SCENARIO makes one")
-        folders = [path] if (path / SCENARIO).is_file() else sorted(p.parent for p in path.glob(f"*/{SCENARIO}"))
+        folders = run_directories(path)
         if not folders:
-            raise ScenarioError(f"{path}: holds no run (no {SCENARIO} in it or in its sub-folders)")
+            raise no_run(path)
         readable = [folder for folder in folders if Run(folder).has_metrics]
         if not readable:
             raise ScenarioError(

@@ -118,10 +118,3 @@ def _kept(path: Path) -> Record | None:
     """None if the file has changed since."""
     text, made = _KEPT.get(path.resolve(), (None, None))
     return made if path.is_file() and path.read_bytes() == text else None
-
-
-def run_directories(root: Path) -> list[Path]:
-    """`root` itself if it is a run's directory, else its sub-folders that are, by name."""
-    if (root / SCENARIO).is_file():
-        return [root]
-    return sorted(path.parent for path in root.glob(f"*/{SCENARIO}"))

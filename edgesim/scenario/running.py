@@ -18,7 +18,7 @@ from edgesim.plots.registry import PLOTS
 from edgesim.results import atomic
 from edgesim.results.costs import COSTS
 from edgesim.results.recorder import SUMMARY
-from edgesim.results.store import SCENARIO, Run
+from edgesim.results.store import Run, no_run, run_directories
 from edgesim.scenario import closing, learning, mishap, record
 from edgesim.scenario.assembly import assemble, make_fleet
 from edgesim.scenario.group import groups
@@ -40,7 +40,7 @@ def prepare(plan: Plan, out: Path, *, replace: bool) -> list[Path]:
         ScenarioError: `out` holds other or unfinished runs, and they are not to be replaced.
         RunError: another process is at work there.
     """
-    existing = record.run_directories(out)
+    existing = run_directories(out)
     records = {out / planned.label: Record.of(planned, plan.folder) for planned in plan.scenarios}
     if not replace:
         _check_same(out, existing, records)
@@ -53,7 +53,7 @@ def prepare(plan: Plan, out: Path, *, replace: bool) -> list[Path]:
     try:
         out.mkdir(parents=True, exist_ok=True)
         with locked(out):
-            if record.run_directories(out) != existing:  # while the plan was checked
+            if run_directories(out) != existing:  # while the plan was checked
                 raise RunError(f"{out}: another process has begun runs here meanwhile; wait for it or stop it")
             if replace:
                 _discard(out, existing)
@@ -121,9 +121,9 @@ def unfinished(root: Path) -> list[Path]:
 
     Raises ScenarioError where there is no run at all.
     """
-    found = record.run_directories(root)
+    found = run_directories(root)
     if not found:
-        raise ScenarioError(f"{root}: holds no run (no {SCENARIO} in it or in its sub-folders); nothing to resume")
+        raise no_run(root)
     _tidy_finished(found)
     return [directory for directory in found if not (directory / SUMMARY).exists()]
 

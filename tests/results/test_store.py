@@ -70,7 +70,10 @@ def test_unfinished_runs_are_read_as_far_as_they_go(tmp_path: Path) -> None:
 def test_folders_without_results_are_named(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match="nowhere: no such results folder"):
         Results.read(tmp_path / "nowhere")
-    with pytest.raises(ScenarioError, match=r"holds no run \(no scenario\.yaml"):
+    with pytest.raises(ScenarioError, match=r"holds no run \(no scenario\.yaml in it or in its sub-folders\)$"):
+        Results.read(tmp_path)
+    write_run(tmp_path / "one" / "fedavg", [metric()])
+    with pytest.raises(ScenarioError, match=rf"sub-folders\); there are some in {tmp_path / 'one'}$"):
         Results.read(tmp_path)
 
 
