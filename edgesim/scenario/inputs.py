@@ -18,16 +18,18 @@ from edgesim.scenario.schema import Scenario
 
 def named(scenario: Scenario, folder: Path) -> Iterator[str]:
     """Files, and folders of files, from `folder`; some more than once."""
-    for text in _texts(resolved(scenario)):
+    profiles, said = scenario.profiles, {key: part for key, part in resolved(scenario).items() if key != "name"}
+    for text in _texts(said):
         where, _, name = text.rpartition(":")
         if where.endswith(".py") and name.isidentifier():
             yield where
             yield from (os.path.relpath(path, folder) for path in references.beside(folder / where))
         elif ("." in text or "/" in text) and (folder / text).is_file():
             yield text
+        elif profiles and "/" not in text and (folder / profiles / f"{text}.yaml").is_file():
+            yield f"{profiles}/{text}.yaml"
     data, home = scenario.task.dataset.name, scenario.task.data_dir
-    own = [] if data in DATASETS else [data, *([f"{home}/{data}"] if home else [])]
-    for path in [*own, *([scenario.profiles] if scenario.profiles else [])]:
+    for path in [] if data in DATASETS else [data, *([f"{home}/{data}"] if home else [])]:
         if (folder / path).exists():
             yield path
 

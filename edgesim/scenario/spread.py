@@ -123,8 +123,8 @@ def _content(directory: Path) -> dict[str, bytes]:
 
 def _sent(scenario: Scenario, folder: Path) -> Iterator[Path]:
     """The files that a scenario names by relative paths, and those in the folders that it names."""
-    home = scenario.task.data_dir
-    for name in [*inputs.named(scenario, folder), *([home] if home else [])]:
+    folders = [name for name in (scenario.task.data_dir, scenario.profiles) if name]
+    for name in [*inputs.named(scenario, folder), *folders]:
         path = Path(os.path.normpath(folder / name))
         if not Path(name).is_absolute() and not folder.is_relative_to(path):
             yield from (file for _, file in inputs.within(path))

@@ -99,6 +99,16 @@ def test_what_is_built_in_is_no_file_of_the_users(tmp_path: Path) -> None:
     assert list(inputs.named(plan.scenarios[0].scenario, tmp_path)) == []
 
 
+def test_of_profiles_those_in_use_count(tmp_path: Path) -> None:
+    """The scenario's own folder may be theirs: it holds results, too."""
+    chosen = ["profiles=.", "fleet=[{device: own-board, share: 1, link: lte}]"]
+    profiles(tmp_path, "one")
+    for path in (tmp_path / "boards").iterdir():
+        path.rename(tmp_path / path.name)
+    plan = load(write(tmp_path), chosen)
+    assert list(inputs.named(plan.scenarios[0].scenario, tmp_path)) == ["./own-board.yaml"]
+
+
 def test_of_a_folder_every_files_name_and_content_count(tmp_path: Path) -> None:
     (tmp_path / "data" / "cat").mkdir(parents=True)
     one = tmp_path / "data" / "cat" / "1.png"
