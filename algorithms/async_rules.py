@@ -10,6 +10,7 @@ from torch import Tensor
 from typing_extensions import Doc
 
 from edgesim.algorithms.arrivals import Arrivals
+from edgesim.algorithms.lagtolerant import LagTolerant
 from edgesim.algorithms.rules import ServerRule, vectors, weighted_sum
 from edgesim.errors import ScenarioError
 from edgesim.learning import tree
@@ -148,7 +149,7 @@ def _relative(deviation: Tensor) -> Tensor:
 
 def takes_models(rule: ServerRule) -> bool:
     """Whether it goes by the models that clients end with, not by how far they came from what they were sent."""
-    return isinstance(rule, FedAsync)
+    return isinstance(rule, FedAsync | LagTolerant)
 
 
 RULES: dict[str, type[ServerRule]] = {"fedasync": FedAsync, "ca2fl": CacheAided, "port": Port, "refl": Refl}

@@ -23,7 +23,8 @@ def masked(params: Params, mask: Params, *, known: bool = True) -> list[Part]:
 
 
 def travelling(update: State) -> Params:
-    """Which values of a cohort's updates travel, bool [client, *shape]; all of a tensor that is not there."""
+    """Which values of the `params` of a cohort's updates travel, bool [client, *shape]; all of a tensor that is not
+    there."""
     return update.get("held", update.get("mask", {}))
 
 

@@ -16,7 +16,7 @@ from edgesim.learning import tree
 from edgesim.learning.flat import Flat, alike, flat
 from edgesim.learning.tree import Params, State
 
-_MOST = 10_000  # updates in an aggregation
+_MOST = 10_000  # updates that are tried in search of enough
 
 
 class ServerRule(Protocol):
@@ -60,13 +60,16 @@ class Average:
     seed: int = 0
 
     def check(self, updates: int) -> None:
-        least = next((n for n in range(updates, _MOST) if self._left(n) >= self.aggregator.least(n)), None)
-        if least != updates:
+        if not self._is_enough(updates):
+            least = next(filter(self._is_enough, range(updates, _MOST)), None)
             wants = "smaller buckets" if least is None else f"at least {least} updates in an aggregation"
             raise ScenarioError(
                 f"server.aggregator: {type(self.aggregator).__name__} wants {wants} and the schedule gives {updates}"
                 f"{self._made_into(updates)}; write a larger cohort or buffer, or aggregator: median"
             )
+
+    def _is_enough(self, updates: int) -> bool:
+        return self._left(updates) >= self.aggregator.least(updates)
 
     def _left(self, updates: int) -> int:
         return updates if self.before is None else self.before.left(updates)

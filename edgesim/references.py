@@ -100,7 +100,7 @@ def run_files(found: Sequence[Own]) -> None:
     """
     for own in found:
         _sent.sources.update(own.beside)
-        _from_source(own, str(own.path))
+        _from_source(own.path, own.source, str(own.path), own.beside)
 
 
 class _Sent(MetaPathFinder, InspectLoader):
@@ -139,11 +139,11 @@ def _from_file(where: str, folder: Path, text: str) -> ModuleType:
         source = path.read_bytes()
     except OSError as error:
         raise ScenarioError(f"'{text}': cannot read {path}: {error.strerror}") from error
-    return _from_source(Own(path, source, {file.stem: file.read_bytes() for file in beside(path)}), text)
+    return _from_source(path, source, text)
 
 
-def _from_source(own: Own, text: str) -> ModuleType:
-    path, source, _ = own
+def _from_source(path: Path, source: bytes, text: str, sent: dict[str, bytes] | None = None) -> ModuleType:
+    """The module of a file; what lies beside it is `sent`, or is there."""
     # The name follows from place and content: the same file is found again, a changed one is run anew.
     digest = hashlib.blake2b(bytes(path) + b"\0" + source, digest_size=6).hexdigest()
     module_name = f"{_PREFIX}{path.stem}_{digest}"
@@ -160,7 +160,7 @@ def _from_source(own: Own, text: str) -> ModuleType:
     except Exception as error:
         del sys.modules[module_name]
         raise ScenarioError(f"'{text}': running {_line(path, error)} failed: {_told(error)}") from error
-    _run.append(own)
+    _run.append(Own(path, source, {file.stem: file.read_bytes() for file in beside(path)} if sent is None else sent))
     return module
 
 

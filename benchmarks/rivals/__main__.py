@@ -15,7 +15,7 @@ from benchmarks import measuring
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-# What its environment holds: releases that go together, the newest of which each rival still runs.
+# What its environment holds: releases that go together.
 RIVALS = {
     "fedjax": (
         "fedjax==0.0.17", "jax==0.4.25", "jaxlib==0.4.25", "numpy<2", "dm-haiku==0.0.11", "optax==0.2.2",

@@ -69,7 +69,7 @@ class Attackers:
         update = {group: dict(params) for group, params in arrivals.update.items()}
         on = travelling(update)
         for (group, name), piece in zip(places, _split(vectors, arrivals.update, places), strict=True):
-            update[group][name] = piece * on[name] if name in on else piece
+            update[group][name] = piece * on[name] if group == "params" and name in on else piece
         return replace(arrivals, update=update), memory
 
 

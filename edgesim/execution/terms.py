@@ -7,6 +7,7 @@ from typing import Final
 from edgesim.algorithms.contract import Algorithm, Client, Context, overrides
 from edgesim.algorithms.fedavg import FedAvg
 from edgesim.algorithms.messages import dense_bytes
+from edgesim.algorithms.zerofl import ZeroFl
 from edgesim.engine.learning import USUAL, Assignment, Terms
 from edgesim.errors import ScenarioError
 from edgesim.learning import split
@@ -14,7 +15,7 @@ from edgesim.learning import split
 _OF_WHOLE_MODELS: Final = (
     "init_client", "download", "upload", "upload_bytes", "local_train", "local_end", "server_work",
 )  # fmt: skip
-_MEANS: Final = (Algorithm.aggregate, FedAvg.aggregate)
+_MEANS: Final = (Algorithm.aggregate, FedAvg.aggregate, ZeroFl.aggregate)
 
 
 def at(terms: Sequence[Terms], place: int) -> Terms:

@@ -5,7 +5,8 @@ import math
 from edgesim.results.analysis.tables import WASTE
 from edgesim.results.store import Run
 
-_DIVERGED = 10
+DIVERGED = "the training has diverged; take a smaller training.lr, or training.clip"
+_GROWN = 10
 """Times the loss of the untrained model: no training that learns ends above that."""
 _FATES = ("lost", "out-of-memory", "stale", "cancelled")
 
@@ -28,9 +29,6 @@ def _in_vain(run: Run) -> list[str]:
 
 def _diverged(run: Run) -> list[str]:
     first, last = (float(run.metrics()["loss"][row]) for row in (0, -1))
-    if not 0 < _DIVERGED * first < last < math.inf:
+    if not 0 < _GROWN * first < last < math.inf:
         return []
-    return [
-        f"the loss grew from {first:.3g} to {last:.3g}: the training has diverged; take a smaller training.lr, or "
-        "training.clip"
-    ]
+    return [f"the loss grew from {first:.3g} to {last:.3g}: {DIVERGED}"]

@@ -11,11 +11,11 @@ from edgesim.execution.timing import TimingOnly
 from edgesim.learning.evaluation import spread
 from edgesim.results.columns import METRICS
 from edgesim.results.costs import COSTS
+from edgesim.results.remarks import DIVERGED
 from edgesim.results.statistics import first_reaching
 from edgesim.scenario.record import Record
 
 _INTERVALS_UP_TO = 1_000  # clients: beyond, nobody draws a line for each
-_DIVERGED = "the loss is no number in the end: the training has diverged; take a smaller training.lr, or training.clip"
 
 
 def close(simulation: Simulation, made: Record) -> None:
@@ -52,7 +52,7 @@ def _notes(simulation: Simulation) -> list[str]:
     if isinstance(simulation.learning, TimingOnly):
         return simulation.learning.notes + notes
     if not math.isfinite(simulation.last["loss"]):
-        notes.append(_DIVERGED)
+        notes.append(f"the loss is no number in the end: {DIVERGED}")
     return notes
 
 

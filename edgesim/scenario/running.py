@@ -77,14 +77,15 @@ def _discard(out: Path, existing: Sequence[Path]) -> None:
 
 def _check_same(out: Path, existing: Sequence[Path], records: dict[Path, Record]) -> None:
     """Existing runs are fine if they are this plan's and finished: then these need not be run again."""
-    other = [d for d in existing if d not in records or Run(d).record["hash"] != records[d].hash]
+    found = {directory: Run(directory).record for directory in existing if directory in records}
+    other = [d for d in existing if d not in found or found[d]["hash"] != records[d].hash]
     if other:
         raise ScenarioError(
             f"{out} holds results of another scenario ({other[0].name}); "
             f"write --out with another folder, or --replace to discard them"
         )
-    for directory in existing:
-        if told := record.changed(Run(directory).record["versions"], records[directory].versions):
+    for directory, there in found.items():
+        if told := record.changed(there["versions"], records[directory].versions):
             raise ScenarioError(
                 f"{directory} holds results of this scenario, but of other versions ({told}); write --out with another "
                 "folder, or --replace to discard them"

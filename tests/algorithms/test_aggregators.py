@@ -63,6 +63,7 @@ def test_multi_krum_averages_the_best() -> None:
 @pytest.mark.parametrize(
     ("rule", "updates", "told"),
     [
+        (Average(), 20_000, None),
         (Average(aggregator=Krum(byzantine=0.2)), 3, None),  # f = 0
         (Average(aggregator=Krum(byzantine=0.4)), 7, None),  # f = 2
         (

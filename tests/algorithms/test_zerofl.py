@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from toys import TRAINING, arrivals, context, federation, task
@@ -11,6 +12,7 @@ from edgesim.algorithms.async_rules import FedAsync
 from edgesim.algorithms.contract import Algorithm, Client
 from edgesim.algorithms.fedavg import FedAvg
 from edgesim.algorithms.flash import Flash
+from edgesim.algorithms.lagtolerant import LagTolerant
 from edgesim.algorithms.lotteryfl import LotteryFl
 from edgesim.algorithms.reporting import LossReports
 from edgesim.algorithms.rules import Average, ServerRule
@@ -18,6 +20,7 @@ from edgesim.algorithms.zerofl import ZeroFl
 from edgesim.devices.cost import effective_flops
 from edgesim.engine.learning import Received
 from edgesim.errors import ScenarioError
+from edgesim.execution.terms import is_mean
 from edgesim.learning.local import cohort_of
 from edgesim.learning.training import learner
 
@@ -158,3 +161,15 @@ def test_stale_clients_that_begin_anew_do_not_take_the_same_away_twice(algorithm
         if isinstance(algorithm, LotteryFl):  # what nobody holds stays, what is held began again
             off, wanted = ~off, begun["fc1.weight"][~off]
         torch.testing.assert_close(found[off], wanted, atol=1e-5, rtol=0)
+
+
+def test_under_safa_a_late_model_is_its_own() -> None:
+    """One client has all samples; the server has moved by 1 meanwhile: what the client has off is 0 all the same."""
+    algorithm = ZeroFl(sends="top-weights", sparsity=0.8, mask_ratio=0.1)
+    assert is_mean(algorithm)
+    world = federation(algorithm, replace(STILL, rule=LagTolerant(samples=np.eye(8)[0])))
+    world.dispatch(0, 0, 0)
+    off = ~world._training.result(0)[1].update["mask"]["fc1.weight"]
+    world._server = {**world._server, "params": {name: tensor + 1 for name, tensor in world._server["params"].items()}}
+    world.aggregate([Received(0, 0, 1, 1.0)])
+    assert world._server["params"]["fc1.weight"][off].abs().max() < 1e-5

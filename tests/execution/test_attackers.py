@@ -116,6 +116,15 @@ def test_masks_and_what_is_no_tensor_of_the_model_are_left_alone() -> None:
     assert struck.update["params"]["w"].item() == -1.0
 
 
+def test_a_mask_says_what_travels_of_the_model_and_of_nothing_else() -> None:
+    """A dense gradient that is sent beside a sparse model is forged whole."""
+    whole = torch.tensor([[1.0, 2.0]])
+    update = {"params": {"w": whole}, "mask": {"w": torch.tensor([[True, False]])}, "gradient": {"w": whole}}
+    struck, _ = strike(among(SignFlip(), 0), replace(arrived([1.0, 2.0]), update=update), {})
+    assert struck.update["params"]["w"].tolist() == [[-1.0, 0.0]]
+    assert struck.update["gradient"]["w"].tolist() == [[-1.0, -2.0]]
+
+
 def test_flipped_labels_are_those_of_the_attackers_training_parts() -> None:
     task = make_task(dataset="digits", clients=4, model="mlp", seed=0)
     wrong = among(LabelFlip(), 2, clients=4).mislabelled(task)
