@@ -1,6 +1,7 @@
 """What `edgesim analyze` prints: the analyses of finished runs as tables, or as JSON."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +11,19 @@ from edgesim.results.analysis.tables import mean, sections
 from edgesim.results.store import Results
 
 
-def show(folder: Path, *, as_json: bool) -> None:
-    """Print the analyses of all finished runs in `folder`.
+def show(folders: Sequence[Path], *, as_json: bool) -> None:
+    """Print the analyses of all finished runs in `folders`.
 
     Raises:
         ScenarioError: there is none.
     """
-    results = Results.read(folder)
+    results = Results.read(*folders)
     found = _analyses(results)
     if as_json:
         print(json.dumps(found, indent=2, allow_nan=False))
         return
     for section in sections({variant: mean([*runs.values()]) for variant, runs in found.items()}):
-        printing.figures(section.title, section.header, section.rows, names=2)
+        printing.figures(section.title, section.header, section.rows, section.names)
     printing.lines(_note(results))
 
 
@@ -34,7 +35,7 @@ def _analyses(results: Results) -> dict[str, dict[str, Any]]:
     }
     finished = {variant: runs for variant, runs in found.items() if runs}
     if not finished:
-        raise ScenarioError(f"{results.path}: no run is finished; go on with: edgesim resume {results.path}")
+        raise ScenarioError(f"{results.path}: no run is finished; go on with: edgesim resume {results.runs[0].path}")
     return finished
 
 

@@ -37,6 +37,9 @@ Workers = Annotated[
     ),
 ]
 ResultsFolder = Annotated[Path, typer.Argument(help="A results folder, or one run's directory.", show_default=False)]
+ResultsFolders = Annotated[
+    list[Path], typer.Argument(help="Results folders, or runs' directories.", metavar="RESULTS…", show_default=False)
+]
 
 
 @app.command()
@@ -86,7 +89,7 @@ def validate(scenario: ScenarioFile, overrides: Overrides = []) -> None:  # noqa
 @app.command()
 def plot(
     figure: Annotated[str, typer.Argument(help=f"{', '.join(PLOTS)}.")],
-    results: ResultsFolder,
+    results: ResultsFolders,
     cost: Annotated[str | None, typer.Option(help="time, energy, bytes or flops, for the figures of a cost.")] = None,
     begin: Annotated[
         str | None, typer.Option("--from", metavar="TIME", help="When the timeline begins, e.g. 2 min.")
@@ -95,14 +98,31 @@ def plot(
     out: Annotated[Path | None, typer.Option(help="The picture; by default <results>/<figure>-….png.")] = None,
 ) -> None:
     """Draw a figure from results on disk."""
-    from edgesim import console
+    from edgesim import drawing
 
-    console.plot(figure, results, {"cost": cost, "from": begin, "to": end}, out)
+    drawing.plot(figure, results, {"cost": cost, "from": begin, "to": end}, out)
+
+
+@app.command()
+def report(
+    results: ResultsFolders,
+    against: Annotated[
+        str | None, typer.Option(metavar="VARIANT", help="Set the others against this one; by default the first.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="ACCURACY", help="In place of evaluate.target, e.g. 80 %.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The page; by default <results>/report.html.")] = None,
+) -> None:
+    """Set variants against each other, seed by seed and budget by budget, and write all there is to a page."""
+    from edgesim import report as page
+
+    page.write(results, against, target, out)
 
 
 @app.command()
 def analyze(
-    results: ResultsFolder,
+    results: ResultsFolders,
     as_json: Annotated[bool, typer.Option("--json", help="For machines: each run's analysis.json.")] = False,
 ) -> None:
     """Say who took part, how stale updates were, what set the time of rounds, and what was wasted on what."""

@@ -1,14 +1,12 @@
 """What the command line does with scenarios and results: progress on stderr, results on stdout."""
 
-import inspect
 import math
 import signal
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -17,15 +15,12 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 from edgesim import shipped, units
-from edgesim.errors import ScenarioError
-from edgesim.plots import registry as plots
 from edgesim.results.estimate import estimate_table
 from edgesim.results.store import Results
 from edgesim.results.table import summary_table
 from edgesim.scenario import progress, running, spread
 from edgesim.scenario.loading import Plan, load
 from edgesim.scenario.progress import Asked, Interrupted, Notify
-from edgesim.spelling import advice
 
 # A pipe has no width of its own: there, tables are as wide as they need.
 _out = Console(width=None if sys.stdout.isatty() else 160, emoji=False)
@@ -106,45 +101,6 @@ def validate(scenario: Path, overrides: Sequence[str]) -> None:
     )
     for planned in plan.scenarios:
         _out.print(f"  {planned.label}", highlight=False)
-
-
-def plot(figure: str, folder: Path, asked: Mapping[str, str | None], out: Path | None) -> None:
-    """Draw a figure with the options that were asked for, save it and say where."""
-    draw = plots.find(figure)
-    options = _options(figure, inspect.signature(draw).parameters, asked)
-    path = out or folder / f"{'-'.join([figure, *([asked['cost']] if asked['cost'] else [])])}.png"
-    results = Results.read(folder)
-    if figure == "timeline" and len(results.runs) > 1:
-        shown = results.runs[0].path
-        _err.print(f"{shown} is drawn; for another run: edgesim plot timeline {folder}/RUN", soft_wrap=True)
-    figure_ = draw(results, **options)
-    kinds = figure_.canvas.get_supported_filetypes()
-    if path.suffix.removeprefix(".") not in kinds:
-        raise ScenarioError(
-            f"--out {path}: no picture has the suffix {path.suffix!r}; {advice(path.suffix[1:], kinds)}"
-        )
-    try:
-        figure_.savefig(path)
-    except OSError as error:
-        raise ScenarioError(f"--out {path}: cannot be written: {error.strerror}") from error
-    _out.print(str(path), highlight=False, soft_wrap=True)
-
-
-def _options(figure: str, known: Collection[str], asked: Mapping[str, str | None]) -> dict[str, Any]:
-    """What to draw a figure with; ScenarioError for what it does not know, and for what is no time."""
-    options: dict[str, Any] = {}
-    for option, text in asked.items():
-        if text is None:
-            continue
-        name = {"from": "start_s", "to": "end_s"}.get(option, option)
-        if name not in known:
-            what = "cost" if option == "cost" else "time"
-            raise ScenarioError(f"--{option} {text}: the figure {figure} has no {what} to choose; leave it out")
-        try:
-            options[name] = text if option == "cost" else units.parse(text, "time")
-        except ValueError as error:
-            raise ScenarioError(f"--{option} {text}: {error}") from error
-    return options
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from edgesim import printing, shipped, units
 from edgesim.devices.fleet import Fleet
-from edgesim.errors import ScenarioError
 from edgesim.plots import availability
 from edgesim.plots import fleet as picture
 from edgesim.plots.style import save
@@ -40,10 +39,7 @@ def show(scenario: Path, out: Path | None) -> None:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    try:
-        save(figure, path)
-    except (OSError, ValueError) as error:
-        raise ScenarioError(f"--out {path}: cannot be written: {error}") from error
+    save(figure, path)
     printing.lines(str(path))
 
 

@@ -4,7 +4,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from edgesim.errors import ScenarioError
-from edgesim.plots.style import chosen_variants, cost_axis, heading, legend, looks, styled, target_line
+from edgesim.plots.style import accuracy_axis, chosen_variants, cost_axis, heading, legend, looks, styled, target_line
 from edgesim.results.costs import find_cost
 from edgesim.results.store import Results
 from edgesim.results.table import target_of
@@ -54,7 +54,10 @@ def draw(
         axes.plot(x, path.accuracy.mean, color=colour, linestyle=dashes)
     if metric.startswith("accuracy") and metric != "accuracy_std":
         target_line(axes, target_of(results.runs, target) if metric == "accuracy" else target)
-    axes.set_ylabel(METRICS[metric])
+    if metric.startswith("accuracy"):
+        accuracy_axis(axes, METRICS[metric])
+    else:
+        axes.set_ylabel(METRICS[metric])
     heading(figure, results, f"{metric.split('_')[0]} over {kind.title}")
     lines = [Line2D([], [], color=styles[name]["color"], linestyle=styles[name]["linestyle"]) for name in paths]
     legend(figure, lines, list(paths))

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from edgesim.plots.style import cost_axis, heading, legend, looks, styled, target_line
+from edgesim.plots.style import accuracy_axis, cost_axis, heading, legend, looks, styled, target_line
 from edgesim.results.costs import FloatArray, find_cost
 from edgesim.results.frontier import non_dominated
 from edgesim.results.store import Results
@@ -45,7 +45,7 @@ def draw(
         _path(axes, path, styles[variant], worth)
     _front(axes, paths, worth, points)
     target_line(axes, target_of(results.runs, target))
-    axes.set_ylabel("accuracy (mean over clients)")
+    accuracy_axis(axes, "accuracy (mean over clients)")
     heading(figure, results, f"accuracy against {kind.title}")
     _legend(figure, styles)
     return figure

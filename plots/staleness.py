@@ -69,5 +69,5 @@ def _moments(runs: list[Ages]) -> str:
     every = [np.concatenate([*ages.values()]) for ages in runs if ages]
     if not every:
         return "no update arrived"
-    count = sum(map(len, every)) / len(runs)
-    return f"{count:,.6g} updates, mean {np.mean([*map(np.mean, every)]):.2f}, at most {max(map(np.max, every)):.0f}"
+    count = f"{sum(map(len, every)) / len(runs):,.1f}".removesuffix(".0")
+    return f"{count} updates, mean {np.mean([*map(np.mean, every)]):.2f}, at most {max(map(np.max, every)):.0f}"

@@ -46,11 +46,21 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     return under_the_sheet
 
 
-def save(figure: Figure, path: Path | str) -> None:
-    """Write the figure as its suffix says (png, svg, pdf), undated: equal figures are equal files."""
+def save(figure: Figure, path: Path) -> None:
+    """Write the figure as its suffix says (png, svg, pdf), undated: equal figures are equal files.
+
+    Raises:
+        ScenarioError: no such kind of picture, or it cannot be written there.
+    """
+    kinds = figure.canvas.get_supported_filetypes()
+    if path.suffix.removeprefix(".") not in kinds:
+        raise ScenarioError(f"{path}: no picture has the suffix {path.suffix!r}; {advice(path.suffix[1:], kinds)}")
     undated: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-    with matplotlib.rc_context(fname=SHEET):
-        figure.savefig(path, metadata=undated.get(Path(path).suffix.lower()))
+    try:
+        with matplotlib.rc_context(fname=SHEET):
+            figure.savefig(path, metadata=undated.get(path.suffix))
+    except OSError as error:
+        raise ScenarioError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def looks(names: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -75,6 +85,13 @@ def cost_axis(axes: Axes, cost: Cost, greatest: float, log: bool) -> float:
     elif greatest > 0:
         axes.set_xlim(0, 1.04 * greatest / worth)
     return worth
+
+
+def accuracy_axis(axes: Axes, label: str) -> None:
+    """Label the y axis, and show no accuracies that cannot be: intervals of few seeds are wide."""
+    axes.set_ylabel(label)
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, -0.03), min(high, 1.03))
 
 
 def target_line(axes: Axes, target: float | None) -> None:
@@ -147,7 +164,7 @@ def finished(results: Results, groups: dict[str, list[Run]]) -> dict[str, list[R
 
 def heading(figure: Figure, results: Results, *lines: str) -> None:
     """The title of a figure, folded to its width: the scenario's name, then what is shown."""
-    first = f"{results.runs[0].scenario.get('name', results.path.name)}: {lines[0]}"
+    first = f"{results.name}: {lines[0]}"
     folded = [part for line in (first, *lines[1:]) for part in fold(line, round(8 * figure.get_figwidth()))]
     figure.set_figheight(figure.get_figheight() + 0.2 * (len(folded) - 1))
     figure.suptitle("\n".join(folded), x=0.01, ha="left", fontsize=12)

@@ -81,6 +81,14 @@ class Process:
             os.kill(self.pid, number)
 
 
+def refused(ended: Ended, *told: str) -> None:
+    """Exit code 2, the message on stderr and nothing else."""
+    assert (ended.code, ended.out) == (2, ""), ended.err
+    assert "Traceback" not in ended.err
+    for text in told:
+        assert text in ended.err
+
+
 class Server:
     """Starts commands; all share one PYTHONHASHSEED."""
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from processes import Ended, Server, files, unlike
+from processes import Server, files, refused, unlike
 from tiny import SWEEP, sets, write
 
 import edgesim
@@ -55,14 +55,6 @@ TOLD = (  # one a mistake: where it stands, what it is about, what would do
     ("16:19", "evaluate.every", "did you mean min?"),
     ("17:16", "stop.energy", "is a power; an energy is wanted"),
 )
-
-
-def refused(ended: Ended, *told: str) -> None:
-    """Exit code 2, the message on stderr and nothing else."""
-    assert (ended.code, ended.out) == (2, ""), ended.err
-    assert "Traceback" not in ended.err
-    for text in told:
-        assert text in ended.err
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -1,4 +1,4 @@
-"""The frontier: which (cost, accuracy) points no other point beats."""
+"""The frontier: which (cost, accuracy) points no other point beats, and how much they cover."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,3 +20,17 @@ def non_dominated(cost: ArrayLike, accuracy: ArrayLike) -> NDArray[np.bool_]:
             best = (x[index], y[index])
             flags[index] = True
     return flags
+
+
+def hypervolume(cost: ArrayLike, accuracy: ArrayLike, budget: float) -> float:
+    """The best accuracy that points [point] reach within a budget, on average over all budgets from 0 to `budget`.
+
+    It is the hypervolume of Zitzler and Thiele (1999) in two dimensions, with the reference point (budget, 0), over
+    `budget`: between 0 and the best accuracy. Below the cheapest point it is 0.
+    """
+    if not budget > 0:
+        raise ValueError(f"got budget={budget!r}; a positive cost is wanted")
+    x, y = np.asarray(cost, np.float64), np.asarray(accuracy, np.float64)
+    front = np.unique(np.stack([x, y])[:, non_dominated(x, y) & (x < budget) & (y > 0)], axis=1)
+    widths = np.diff(np.append(front[0], budget))
+    return float(widths @ front[1]) / budget

@@ -1,6 +1,7 @@
 """Reading what runs left: one run's directory, or a folder of them."""
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -42,9 +43,13 @@ def no_run(root: Path) -> ScenarioError:
 
 @dataclass(frozen=True)
 class Run:
-    """One run's directory, finished or not; a table is read from the disk when it is asked for."""
+    """One run's directory, finished or not; a table is read from the disk when it is asked for.
+
+    Attributes: path; among, what its label and variant begin with, where runs of other folders are looked at, too.
+    """
 
     path: Path
+    among: str = ""
 
     @cached_property
     def record(self) -> dict[str, Any]:
@@ -67,12 +72,12 @@ class Run:
     @property
     def label(self) -> str:
         """Tells this run from the others of its sweep."""
-        return str(self.record["label"])
+        return self.among + str(self.record["label"])
 
     @property
     def variant(self) -> str:
         """The label without the seed: runs of equal variant are repetitions of one experiment."""
-        return str(self.record["variant"])
+        return self.among + str(self.record["variant"])
 
     @property
     def finished(self) -> bool:
@@ -141,32 +146,34 @@ class Run:
 
 @dataclass(frozen=True)
 class Results:
-    """The runs of a results folder. Attributes: path; runs, that can be read, in the order of their
-    directory names; unreadable, directories of runs that were killed before they wrote any metrics."""
+    """The runs of a results folder, or of several. Attributes: path, of the folder, or what those have in common; runs,
+    that can be read, folder by folder in the order of their directory names; unreadable, directories of runs that were
+    killed before they wrote any metrics."""
 
     path: Path
     runs: tuple[Run, ...]
     unreadable: tuple[Path, ...] = ()
 
     @classmethod
-    def read(cls, path: Path | str) -> "Results":
-        """A run's directory, or a folder whose sub-folders are runs.
+    def read(cls, path: Path | str, *more: Path | str) -> "Results":
+        """Runs' directories, or folders whose sub-folders are runs; what lies in more than one folder is told apart by
+        the folder's name.
 
-        Raises ScenarioError when nothing there can be read, or a run is damaged.
+        Raises ScenarioError when nothing can be read in one of them, or a run is damaged.
         """
-        path = Path(path)
-        if not path.is_dir():
-            raise ScenarioError(f"{path}: no such results folder; edgesim run SCENARIO makes one")
-        folders = run_directories(path)
-        if not folders:
-            raise no_run(path)
-        readable = [folder for folder in folders if Run(folder).has_metrics]
-        if not readable:
-            raise ScenarioError(
-                f"{path}: no run in it has metrics yet; resume the unfinished: edgesim resume {folders[0]}"
-            )
-        unreadable = tuple(folder for folder in folders if folder not in readable)
-        return cls(path, tuple(Run(folder) for folder in readable), unreadable)
+        found = {Path(each): _readable(Path(each)) for each in (path, *more)}
+        runs = {run.resolve(): run for readable, _ in found.values() for run in readable}
+        among = _names([run.parent for run in runs])
+        return cls(
+            Path(path) if len(found) == 1 else Path(os.path.commonpath([each.absolute() for each in found])),
+            tuple(Run(path, among[whole.parent]) for whole, path in runs.items()),
+            tuple(folder for _, unreadable in found.values() for folder in unreadable),
+        )
+
+    @property
+    def name(self) -> str:
+        """The names of the scenarios."""
+        return ", ".join(dict.fromkeys(str(run.scenario.get("name", self.path.name)) for run in self.runs))
 
     def variants(self) -> dict[str, list[Run]]:
         """The runs grouped without their seed, in the order in which variants first appear."""
@@ -182,3 +189,30 @@ def _values(column: Any) -> NDArray[Any]:
         return np.concatenate(parts) if parts else np.array([], object)
     values: NDArray[Any] = column.to_numpy()
     return values.astype(np.float64) if column.null_count else values
+
+
+def _readable(path: Path) -> tuple[list[Path], list[Path]]:
+    """The runs there with and without metrics."""
+    if not path.is_dir():
+        raise ScenarioError(f"{path}: no such results folder; edgesim run SCENARIO makes one")
+    folders = run_directories(path)
+    if not folders:
+        raise no_run(path)
+    readable = [folder for folder in folders if Run(folder).has_metrics]
+    if not readable:
+        raise ScenarioError(f"{path}: no run in it has metrics yet; resume the unfinished: edgesim resume {folders[0]}")
+    return readable, [folder for folder in folders if folder not in readable]
+
+
+def _names(folders: Sequence[Path]) -> dict[Path, str]:
+    """What to put before the labels of each folder's runs: nothing if there is one, else as much of its path as tells
+    it from the others."""
+    different = list(dict.fromkeys(folders))
+    if len(different) == 1:
+        return {different[0]: ""}
+    deepest = max(len(folder.parts) for folder in different)
+    for depth in range(1, deepest + 1):
+        names = {folder: "/".join(folder.parts[-depth:]) + "/" for folder in different}
+        if len(set(names.values())) == len(different):
+            return names
+    return names

@@ -11,7 +11,7 @@ from small_runs import metric, write_run
 
 from edgesim.errors import ScenarioError
 from edgesim.results.costs import COSTS, find_cost
-from edgesim.results.frontier import non_dominated
+from edgesim.results.frontier import hypervolume, non_dominated
 from edgesim.results.statistics import band, first_reaching, to_target
 from edgesim.results.trajectory import trajectory
 
@@ -54,14 +54,17 @@ def test_a_band_of_one_or_two_seeds_is_their_range() -> None:
     assert all(side.tolist() == [5.0] for side in band([[5.0]]))
 
 
-def test_a_band_of_many_seeds_is_the_confidence_interval_of_the_mean() -> None:
-    """100 seeds, standard deviation 1: the interval is about mean ± 1.96 · s/√100."""
-    values = np.random.default_rng(0).normal(5, 1, (100, 1))
-    mean, low, high = band(values)
-    half = 1.96 * values.std() / 10
-    assert low[0] == pytest.approx(mean[0] - half, abs=0.03)
-    assert high[0] == pytest.approx(mean[0] + half, abs=0.03)
-    assert all(np.array_equal(a, b) for a, b in zip(band(values), band(values), strict=True))
+def test_a_band_of_three_seeds_is_students_interval() -> None:
+    """1, 2, 3: deviation 1, so 2 ± 4.303 / √3; 4.303 is the 97.5 % point of t with two degrees of freedom."""
+    mean, low, high = band([[1.0], [2.0], [3.0]])
+    assert (mean[0], low[0], high[0]) == (2, pytest.approx(2 - 2.4842, abs=1e-4), pytest.approx(2 + 2.4842, abs=1e-4))
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 20])
+def test_a_band_holds_the_true_mean_as_often_as_it_says(seeds: int) -> None:
+    """19 times of 20: 4,000 experiments of normal values side by side; three deviations of such a count are 1 %."""
+    _, low, high = band(np.random.default_rng(0).normal(5, 1, (seeds, 4000)))
+    assert np.mean((low < 5) & (high > 5)) == pytest.approx(0.95, abs=0.01)
 
 
 def test_a_band_needs_seeds() -> None:
@@ -79,6 +82,22 @@ def test_the_frontier_is_what_the_definition_says(points: list[tuple[int, int]])
 
     flags = non_dominated([c for c, _ in points], [a for _, a in points])
     assert flags.tolist() == [not beaten(*point) for point in points]
+
+
+def test_the_hypervolume_is_the_area_under_the_best_so_far() -> None:
+    """0.4 from 1 on, 0.8 from 3 on, up to 5: (2 · 0.4 + 2 · 0.8) / 5; beaten, unknown and later points add nothing."""
+    cost, accuracy = [3.0, 1.0, 2.0, 4.0, 6.0, math.nan], [0.8, 0.4, 0.3, 0.7, 0.99, 0.99]
+    assert hypervolume(cost, accuracy, 5.0) == pytest.approx(0.48)
+    assert hypervolume([5.0], [0.9], 5.0) == 0
+    with pytest.raises(ValueError, match="a positive cost is wanted"):
+        hypervolume(cost, accuracy, 0.0)
+
+
+@given(POINTS, st.integers(1, 8))
+def test_the_hypervolume_is_a_mean_over_budgets(points: list[tuple[int, int]], budget: int) -> None:
+    costs, accuracies = [c for c, _ in points], [a for _, a in points]
+    best = [max((a for c, a in points if c <= spent), default=0) for spent in range(budget)]
+    assert hypervolume(costs, accuracies, budget) == pytest.approx(np.mean(best))
 
 
 def test_unknown_points_are_not_on_the_frontier() -> None:

@@ -67,6 +67,21 @@ def test_unfinished_runs_are_read_as_far_as_they_go(tmp_path: Path) -> None:
         Results.read(killed)
 
 
+def test_runs_of_several_folders_are_told_apart_by_as_much_of_the_path_as_it_takes(tmp_path: Path) -> None:
+    for folder in ("slow/out", "fast/out"):
+        for variant in ("a", "b"):
+            write_run(tmp_path / folder / variant, [metric()], variant=variant, name=folder[:4])
+    slow, fast = tmp_path / "slow" / "out", tmp_path / "fast" / "out"
+    results = Results.read(slow, fast)
+    assert [*results.variants()] == ["slow/out/a", "slow/out/b", "fast/out/a", "fast/out/b"]
+    assert [run.label for run in results.runs] == [*results.variants()]
+    assert (results.path, results.name) == (tmp_path, "slow, fast")
+    assert [*Results.read(slow / "a", slow / "b", slow).variants()] == ["a", "b"]  # one folder; none twice
+    assert [*Results.read(slow / "b", fast / "b").variants()] == ["slow/out/b", "fast/out/b"]
+    with pytest.raises(ScenarioError, match="nowhere: no such results folder"):
+        Results.read(slow, tmp_path / "nowhere")
+
+
 def test_folders_without_results_are_named(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match="nowhere: no such results folder"):
         Results.read(tmp_path / "nowhere")

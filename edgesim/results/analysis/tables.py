@@ -26,11 +26,12 @@ RULE_NAMES = {"server": "server computing", "dispatch": "waiting for dispatch", 
 
 @dataclass(frozen=True)
 class Section:
-    """Attributes: title; header [column]; rows [row][column], text."""
+    """Attributes: title; header [column]; rows [row][column], text; names, how many columns say what figures are of."""
 
     title: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    names: int = 2
 
 
 def mean(analyses: Sequence[Analysis]) -> dict[str, Any]:

@@ -1,0 +1,43 @@
+"""Drawing: a figure by its name, from results on disk, with the options of the command line."""
+
+import inspect
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgesim import printing, units
+from edgesim.errors import ScenarioError
+from edgesim.plots.registry import find
+from edgesim.plots.style import save
+from edgesim.results.store import Results
+
+
+def plot(figure: str, folders: Sequence[Path], asked: Mapping[str, str | None], out: Path | None) -> None:
+    """Draw a figure with the options that were asked for, save it and say where."""
+    draw = find(figure)
+    options = _options(figure, inspect.signature(draw).parameters, asked)
+    results = Results.read(*folders)
+    path = out or results.path / f"{'-'.join([figure, *([asked['cost']] if asked['cost'] else [])])}.png"
+    if figure == "timeline" and len(results.runs) > 1:
+        shown = results.runs[0].path
+        print(f"{shown} is drawn; for another run: edgesim plot timeline {shown.parent}/RUN", file=sys.stderr)
+    save(draw(results, **options), path)
+    printing.lines(str(path))
+
+
+def _options(figure: str, known: Collection[str], asked: Mapping[str, str | None]) -> dict[str, Any]:
+    """What to draw a figure with; ScenarioError for what it does not know, and for what is no time."""
+    options: dict[str, Any] = {}
+    for option, text in asked.items():
+        if text is None:
+            continue
+        name = {"from": "start_s", "to": "end_s"}.get(option, option)
+        if name not in known:
+            what = "cost" if option == "cost" else "time"
+            raise ScenarioError(f"--{option} {text}: the figure {figure} has no {what} to choose; leave it out")
+        try:
+            options[name] = text if option == "cost" else units.parse(text, "time")
+        except ValueError as error:
+            raise ScenarioError(f"--{option} {text}: {error}") from error
+    return options
