@@ -79,6 +79,14 @@ def resume(results: ResultsFolder, workers: Workers = None) -> None:
 
 
 @app.command()
+def verify(results: ResultsFolder, workers: Workers = None) -> None:
+    """Run what is finished once more, here and now, and say whether it comes out the same, byte for byte."""
+    from edgesim import console
+
+    console.verify(results, workers)
+
+
+@app.command()
 def validate(scenario: ScenarioFile, overrides: Overrides = []) -> None:  # noqa: B006
     """Check a scenario and everything that it names, and say what it would run."""
     from edgesim import console

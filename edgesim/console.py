@@ -15,10 +15,12 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 from edgesim import shipped, units
+from edgesim.errors import RunError, ScenarioError
+from edgesim.results.differences import differences
 from edgesim.results.estimate import estimate_table
 from edgesim.results.store import Results
 from edgesim.results.table import summary_table
-from edgesim.scenario import progress, running, spread
+from edgesim.scenario import progress, running, spread, verifying
 from edgesim.scenario.loading import Plan, load
 from edgesim.scenario.progress import Asked, Interrupted, Notify
 
@@ -58,21 +60,39 @@ def resume(folder: Path, workers: str | None) -> None:
     _work(directories, folder, chosen)
 
 
+def verify(folder: Path, workers: str | None) -> None:
+    """Run the finished runs of a folder once more, elsewhere, and say what came out otherwise."""
+    chosen = spread.workers(workers)
+    runs = [run for run in Results.read(folder).runs if run.finished]
+    if not runs:
+        raise ScenarioError(f"{folder}: no run is finished; go on with: edgesim resume {folder}")
+    unlike = 0
+    with verifying.again([run.path for run in runs]) as pairs:
+        _run_all([pair.anew for pair in pairs], chosen, "interrupted; nothing has been changed")
+        for run, pair in zip(runs, pairs, strict=True):
+            found = differences(pair.directory, pair.anew)
+            unlike += bool(found)
+            told = ["versions: " + pair.versions] if pair.versions else []
+            told = [f"{run.label}: {'not the same' if found else 'the same, byte for byte'}", *told, *found]
+            _out.print("\n  ".join(told), highlight=False, markup=False, soft_wrap=True)
+    if unlike:
+        raise RunError(f"{unlike} of {len(runs)} runs came out otherwise than they did")
+
+
 def _work(directories: Sequence[Path], folder: Path, workers: int | str) -> None:
     if directories:
-        with _progress(len(directories)) as notify, _interruptible() as asked_to_stop:
-            try:
-                running.run_all(
-                    directories,
-                    workers=workers,
-                    notify=notify,
-                    asked_to_stop=asked_to_stop,
-                )
-            except Interrupted:
-                raise Interrupted(
-                    f"interrupted; what there is has been written, go on with: edgesim resume {folder}"
-                ) from None
+        _run_all(
+            directories, workers, f"interrupted; what there is has been written, go on with: edgesim resume {folder}"
+        )
     print_summary(Results.read(folder))
+
+
+def _run_all(directories: Sequence[Path], workers: int | str, if_interrupted: str) -> None:
+    with _progress(len(directories)) as notify, _interruptible() as asked_to_stop:
+        try:
+            running.run_all(directories, workers=workers, notify=notify, asked_to_stop=asked_to_stop)
+        except Interrupted:
+            raise Interrupted(if_interrupted) from None
 
 
 def print_summary(results: Results) -> None:

@@ -42,11 +42,7 @@ class Record:
             label=planned.label,
             variant=planned.variant,
             folder=folder.resolve(),
-            versions={
-                "python": platform.python_version(),
-                **{name: version(name) for name in _PACKAGES},
-                **inputs.digests(inputs.named(planned.scenario, folder), folder),
-            },
+            versions=versions(planned.scenario, folder),
         )
 
     def write(self, directory: Path) -> None:
@@ -95,6 +91,15 @@ class Record:
                 "go back to those, or start again with --replace"
             )
         return found
+
+
+def versions(scenario: Scenario, folder: Path) -> dict[str, str]:
+    """Of what a run's numbers depend on, here and now: Python, packages, and the user's own files."""
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in _PACKAGES},
+        **inputs.digests(inputs.named(scenario, folder), folder),
+    }
 
 
 def changed(then: Mapping[str, str], now: Mapping[str, str]) -> str:

@@ -66,13 +66,13 @@ def prepare(plan: Plan, out: Path, *, replace: bool) -> list[Path]:
 
 
 def _discard(out: Path, existing: Sequence[Path]) -> None:
-    """Remove all runs, and the pictures that `edgesim plot` has made of them."""
+    """Remove all runs, and the page and pictures that have been made of them."""
     check_idle(directory for directory in existing if directory != out)  # whose lock is ours
     for directory in existing:
         shutil.rmtree(directory)
-    for figure in PLOTS if existing else ():
-        for name in (figure, *(f"{figure}-{cost}" for cost in COSTS)):
-            (out / f"{name}.png").unlink(missing_ok=True)
+    pictures = [f"{name}.png" for figure in PLOTS for name in (figure, *(f"{figure}-{cost}" for cost in COSTS))]
+    for name in ["report.html", *pictures] if existing else ():
+        (out / name).unlink(missing_ok=True)
 
 
 def _check_same(out: Path, existing: Sequence[Path], records: dict[Path, Record]) -> None:
