@@ -4,6 +4,7 @@ import platform
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ class Record:
             if folder == Path(document["folder"]):
                 _keep(path, found)
         own = found.versions.keys() - {"python", *_PACKAGES}
-        now = {name: version(name) for name in _PACKAGES} | inputs.digests(own, found.folder)
+        now = _packages() | inputs.digests(own, found.folder)
         if told := changed(found.versions, now):
             raise RunError(
                 f"{directory}: begun with other versions ({told}), so its numbers could not be the same; "
@@ -97,9 +98,15 @@ def versions(scenario: Scenario, folder: Path) -> dict[str, str]:
     """Of what a run's numbers depend on, here and now: Python, packages, and the user's own files."""
     return {
         "python": platform.python_version(),
-        **{name: version(name) for name in _PACKAGES},
+        **_packages(),
         **inputs.digests(inputs.named(scenario, folder), folder),
     }
+
+
+@cache
+def _packages() -> dict[str, str]:
+    """Their versions; to ask for them takes as long as a hundred client updates."""
+    return {name: version(name) for name in _PACKAGES}
 
 
 def changed(then: Mapping[str, str], now: Mapping[str, str]) -> str:
