@@ -99,6 +99,9 @@ def plot(
     figure: Annotated[str, typer.Argument(help=f"{', '.join(PLOTS)}.")],
     results: ResultsFolders,
     cost: Annotated[str | None, typer.Option(help="time, energy, bytes or flops, for the figures of a cost.")] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="What the curves are of: accuracy, accuracy_worst10, loss, gradient_norm, …")
+    ] = None,
     begin: Annotated[
         str | None, typer.Option("--from", metavar="TIME", help="When the timeline begins, e.g. 2 min.")
     ] = None,
@@ -108,7 +111,7 @@ def plot(
     """Draw a figure from results on disk."""
     from edgesim import drawing
 
-    drawing.plot(figure, results, {"cost": cost, "from": begin, "to": end}, out)
+    drawing.plot(figure, results, {"cost": cost, "metric": metric, "from": begin, "to": end}, out)
 
 
 @app.command()

@@ -18,12 +18,16 @@ def plot(figure: str, folders: Sequence[Path], asked: Mapping[str, str | None], 
     draw = find(figure)
     options = _options(figure, inspect.signature(draw).parameters, asked)
     results = Results.read(*folders)
-    path = out or results.path / f"{'-'.join([figure, *([asked['cost']] if asked['cost'] else [])])}.png"
+    chosen = [text for option in ("metric", "cost") if (text := asked[option])]
+    path = out or results.path / f"{'-'.join([figure, *chosen])}.png"
     if figure == "timeline" and len(results.runs) > 1:
         shown = results.runs[0].path
         print(f"{shown} is drawn; for another run: edgesim plot timeline {shown.parent}/RUN", file=sys.stderr)
     save(draw(results, **options), path)
     printing.lines(str(path))
+
+
+_WORDS = ("cost", "metric")
 
 
 def _options(figure: str, known: Collection[str], asked: Mapping[str, str | None]) -> dict[str, Any]:
@@ -34,10 +38,10 @@ def _options(figure: str, known: Collection[str], asked: Mapping[str, str | None
             continue
         name = {"from": "start_s", "to": "end_s"}.get(option, option)
         if name not in known:
-            what = "cost" if option == "cost" else "time"
+            what = option if option in _WORDS else "time"
             raise ScenarioError(f"--{option} {text}: the figure {figure} has no {what} to choose; leave it out")
         try:
-            options[name] = text if option == "cost" else units.parse(text, "time")
+            options[name] = text if option in _WORDS else units.parse(text, "time")
         except ValueError as error:
             raise ScenarioError(f"--{option} {text}: {error}") from error
     return options

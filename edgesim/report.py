@@ -21,6 +21,7 @@ from edgesim.results.store import SCENARIO, Results, Run
 from edgesim.results.table import summary_table
 
 _FRONTIERS = tuple(("frontier", {"cost": cost}) for cost in ("time", "energy", "bytes"))
+_GRADIENTS = tuple(("curves", {"cost": cost, "metric": "gradient_norm"}) for cost in ("time", "energy", "bytes"))
 _USES: tuple[tuple[str, Mapping[str, str]], ...] = (
     ("time-use", {"cost": "time"}), ("time-use", {"cost": "energy"}), ("critical-path", {}), ("waste", {}),
     ("lorenz", {}), ("staleness", {}),
@@ -41,10 +42,10 @@ def write(folders: Sequence[Path], against: str | None, target: str | None, out:
         ScenarioError: no such results or variant, a target that is no accuracy, or the page cannot be written.
     """
     results, accuracy = Results.read(*folders), _accuracy(target)
-    for option, text in (("--against", against), ("--target", target)) if not _trained(results) else ():
+    for option, text in (("--against", against), ("--target", target)) if not results.have_accuracies else ():
         if text is not None:
-            raise ScenarioError(f"{option} {text}: {results.path} is an estimate, without accuracies; leave it out")
-    compared = comparison.sections(results, against, accuracy) if _trained(results) else []
+            raise ScenarioError(f"{option} {text}: {results.path} has no accuracies to compare; leave it out")
+    compared = comparison.sections(results, against, accuracy) if results.have_accuracies else []
     path = out or results.path / "report.html"
     text = page(results, compared, accuracy)
     try:
@@ -58,10 +59,10 @@ def write(folders: Sequence[Path], against: str | None, target: str | None, out:
 
 
 def page(results: Results, compared: Sequence[Section], target: float | None = None) -> str:
-    """The page as HTML. compared: the sections of the comparison; none where nothing was trained."""
+    """The page as HTML. compared: the sections of the comparison; none where there are no accuracies."""
     finished = {name: [run for run in runs if run.finished] for name, runs in results.variants().items()}
     finished = {name: runs for name, runs in finished.items() if runs}
-    trained = _trained(results)
+    trained = any(run.scenario["execution"]["backend"] != "none" for run in results.runs)
     whole = Results(results.path, tuple(run for runs in finished.values() for run in runs))
     environment = Environment(
         loader=PackageLoader("edgesim", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -72,10 +73,10 @@ def page(results: Results, compared: Sequence[Section], target: float | None = N
         estimated=not trained,
         compared=compared,
         notes=comparison.NOTES,
-        frontiers=_pictures(results, _FRONTIERS, target),
+        frontiers=_pictures(results, _FRONTIERS, target) if compared else _pictures(results, _GRADIENTS),
         finished=bool(finished),
         uses=_pictures(whole, _USES) if finished else [],
-        served=[comparison.by_device(finished)] if trained and finished else [],
+        served=[comparison.by_device(finished)] if compared and finished else [],
         analyses=tables.sections({n: tables.mean([run.analysis() for run in runs]) for n, runs in finished.items()}),
         runs=[("run", "seed", "hash", "backend", "ended by"), *map(_line, results.runs)],
         scenarios={name: (runs[0].path / SCENARIO).read_text("utf-8") for name, runs in results.variants().items()},
@@ -85,10 +86,6 @@ def page(results: Results, compared: Sequence[Section], target: float | None = N
 def _line(run: Run) -> tuple[str, ...]:
     summary = run.summary or {"backend": "", "stopped_by": "unfinished"}
     return run.label, str(run.scenario["seed"]), str(run.record["hash"])[:12], summary["backend"], summary["stopped_by"]
-
-
-def _trained(results: Results) -> bool:
-    return any(run.scenario["execution"]["backend"] != "none" for run in results.runs)
 
 
 def _accuracy(text: str | None) -> float | None:

@@ -4,7 +4,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from edgesim.errors import ScenarioError
-from edgesim.plots.style import accuracy_axis, chosen_variants, cost_axis, heading, legend, looks, styled, target_line
+from edgesim.plots.style import (
+    accuracy_axis,
+    check_accuracies,
+    chosen_variants,
+    cost_axis,
+    heading,
+    legend,
+    looks,
+    styled,
+    target_line,
+)
 from edgesim.results.costs import find_cost
 from edgesim.results.store import Results
 from edgesim.results.table import target_of
@@ -33,14 +43,18 @@ def draw(
 ) -> Figure:
     """Curves over a cost (time, energy, bytes, flops).
 
-    metric: a key of METRICS. log: a logarithmic cost axis. target: in place of the scenario's.
-    variant: only this one. Thin lines are single seeds; the thick one ends where the first seed ends.
+    metric: a key of METRICS; a gradient norm has a logarithmic axis and geometric means. log: a logarithmic cost axis.
+    target: in place of the scenario's. variant: only this one. Thin lines are single seeds; the thick one ends where
+    the first seed ends.
     """
     if metric not in METRICS:
         raise ScenarioError(f"unknown metric {metric!r}; {advice(metric, METRICS)}")
     kind = find_cost(cost)
+    if metric.startswith("accuracy"):
+        check_accuracies(results)
     groups = chosen_variants(results, variant)
-    paths = {name: trajectory(runs, cost, metric) for name, runs in groups.items()}
+    falls = metric == "gradient_norm"
+    paths = {name: trajectory(runs, cost, metric, geometric=falls) for name, runs in groups.items()}
     figure = Figure(figsize=(8, 4.8), layout="constrained")
     axes = figure.subplots()
     worth = cost_axis(axes, kind, max(path.end_cost.high[0] for path in paths.values()), log)
@@ -58,7 +72,8 @@ def draw(
         accuracy_axis(axes, METRICS[metric])
     else:
         axes.set_ylabel(METRICS[metric])
-    heading(figure, results, f"{metric.split('_')[0]} over {kind.title}")
+        axes.set_yscale("log" if falls else "linear")
+    heading(figure, results, f"{'gradient norm' if falls else metric.split('_')[0]} over {kind.title}")
     lines = [Line2D([], [], color=styles[name]["color"], linestyle=styles[name]["linestyle"]) for name in paths]
     legend(figure, lines, list(paths))
     return figure

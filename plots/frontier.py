@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from edgesim.plots.style import accuracy_axis, cost_axis, heading, legend, looks, styled, target_line
+from edgesim.plots.style import accuracy_axis, check_accuracies, cost_axis, heading, legend, looks, styled, target_line
 from edgesim.results.costs import FloatArray, find_cost
 from edgesim.results.frontier import non_dominated
 from edgesim.results.store import Results
@@ -35,6 +35,7 @@ def draw(
     if points not in ("all", "final"):
         raise ValueError(f"got points={points!r}; it is 'all' or 'final'")
     kind = find_cost(cost)
+    check_accuracies(results)
     paths = {variant: trajectory(runs, cost) for variant, runs in results.variants().items()}
     figure = Figure(figsize=(8, 5.0), layout="constrained")
     axes = figure.subplots()

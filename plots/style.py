@@ -87,6 +87,15 @@ def cost_axis(axes: Axes, cost: Cost, greatest: float, log: bool) -> float:
     return worth
 
 
+def check_accuracies(results: Results) -> None:
+    """Raise ScenarioError where there are none to draw."""
+    if not results.have_accuracies:
+        raise ScenarioError(
+            f"{results.path}: no accuracies: estimates train nothing, and quadratic problems have a gradient norm "
+            "(edgesim plot curves --metric gradient_norm); time-use and others need none"
+        )
+
+
 def accuracy_axis(axes: Axes, label: str) -> None:
     """Label the y axis, and show no accuracies that cannot be: intervals of few seeds are wide."""
     axes.set_ylabel(label)

@@ -85,7 +85,22 @@ def test_estimates_have_a_page_too(server: Server, tmp_path: Path) -> None:
     assert "Which to choose" not in page.headings
     assert "energy a job" in page.cells
     assert "accuracy by device" not in page.headings
-    refused(server.run("report", tmp_path / "out", "--against", "fedavg"), "is an estimate")
+    refused(server.run("report", tmp_path / "out", "--against", "fedavg"), "no accuracies to compare")
+
+
+def test_quadratic_problems_have_a_page_of_gradient_norms(server: Server, tmp_path: Path) -> None:
+    overrides = ["task.clients=8", "stop={aggregations: 4}", "evaluate={every: 2 aggregations}", "sweep={seed: [0]}"]
+    edgesim.run("papers/ffgg-quadratic", overrides=overrides, out=tmp_path / "out")
+    ended = server.run("report", tmp_path / "out")
+    assert (ended.code, ended.err) == (0, "")
+    page = Page((tmp_path / "out" / "report.html").read_text("utf-8"))
+    assert "gradient norm" in page.cells
+    assert "Which to choose" in page.headings
+    assert "accuracy by device" not in page.headings
+    refused(server.run("plot", "frontier", tmp_path / "out"), "no accuracies", "--metric gradient_norm")
+    assert server.run("plot", "curves", tmp_path / "out", "--metric", "gradient_norm").code == 0
+    assert (tmp_path / "out" / "curves-gradient_norm.png").stat().st_size > 0
+    refused(server.run("plot", "curves", tmp_path / "out", "--metric", "gradient"), "did you mean gradient_norm?")
 
 
 def test_what_cannot_be_reported_is_said(server: Server, finished: Path, tmp_path: Path) -> None:

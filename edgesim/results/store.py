@@ -175,6 +175,11 @@ class Results:
         """The names of the scenarios."""
         return ", ".join(dict.fromkeys(str(run.scenario.get("name", self.path.name)) for run in self.runs))
 
+    @property
+    def have_accuracies(self) -> bool:
+        """Whether any run has: estimates, where nothing is trained, and quadratic problems have none."""
+        return any(np.isfinite(run.metrics()["accuracy"]).any() for run in self.runs)
+
     def variants(self) -> dict[str, list[Run]]:
         """The runs grouped without their seed, in the order in which variants first appear."""
         groups: dict[str, list[Run]] = {}

@@ -31,7 +31,8 @@ class Table:
 
 
 def summary_table(results: Results, target: float | None = None) -> Table:
-    """A line for each variant: final accuracy, worst 10 %, cost to the target, wasted share of energy.
+    """A line for each variant: final accuracy, worst 10 %, cost to the target, wasted share of energy. Of quadratic
+    problems, which have no accuracy, the norm of the shared gradient.
 
     `target` replaces that of the scenarios (evaluate.target). Where neither is set the columns of costs
     to the target give way to those of total costs.
@@ -41,17 +42,19 @@ def summary_table(results: Results, target: float | None = None) -> Table:
     known = {value for value in targets.values() if value is not None}
     common = f" {next(iter(known)):.4g}" if len(known) == 1 else ""
     costs = tuple(f"{cost} to{common or ' target'}" if known else f"total {cost}" for cost in TARGET_COSTS)
+    accuracies = results.have_accuracies
     rows = [
         (
             variant,
             str(len(runs)),
-            *_accuracies(runs),
+            *(_accuracies(runs) if accuracies else [_gradients(runs)]),
             *_costs(runs, targets[variant], bool(known)),
             _wasted(runs),
         )
         for variant, runs in variants.items()
     ]
-    header = ("variant", "seeds", "accuracy", "worst 10 %", *costs, "wasted energy")
+    reached = ("accuracy", "worst 10 %") if accuracies else ("gradient norm",)
+    header = ("variant", "seeds", *reached, *costs, "wasted energy")
     return Table(header, tuple(rows), _note(known, results))
 
 
@@ -68,6 +71,12 @@ def _accuracies(runs: Sequence[Run]) -> tuple[str, str]:
     worst = [run.metrics()["accuracy_worst10"][-1] for run in runs]
     spread = f" ± {np.std(final, ddof=1):.3f}" if len(runs) > 1 else ""
     return f"{np.mean(final):.3f}{spread}", f"{np.mean(worst):.3f}"
+
+
+def _gradients(runs: Sequence[Run]) -> str:
+    final = [run.metrics()["gradient_norm"][-1] for run in runs]
+    spread = f" ± {np.std(final, ddof=1):.2g}" if len(runs) > 1 else ""
+    return f"{np.mean(final):.3g}{spread}"
 
 
 def _costs(runs: Sequence[Run], target: float | None, wanted: bool) -> list[str]:

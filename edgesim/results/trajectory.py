@@ -23,8 +23,9 @@ class Trajectory:
     end_accuracy: Band
 
 
-def trajectory(runs: Sequence[Run], cost: str, metric: str = "accuracy") -> Trajectory:
-    """The path of one variant's runs (at least one).
+def trajectory(runs: Sequence[Run], cost: str, metric: str = "accuracy", *, geometric: bool = False) -> Trajectory:
+    """The path of one variant's runs (at least one). geometric: means and bands of logarithms, for what is positive and
+    falls by orders of magnitude.
 
     Seeds spend different amounts between evaluations, so the mean path has one point for each evaluation,
     at the seeds' mean cost, with each seed's accuracy interpolated between its own evaluations; it covers
@@ -34,10 +35,16 @@ def trajectory(runs: Sequence[Run], cost: str, metric: str = "accuracy") -> Traj
     """
     each = tuple((find_cost(cost).of(run.metrics()), run.metrics()[metric]) for run in runs)
     grid = _grid([costs for costs, _ in each])
-    accuracy = band([np.interp(grid, costs, values) for costs, values in each])
-    ends = np.array([[costs[-1], values[-1]] for costs, values in each])
+
+    def over_seeds(values: Sequence[FloatArray]) -> Band:
+        return Band(*map(np.exp, band(np.log(values)))) if geometric else band(values)
+
     return Trajectory(
-        cost=grid, accuracy=accuracy, each=each, end_cost=band(ends[:, :1]), end_accuracy=band(ends[:, 1:])
+        cost=grid,
+        accuracy=over_seeds([np.interp(grid, costs, values) for costs, values in each]),
+        each=each,
+        end_cost=band([costs[-1:] for costs, _ in each]),
+        end_accuracy=over_seeds([values[-1:] for _, values in each]),
     )
 
 

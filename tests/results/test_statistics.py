@@ -129,6 +129,17 @@ def test_seeds_are_averaged_at_equal_cost_where_all_have_been(tmp_path: Path) ->
     assert path.end_accuracy.high.tolist() == [0.8]
 
 
+def test_what_falls_by_orders_of_magnitude_has_geometric_means(tmp_path: Path) -> None:
+    runs = [
+        write_run(tmp_path / str(s), [metric(time_s=t, gradient_norm=norm) for t, norm in enumerate(norms)])
+        for s, norms in enumerate(((1.0, 1e-2), (1.0, 1e-6)))
+    ]
+    path = trajectory(runs, "time", "gradient_norm", geometric=True)
+    assert path.accuracy.mean.tolist() == pytest.approx([1.0, 1e-4])
+    assert path.end_accuracy.mean.tolist() == pytest.approx([1e-4])
+    assert (path.accuracy.low[1], path.accuracy.high[1]) == (pytest.approx(1e-6), pytest.approx(1e-2))
+
+
 def test_seeds_without_a_common_cost_have_ends_but_no_path(tmp_path: Path) -> None:
     runs = [write_run(tmp_path / str(s), [metric(energy_j=e, accuracy=a)]) for s, e, a in ((0, 5, 0.2), (1, 9, 0.4))]
     path = trajectory(runs, "energy")

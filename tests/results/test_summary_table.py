@@ -65,3 +65,12 @@ def test_without_a_target_totals_are_shown(tmp_path: Path) -> None:
     assert table.rows[0][4:7] == ("2 min", "100 J", "0 B")
     assert "| a\\|b | 1 | 0.600 |" in table.markdown()
     assert summary_table(Results.read(tmp_path), target=0.6).rows[0][4] == "2 min"
+
+
+def test_quadratic_problems_have_a_gradient_norm_instead(tmp_path: Path) -> None:
+    nothing = {"accuracy": math.nan, "accuracy_worst10": math.nan}
+    for seed, norm in enumerate((2e-6, 4e-6)):
+        write_run(tmp_path / str(seed), [metric(gradient_norm=5.0, **nothing), metric(gradient_norm=norm, **nothing)])
+    table = summary_table(Results.read(tmp_path))
+    assert table.header[2:4] == ("gradient norm", "total time")
+    assert table.rows[0][:3] == ("v", "2", "3e-06 ± 1.4e-06")
