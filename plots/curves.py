@@ -12,6 +12,7 @@ from edgesim.plots.style import (
     heading,
     legend,
     looks,
+    shade,
     styled,
     target_line,
 )
@@ -62,7 +63,7 @@ def draw(
     for name, path in paths.items():
         colour, dashes = styles[name]["color"], styles[name]["linestyle"]
         x = path.cost / worth
-        axes.fill_between(x, path.accuracy.low, path.accuracy.high, color=colour, alpha=0.18, linewidth=0)
+        axes.fill_between(x, path.accuracy.low, path.accuracy.high, color=colour, alpha=shade(len(paths)), linewidth=0)
         for costs, values in path.each if len(path.each) > 1 else ():
             axes.plot(costs / worth, values, color=colour, linewidth=0.7, alpha=0.5)
         axes.plot(x, path.accuracy.mean, color=colour, linestyle=dashes)

@@ -8,7 +8,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from edgesim.plots.style import accuracy_axis, check_accuracies, cost_axis, heading, legend, looks, styled, target_line
+from edgesim.plots.style import (
+    accuracy_axis,
+    check_accuracies,
+    cost_axis,
+    heading,
+    legend,
+    looks,
+    shade,
+    styled,
+    target_line,
+)
 from edgesim.results.costs import FloatArray, find_cost
 from edgesim.results.frontier import non_dominated
 from edgesim.results.store import Results
@@ -43,7 +53,7 @@ def draw(
     worth = cost_axis(axes, kind, greatest, log)
     styles = looks(paths)
     for variant, path in paths.items():
-        _path(axes, path, styles[variant], worth)
+        _path(axes, path, styles[variant], worth, shade(len(paths)))
     _front(axes, paths, worth, points)
     target_line(axes, target_of(results.runs, target))
     accuracy_axis(axes, "accuracy (mean over clients)")
@@ -52,12 +62,12 @@ def draw(
     return figure
 
 
-def _path(axes: Axes, path: Trajectory, look: Mapping[str, Any], worth: float) -> None:
+def _path(axes: Axes, path: Trajectory, look: Mapping[str, Any], worth: float, alpha: float) -> None:
     colour, mark = look["color"], look["marker"]
     x, (mean, low, high) = path.cost / worth, path.accuracy
     if axes.get_xscale() == "log":
         x, mean, low, high = (values[path.cost > 0] for values in (x, mean, low, high))
-    axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+    axes.fill_between(x, low, high, color=colour, alpha=alpha, linewidth=0)
     axes.plot(x, mean, color=colour, linestyle=look["linestyle"], linewidth=1.3, alpha=0.9)
     for cost, accuracy in path.each:
         axes.plot(cost[-1] / worth, accuracy[-1], mark, color=colour, markerfacecolor="white", markersize=5)

@@ -75,6 +75,11 @@ def looks(names: Iterable[str]) -> dict[str, dict[str, Any]]:
     }
 
 
+def shade(variants: int) -> float:
+    """How dense a band is drawn: the fainter, the more lie over each other."""
+    return min(0.15, 0.9 / variants)
+
+
 def cost_axis(axes: Axes, cost: Cost, greatest: float, log: bool) -> float:
     """Label the x axis in the unit that suits `greatest`; returns that unit's worth in base units."""
     worth, unit = cost.unit(greatest)
