@@ -44,7 +44,7 @@ from edgesim.algorithms.costs import local_work
 from edgesim.algorithms.messages import dense, masked
 from edgesim.algorithms.rules import weighted_sum
 from edgesim.devices.workload import Workload
-from edgesim.learning import masks
+from edgesim.learning import masks, tree
 from edgesim.learning.batches import Batch
 from edgesim.learning.codecs import Part
 from edgesim.learning.flat import difference
@@ -222,7 +222,11 @@ def merge(
     moved, kept = context.rule.step(stepped, memory, arrivals, weights, trained, of_trained)
     if statistics:  # running means and variances are no directions to step in: they are averaged, whatever the rule
         of_statistics = {n: mask for n, mask in (held or {}).items() if n in statistics}
-        averaged = {name: update[name] for name in statistics}
+        # from the server's as they are now: of steps from what stale clients were sent a variance might fall below 0
+        now = {name: tensor for name, tensor in whole.items() if name in statistics}
+        sent = [{name: payload.get(group, now)[name] for name in now} for payload in arrivals.payloads]
+        away = tree.add({name: update[name] for name in now}, tree.subtract(tree.stack_params(sent), now))
+        averaged = masks.apply(of_statistics, away)
         mean = weighted_sum(averaged, weights * arrivals.discount, weights, of_statistics)
         moved = {**moved, **{name: whole[name] + step for name, step in mean.items()}}
     if len(moved) < len(whole):

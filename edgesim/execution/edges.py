@@ -1,6 +1,6 @@
 """Edges: a model of each edge aggregator, between the clients' and the cloud's."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,8 @@ class Edges(Groups):
     """The edges' states, for algorithms whose server keeps nothing but `params` and its rule's memory.
 
     That rule works at the edges, each with a memory of its own. The cloud's step is Σ_e p_e s(τ_e) (w_e − w_0e), w_0e
-    what it had sent to edge e and p_e the edge's share of the samples behind the updates merged there since.
+    what it had sent to edge e and p_e the edge's share of the samples behind the updates merged there since. Running
+    statistics are averaged: theirs is Σ_e p_e s(τ_e) (w_e − w).
     """
 
     def __init__(self, start: State) -> None:
@@ -42,14 +43,15 @@ class Edges(Groups):
         self._own[merging.group] = merged
         return server
 
-    def joined(self, joins: Sequence[Join], server: State) -> State:
-        """The cloud's next state; these edges go on from it."""
+    def joined(self, joins: Sequence[Join], server: State, statistics: Collection[str]) -> State:
+        """The cloud's next state; these edges go on from it. statistics: names of running means and variances."""
         whole = sum(self._samples[join.group] for join in joins)
         params = server["params"]
         # Differences of float32 numbers are exact in float64: one edge's model alone becomes the cloud's to the bit.
         total = {name: tensor.double() for name, tensor in params.items()}
         for join in joins:
             own, base = self._of(join.group), self._base.get(join.group, self._start["params"])
+            base = {name: params[name] if name in statistics else sent for name, sent in base.items()}
             factor = self._samples[join.group] / whole * join.discount
             total = {name: t + factor * (own[name].double() - base[name].double()) for name, t in total.items()}
         merged = {name: tensor.to(params[name].dtype) for name, tensor in total.items()}
@@ -76,7 +78,7 @@ class EdgeFederation(Federation):
         """Merge updates into their edge's model, or edges' models into the cloud's."""
         assert merging is not None
         if merging.joins:
-            self._server = self._groups.joined(merging.joins, self._server)
+            self._server = self._groups.joined(merging.joins, self._server, self._context.task.model.statistics)
             self._scoring.forget()
             return None
         assert merging.group is not None

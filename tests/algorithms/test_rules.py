@@ -12,6 +12,7 @@ from edgesim.algorithms.contract import Algorithm, Arrivals, Context
 from edgesim.algorithms.optimizers import Adagrad, Adam, Fadas, Optimizer, Sgd, Yogi
 from edgesim.algorithms.rules import Average, ServerRule
 from edgesim.errors import ScenarioError
+from edgesim.learning.task import make_task
 from edgesim.learning.tree import State
 
 
@@ -101,6 +102,20 @@ def test_port_counts_stale_updates_less() -> None:
     """No last step: directions count 1/2 each. β = 10: freshness 1 and 1/2, scores 1.5 and 1 of 2.5."""
     moved = step(Port(beta=10.0), start(0.0), updates(1.0, 0.0, staleness=[0, 10]))
     assert value(moved) == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("rule", [Average(), FedAsync(), CacheAided(), Port()])
+def test_of_stale_statistics_the_models_are_averaged(rule: ServerRule) -> None:
+    """Two clients were sent a variance of 1 and saw 0.3; the first has arrived, so the server is at 0.3 already. There
+    it stays, whatever the rule; another step of −0.7 would make it −0.4, of which there is no root."""
+    world = make_task(dataset="digits", clients=4, model="cnn-bn", model_params={"width": 0.05}, seed=0)
+    first = world.model.init(0)
+    seen = {name: t * 0.3 if name in world.model.statistics else t for name, t in first.items()}
+    change = {name: (seen[name] - first[name])[None] for name in first}
+    arrived = replace(updates(0.0, staleness=[1]), update={"params": change}, payloads=({"params": first},))
+    after = step(rule, {"params": seen}, arrived, context(world))["params"]
+    for name in world.model.statistics:
+        torch.testing.assert_close(after[name], seen[name])
 
 
 # ── composition ─────────────────────────────────────────────────────────────────────────────────────────

@@ -4,9 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from edgesim.engine.learning import Join, Merging
 from edgesim.engine.simulation import Simulation
 from edgesim.errors import ScenarioError
+from edgesim.execution.edges import Edges
 from edgesim.execution.federation import Federation
 from edgesim.scenario.assembly import assemble
 from edgesim.scenario.loading import load
@@ -99,3 +102,15 @@ def test_an_estimate_times_the_hierarchy_like_the_run(tmp_path: Path) -> None:
     assert [estimate.last[f"backhaul_{name}"] for name in ("s", "bytes_up", "j")] == [
         whole.last[f"backhaul_{name}"] for name in ("s", "bytes_up", "j")
     ]
+
+
+def test_edges_variances_are_averaged_at_the_cloud() -> None:
+    """Both edges were sent a variance of 1 and a weight of 1, and come to 0.25, one after the other: the weight goes by
+    their steps, to −0.5, and the variance to what they have."""
+    start = {"params": {name: torch.ones(1) for name in ("weight", "norm.running_var")}}
+    edges, cloud = Edges(start), start
+    for edge in (0, 1):
+        edges.blended(Merging(group=edge), {"params": {n: t * 0.25 for n, t in start["params"].items()}}, cloud)
+        edges.count(edge, 10)
+        cloud = edges.joined([Join(group=edge, discount=1.0, updates=1)], cloud, {"norm.running_var"})
+    assert {n: t.item() for n, t in cloud["params"].items()} == {"weight": -0.5, "norm.running_var": 0.25}
