@@ -84,7 +84,8 @@ class Nested(FedAvg):
         weights = arrivals.shares if self.weighting == "samples" else arrivals.equal
         # What all hold needs no division by the weight of its holders, so full width is FedAvg to the last bit.
         held = {name: mask for name, mask in self.held(context, arrivals).items() if not bool(mask.all())}
-        return merge(context, server, arrivals, weights, held=held or None)
+        update = masks.apply(held, arrivals.update["params"])
+        return merge(context, server, arrivals, weights, update=update, held=held or None)
 
     def held(self, context: Context, arrivals: Arrivals) -> Params:
         """Which values each update holds: bool [arrival, *shape]."""

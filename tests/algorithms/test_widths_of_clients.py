@@ -15,7 +15,9 @@ from edgesim.algorithms.messages import dense_bytes
 from edgesim.algorithms.nested import Nested
 from edgesim.engine.learning import Received
 from edgesim.errors import ScenarioError
+from edgesim.execution.attackers import Attackers
 from edgesim.learning import widths
+from edgesim.learning.attacks import Gaussian
 from edgesim.learning.statistics import statistics
 from edgesim.learning.task import Task, make_task
 from edgesim.learning.training import Training
@@ -132,6 +134,23 @@ def merged(algorithm: Algorithm, clients: list[int], where: Context = HERE) -> P
     return one._server["params"]
 
 
+def test_what_an_attackers_width_has_not_is_left_to_those_that_have_it() -> None:
+    """Client 1, of half the width, sends noise; client 0 alone holds the second half."""
+    algorithm = FjORD(rates=(1.0, 0.5))
+    one = federation(algorithm)
+    one._attackers = Attackers(Gaussian(), np.arange(8) == 1, 0)
+    for client in (0, 1):
+        one.dispatch(client, client, 0)
+    before = one._server["params"]["fc1.weight"]
+    one.aggregate([Received(client, client, 0, 1.0) for client in (0, 1)])
+    moved, alone = (
+        one._server["params"]["fc1.weight"] - before,
+        trained(algorithm, [0])[0].update["params"]["fc1.weight"],
+    )
+    torch.testing.assert_close(moved[8:], alone[8:])
+    assert (moved[:8] - alone[:8]).abs().max() > 0.1
+
+
 def test_a_client_uses_what_it_can_hold() -> None:
     algorithm = replace(PLAIN, rates=(0.5,))
     server = algorithm.init_server(HERE)
@@ -164,13 +183,15 @@ def test_one_step_with_scaler_and_masked_labels_by_torch_alone() -> None:
     assert not update["fc2.weight"][absent].any()
 
 
-def test_labels_that_a_client_lacks_are_left_to_those_that_have_them() -> None:
-    where = context(task(8, alpha=0.1))
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_labels_that_a_client_lacks_are_left_to_those_that_have_them(decay: float) -> None:
+    """What weight decay makes of their rows at a client that has none of them counts for nothing."""
+    where = context(task(8, alpha=0.1), replace(TRAINING, weight_decay=decay))
     algorithm = HeteroFL(rates=(1.0,))
     has = [set(where.task.y[torch.from_numpy(where.task.train.of(client))].tolist()) for client in (0, 1)]
     label = min(has[0] - has[1])
     alone, other = (result.update["params"]["fc2.weight"][label] for result in trained(algorithm, [0, 1], where))
-    assert not other.any()
+    assert bool(other.any()) == (decay > 0)
     moved = merged(algorithm, [0, 1], where)["fc2.weight"] - where.task.model.init(0)["fc2.weight"]
     torch.testing.assert_close(moved[label], alone)  # not halved by the client that has none of it
 
