@@ -101,7 +101,8 @@ class Port:
             cosine = F.cosine_similarity(vectors(update), drift, dim=1).double()
         fresh = self.beta / (arrivals.staleness + self.beta)
         score = weights * (self.similarity * (cosine + 1) / 2 + self.freshness * fresh)
-        step = weighted_sum(update, score / score.sum(), weights, held)
+        share = _normalised(score, weights)
+        step = weighted_sum(update, share, share, held)
         return tree.add(params, step), {**memory, "drift": step}
 
 
@@ -127,8 +128,14 @@ class Refl:
         stale = arrivals.staleness > 0
         boost = 1 - torch.exp(-_relative(_deviation(vectors(update).double(), weights, stale))) / self.scale
         by_kind = torch.where(stale, (1 - self.beta) / (arrivals.staleness + 1) + self.beta * boost, 1.0)
-        score = weights * by_kind
-        return tree.add(params, weighted_sum(update, score / score.sum(), weights, held)), memory
+        share = _normalised(weights * by_kind, weights)
+        return tree.add(params, weighted_sum(update, share, share, held)), memory
+
+
+def _normalised(score: Tensor, weights: Tensor) -> Tensor:
+    """The scores as shares of their sum; where all are 0, the weights."""
+    total = score.sum()
+    return score / total if total > 0 else weights
 
 
 def _deviation(vectors: Tensor, weights: Tensor, stale: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from toys import arrivals, context
 
 from edgesim.algorithms.aggregators import Krum, Median
-from edgesim.algorithms.async_rules import CacheAided, FedAsync, Port
+from edgesim.algorithms.async_rules import CacheAided, FedAsync, Port, Refl
 from edgesim.algorithms.contract import Algorithm, Arrivals, Context
 from edgesim.algorithms.optimizers import Adagrad, Adam, Fadas, Optimizer, Sgd, Yogi
 from edgesim.algorithms.rules import Average, ServerRule
@@ -102,6 +102,20 @@ def test_port_counts_stale_updates_less() -> None:
     """No last step: directions count 1/2 each. β = 10: freshness 1 and 1/2, scores 1.5 and 1 of 2.5."""
     moved = step(Port(beta=10.0), start(0.0), updates(1.0, 0.0, staleness=[0, 10]))
     assert value(moved) == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("rule", [Port(), Refl()])
+def test_weights_are_normalised_over_the_holders_of_each_value(rule: ServerRule) -> None:
+    """A fresh update and a stale one, both of 1; each alone holds one of three values. A mean of ones is 1."""
+    held = {"w": torch.tensor([[True, True, False], [True, False, True]])}
+    arrived = arrivals({"params": {"w": held["w"].float().tolist()}}, staleness=[0, 10])
+    moved, _ = rule.step({"w": torch.zeros(3)}, {}, arrived, arrived.equal, arrived.update["params"], held)
+    assert moved["w"].tolist() == pytest.approx([1.0, 1.0, 1.0])
+
+
+@pytest.mark.parametrize("rule", [Port(similarity=0.0, freshness=0.0), Refl(beta=1.0)])
+def test_where_no_update_has_any_weight_all_have_that_of_their_samples(rule: ServerRule) -> None:
+    assert value(step(rule, start(0.0), updates(1.0, 3.0, staleness=[2, 3]))) == 2.0
 
 
 @pytest.mark.parametrize("rule", [Average(), FedAsync(), CacheAided(), Port()])
