@@ -238,6 +238,8 @@ class Flash(Algorithm):
 
     def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:
         change = masks.apply(local["mask"], difference(local["params"], payload["params"]))
+        if payload["job"]["warm"].any():  # of a report none of the weights are part
+            change = tree.scale((~payload["job"]["warm"]).float(), change)
         seen = {name: payload["job"][name] for name in ("version", "level")}
         after = {**client, "seen": seen, **({"mask": local["mask"]} if self.mode == "nst" else {})}
         return {"params": change, "mask": local["mask"], "job": payload["job"]}, after

@@ -165,9 +165,11 @@ class PFedLA(Algorithm):
         return {"params": self._begun(payload, client)}
 
     def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:
-        update = difference(local["params"], self._begun(payload, client))
-        after = {**client, "own": local["params"]} if self._keeps else client
-        return {"params": update, "kept": payload["kept"]}, after
+        update, kept = difference(local["params"], self._begun(payload, client)), payload["kept"]
+        if not self._keeps:
+            return {"params": update, "kept": kept}, client
+        held = {n: tree.per_client(~kept[n], t).expand(t.shape) for n, t in update.items()}
+        return {"params": update, "kept": kept, "held": held}, {**client, "own": local["params"]}
 
     def _begun(self, payload: State, client: State) -> Params:
         """What the device trains from: retained layers as it has them."""

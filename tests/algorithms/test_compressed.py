@@ -14,6 +14,7 @@ from edgesim.algorithms.fedavg import FedAvg
 from edgesim.algorithms.fedspa import FedSpa
 from edgesim.algorithms.flash import Flash
 from edgesim.algorithms.lotteryfl import LotteryFl
+from edgesim.algorithms.pfedla import PFedLA
 from edgesim.algorithms.subfedavg import SubFedAvg
 from edgesim.engine.learning import Received
 from edgesim.learning.compression import Codec, Qsgd, TopK
@@ -133,3 +134,17 @@ def test_only_what_travels_is_compressed(inner: Algorithm, codec: Codec) -> None
     for name, on in update["mask"].items():
         assert update["params"][name][on].any()
         assert not update["params"][name][~on].any()
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [Flash(warm_up_share=0.5, layers="conv+linear"), PFedLA(retained=2, upload_retained=False)],
+    ids=["stage 1 of flash", "retained layers"],
+)
+def test_of_what_is_not_sent_at_all_nothing_is_remembered(inner: Algorithm) -> None:
+    """Or else what a client sends later would have, on top, what it learnt of a model that was thrown away."""
+    world = federation(CompressedUpdates(inner=inner, codec=TopK(share=0.1)))
+    world.dispatch(0, 0, 0)
+    order, (update, after) = world._training.result(0)
+    assert all(part.values is None or len(part.values) == 2 for part in inner.upload(update, order.state, after))
+    assert not any(tensor.any() for tensor in after["codec/error"].values())
