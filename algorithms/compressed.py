@@ -13,7 +13,7 @@ from torch import Tensor
 
 from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, models_of
 from edgesim.algorithms.costs import holding
-from edgesim.algorithms.messages import travelling
+from edgesim.algorithms.messages import SPARSE, travelling
 from edgesim.devices.workload import Workload
 from edgesim.errors import ScenarioError
 from edgesim.learning.codecs import Part
@@ -85,7 +85,8 @@ class CompressedUpdates(Algorithm):
             if name in error:
                 error[name] = whole - sent[name]
         memory = {_MEMORY: error} if self.codec.remembers else {}
-        return {**update, "params": sent, _UNIT: units}, {**after, **memory}
+        places = {SPARSE: {"is": torch.ones_like(learner.version, dtype=torch.bool)}} if self.codec.sparse else {}
+        return {**update, "params": sent, _UNIT: units, **places}, {**after, **memory}
 
     # ── user ────────────────────────────────────────────────────────────────────────────────────────
     def client_model(self, server: State, client: Client) -> Params:
@@ -117,4 +118,4 @@ class CompressedUpdates(Algorithm):
 
 def _without(state: State) -> State:
     """A state without the codec's own groups."""
-    return {group: params for group, params in state.items() if group not in (_MEMORY, _UNIT)}
+    return {group: params for group, params in state.items() if group not in (_MEMORY, _UNIT, SPARSE)}

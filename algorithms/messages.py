@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Final
 
 import torch
 
@@ -22,9 +23,15 @@ def masked(params: Params, mask: Params, *, known: bool = True) -> list[Part]:
     ]
 
 
+SPARSE: Final = "codec/sparse"
+"""The group of an update that says, of each client, that 0 does not travel."""
+
+
 def travelling(update: State) -> Params:
     """Which values of the `params` of a cohort's updates travel, bool [client, *shape]; all of a tensor that is not
     there."""
+    if SPARSE in update:
+        return {name: tensor != 0 for name, tensor in update["params"].items()}
     return update.get("held", update.get("mask", {}))
 
 

@@ -13,7 +13,7 @@ from edgesim.algorithms.flash import Flash
 from edgesim.algorithms.local_only import LocalOnly
 from edgesim.engine.learning import Received
 from edgesim.execution.attackers import Attackers
-from edgesim.learning.attacks import Attack, Gaussian, SignFlip
+from edgesim.learning.attacks import Alie, Attack, Gaussian, InnerProduct, Mimic, SignFlip
 from edgesim.learning.compression import Qsgd, TopK
 
 
@@ -38,3 +38,19 @@ def test_forged_is_what_travels_and_nothing_else(algorithm: Algorithm, attack: A
         for name in updates[0]["held"]:
             nobodys = ~torch.stack([update["held"][name] for update in updates]).any(0)
             assert torch.equal(world._server["params"][name][nobodys], before["params"][name][nobodys])
+
+
+@pytest.mark.parametrize("attack", [Gaussian(), Alie(), InnerProduct(), Mimic()])
+def test_an_attacker_sends_no_more_values_than_its_codec(attack: Attack) -> None:
+    """A tenth of each tensor is what its message holds, and what it pays for; so no more than that moves."""
+    world = federation(CompressedUpdates(inner=FedAvg(), codec=TopK(share=0.1)))
+    world._attackers = Attackers(attack, np.arange(8) == 0, 0)
+    for client in range(4):
+        world.dispatch(client, client, 0)
+    sent = [world._training.result(client)[1].update["params"] for client in range(4)]
+    before = world._server["params"]
+    world.aggregate([Received(client, client, 0, 1.0) for client in range(4)])
+    for name, tensor in world._server["params"].items():
+        nobodys = ~torch.stack([update[name] != 0 for update in sent]).any(0)
+        assert nobodys.any()
+        assert torch.equal(tensor[nobodys], before[name][nobodys])
