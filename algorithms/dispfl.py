@@ -119,7 +119,7 @@ class DisPfl(Algorithm):
 
     def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:
         _, after = self._sibling.local_end(payload, client, local, learner)
-        return {"params": masks.apply(after["mask"], local["params"])}, after
+        return {"params": masks.apply(after["mask"], local["params"]), "held": after["mask"]}, after
 
     # ── user ────────────────────────────────────────────────────────────────────────────────────────
     def client_model(self, server: State, client: Client) -> Params:

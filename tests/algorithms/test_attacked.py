@@ -7,6 +7,7 @@ from toys import federation
 
 from edgesim.algorithms.compressed import CompressedUpdates
 from edgesim.algorithms.contract import Algorithm
+from edgesim.algorithms.dispfl import DisPfl
 from edgesim.algorithms.fedavg import FedAvg
 from edgesim.algorithms.fedspa import FedSpa
 from edgesim.algorithms.flash import Flash
@@ -21,7 +22,8 @@ from edgesim.learning.compression import Qsgd, TopK
 @pytest.mark.parametrize(
     "algorithm",
     [
-        FedSpa(density=0.3, masking="rsm"), Flash(mode="pdst", layers="conv+linear"), Flash(mode="nst"), LocalOnly(),
+        FedSpa(density=0.3, masking="rsm"), DisPfl(density=0.3), Flash(mode="nst"), LocalOnly(),
+        Flash(mode="pdst", layers="conv+linear"),
         CompressedUpdates(inner=FedAvg(), codec=TopK(share=0.1)), CompressedUpdates(inner=FedAvg(), codec=Qsgd()),
     ],
 )  # fmt: skip
@@ -38,6 +40,17 @@ def test_forged_is_what_travels_and_nothing_else(algorithm: Algorithm, attack: A
         for name in updates[0]["held"]:
             nobodys = ~torch.stack([update["held"][name] for update in updates]).any(0)
             assert torch.equal(world._server["params"][name][nobodys], before["params"][name][nobodys])
+
+
+def test_a_hostile_peer_has_no_weights_outside_its_mask() -> None:
+    """Its model is what it sends; its neighbours would count as held by others what it has there."""
+    world = federation(DisPfl(density=0.3))
+    world._attackers = Attackers(Gaussian(), np.arange(8) == 0, 0)
+    world.dispatch(0, 0, 0)
+    world.arrive(0, 0)
+    world.aggregate([Received(0, 0, 0, 1.0)])
+    for name, on in world._who(0).state["mask"].items():
+        assert torch.equal(world._server["params"][name] != 0, on)
 
 
 @pytest.mark.parametrize("attack", [Gaussian(), Alie(), InnerProduct(), Mimic()])
