@@ -12,7 +12,7 @@ from edgesim.algorithms.aggregators import Aggregator, Mean, Preparation
 from edgesim.algorithms.arrivals import Arrivals
 from edgesim.algorithms.optimizers import Optimizer, Sgd
 from edgesim.errors import ScenarioError
-from edgesim.learning import tree
+from edgesim.learning import masks, tree
 from edgesim.learning.flat import Flat, alike, flat
 from edgesim.learning.tree import Params, State
 
@@ -89,6 +89,7 @@ class Average:
     ) -> tuple[Params, State]:
         if self.worker_momentum:
             update, memory = self._momentum(update, memory, arrivals)
+            update = update if held is None else masks.apply(held, update)  # masks may have moved since
         if isinstance(self.aggregator, Mean) and self.before is None:
             delta = weighted_sum(update, weights * arrivals.discount, weights, held)
         elif held is not None:

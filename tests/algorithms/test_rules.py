@@ -146,6 +146,18 @@ def test_worker_momentum_averages_a_clients_own_updates() -> None:
     assert value(step(rule, first, updates(4.0))) == 5.0
 
 
+def test_a_clients_momentum_counts_where_it_holds_a_value_now() -> None:
+    """β = 0.5. Client 0 sends 4 and keeps 2; then its mask leaves the value, and client 1, new, sends 8: its 4 alone is
+    the mean over the holders. With client 0's 1 added it would be 5."""
+    rule = Average(worker_momentum=0.5)
+    both, second = torch.tensor([[True], [True]]), torch.tensor([[False], [True]])
+    first = updates(4.0, 0.0)
+    _, memory = rule.step(start(0.0)["params"], {}, first, first.equal, first.update["params"], {"w": both})
+    then = updates(0.0, 8.0)
+    after, _ = rule.step(start(0.0)["params"], memory, then, then.equal, then.update["params"], {"w": second})
+    assert after["w"].item() == 4.0
+
+
 def test_too_few_updates_for_krum_are_refused_with_the_way_out() -> None:
     with pytest.raises(
         ScenarioError, match=r"Krum wants at least 3 updates .* gives 1; write a larger cohort or buffer"
