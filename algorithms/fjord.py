@@ -69,9 +69,10 @@ class FjORD(Nested):
     def local_step(self, local: State, batch: Batch, learner: Learner) -> State:
         on = self._drawn(local, learner)
         moved = learner.descend(local, learner.gradient(masks.apply(on, local["params"]), batch))
-        for group in ("params", "momentum"):
-            if group in local:
-                moved[group] = tree.apply(torch.where, on, moved[group], local[group])
+        moved["params"] = tree.apply(torch.where, on, moved["params"], local["params"])
+        if "momentum" in moved:  # before the first step there is none
+            before = local.get("momentum", tree.scale(0.0, local["params"]))
+            moved["momentum"] = tree.apply(torch.where, on, moved["momentum"], before)
         return moved
 
     def _drawn(self, local: State, learner: Learner) -> Params:

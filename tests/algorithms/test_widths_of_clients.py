@@ -284,15 +284,18 @@ def test_momentum_does_not_move_what_a_mini_batch_leaves_out() -> None:
     who = learner(where.task, heavy, one._backend.kernel, seed=0, cohort=cohort_of([order]))
     payload = {group: {n: t[None] for n, t in params.items()} for group, params in order.payload.items()}
     state = {group: {n: t[None] for n, t in params.items()} for group, params in order.state.items()}
-    seen = []
+    seen, fast = [], []
 
     def look(local: State, batch: object, learner: object) -> State:
         after = algorithm.local_step(local, batch, learner)  # type: ignore[arg-type]
         seen.append((after["params"]["fc1.weight"] != local["params"]["fc1.weight"])[0].any(1).sum().item())
+        fast.append(after["momentum"]["fc1.weight"][0].any(1).sum().item())
         return after
 
     who.run(algorithm.local_start(payload, state), look)
     assert set(seen) == {4, 8}
+    assert fast == np.maximum.accumulate(seen).tolist()  # nor has it any before its first step
+    assert fast[0] == 4
 
 
 def test_fjord_costs_the_mean_of_its_widths_and_the_memory_of_the_widest() -> None:
