@@ -40,7 +40,8 @@ class Apfl(FedAvg):
         return {"personal": context.task.model.init(context.seed), "share": {"alpha": torch.tensor(self.alpha)}}
 
     def workload(self, context: Context, payload: Payload, client: Client) -> Workload:
-        return scaled(local_work(context, client.samples, copies=2), 2)
+        copies = 3 if context.training.momentum else 2  # v, the gradient at the mixture; each model has its momentum
+        return scaled(local_work(context, client.samples, copies=copies), 2)
 
     def local_start(self, payload: State, client: State) -> State:
         return {"params": payload["params"], "personal": client["personal"], "share": client["share"]}

@@ -290,6 +290,14 @@ def test_all_its_own_is_local_training_and_none_is_fedavg() -> None:
     assert same(Apfl().client_model(world._server, client), world._server["params"])
 
 
+def test_each_of_the_two_models_has_a_momentum() -> None:
+    client, payload = Client(0, 100, {}), Apfl().download(HERE, Apfl().init_server(HERE), Client(0, 100, {}))
+    plain, heavy = (
+        Apfl().workload(where, payload, client) for where in (HERE, context(training=replace(TRAINING, momentum=0.9)))
+    )
+    assert heavy.memory_bytes - plain.memory_bytes == 2 * 4 * (1024 + 16 + 160 + 10)
+
+
 def test_the_share_moves_along_its_gradient_and_stays_a_share() -> None:
     """After one step v − w = 0, so α stays; after more it moves, and never leaves [0, 1]."""
     first = trained(Apfl(alpha=0.5), [0], context(training=WHOLE))[0]
