@@ -61,10 +61,14 @@ def _row(name: str, fleet: Fleet, rows: NDArray[np.int64]) -> Sequence[str]:
 
 
 def _quantiles(values: NDArray[np.float64], kind: str) -> str:
-    """Three figures in the unit of the middle one: "4.1 9 20 GFLOP/s"; one where all are alike."""
+    """Three figures in the unit of the middle one: "4.1 9 20 GFLOP/s"; each in its own where they are too far apart
+    for that: "32.8 kB 1 GB 4 GB". One where all are alike."""
     low, middle, high = np.quantile(values, _QUANTILES).tolist()
-    number, unit = units.format(float(f"{middle:.3g}"), kind).split(" ", 1)
+    own = [units.format(float(f"{value:.3g}"), kind) for value in (low, middle, high)]
     if low == high:
-        return f"{number} {unit}"
+        return own[1]
+    number, unit = own[1].split(" ", 1)
     worth = middle / float(number)
+    if low < 0.01 * worth or high >= 1000 * worth:
+        return " ".join(own)
     return f"{low / worth:.3g} {float(number):.3g} {high / worth:.3g} {unit}"

@@ -1,5 +1,6 @@
 """Fleet view: counts and quantiles are those of the fleet, and every class is in the picture."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,18 @@ def test_the_table_says_what_the_fleet_is(tmp_path: Path, capsys: pytest.Capture
     assert rows["esp32-s3"][1:] == ["3", "150", "MFLOP/s", "36", "Mbit/s", "11", "Mbit/s", "6.8", "MB"]
     assert (tmp_path / "fleet.png").stat().st_size > 1_000
     assert (tmp_path / "fleet-availability.png").stat().st_size > 1_000
+
+
+def test_quantiles_far_apart_have_units_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Microcontrollers among servers: no 0.00384 GB, and no 1e+03."""
+    fleet = "[{device: esp32-s3, share: 0.4, link: lorawan}, {device: server-xeon, share: 0.6, link: ethernet}]"
+    text = re.sub("fleet:.*?schedule", f"fleet: {fleet}\nschedule", SCENARIO, flags=re.DOTALL)
+    (tmp_path / "s.yaml").write_text(text)
+    fleetview.show(tmp_path / "s.yaml", tmp_path / "fleet.png")
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
+    assert "0.15 280 280 GFLOP/s" in rows["all"]
+    assert "48 bit/s 940 Mbit/s 940 Mbit/s" in rows["all"]
+    assert "6.8 MB 51.2 GB 51.2 GB" in rows["all"]
 
 
 def test_availability_over_the_week_is_that_of_the_law() -> None:
