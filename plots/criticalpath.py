@@ -63,14 +63,14 @@ def _bars(axis: Axes, paths: list[dict[str, Any]], classes: list[str], rules: li
 
 
 def _share(paths: list[dict[str, Any]], *keys: str) -> float:
-    """The mean share in per cent; 0 of a device class that a run does not have."""
-    shares = [0.0]
+    """Part of the time of all rounds of all runs, in per cent; a device class that a run does not have took none."""
+    time_s = 0.0
     for path in paths:
         pair: dict[str, Any] = path
         for key in keys:
             pair = pair.get(key, {})
-        shares.append(100 * pair.get("time_s", 0.0) / path["time_s"])
-    return sum(shares) / max(len(paths), 1)
+        time_s += pair.get("time_s", 0.0)
+    return 100 * time_s / sum(path["time_s"] for path in paths) if paths else 0.0
 
 
 def _figures(paths: list[dict[str, Any]]) -> str:

@@ -153,8 +153,8 @@ def panel_title(axes: Axes, name: str, figures: str) -> None:
 
 
 def whole_numbers(axes: Axes, axis: str) -> None:
-    """Ticks at whole numbers only: things are counted on this axis ("x" or "y")."""
-    getattr(axes, f"{axis}axis").set_major_locator(MaxNLocator(integer=True, nbins=6))
+    """Ticks at whole numbers only, though there be but one: things are counted on this axis ("x" or "y")."""
+    getattr(axes, f"{axis}axis").set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
 
 
 def chosen_variants(results: Results, variant: str | None) -> dict[str, list[Run]]:

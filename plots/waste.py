@@ -55,6 +55,6 @@ def _colour(cause: str) -> str:
 
 
 def _share(wastes: list[dict[str, Any]], cause: str, amount: str) -> float:
-    spent = [waste["spent"][amount] for waste in wastes]
-    mine = [waste["causes"][cause][amount] for waste in wastes]
-    return 100 * float(np.mean([part / whole if whole else 0.0 for part, whole in zip(mine, spent, strict=True)]))
+    """The part of what all runs spent, in per cent, as in the tables of `edgesim run` and `edgesim analyze`."""
+    spent = sum(waste["spent"][amount] for waste in wastes)
+    return 100 * sum(waste["causes"][cause][amount] for waste in wastes) / spent if spent else 0.0

@@ -18,7 +18,7 @@ from matplotlib.patches import Rectangle
 from edgesim.errors import ScenarioError
 from edgesim.plots import style
 from edgesim.plots.registry import PLOTS, find
-from edgesim.results.analysis.tables import mean
+from edgesim.results.analysis.tables import mean, sections
 from edgesim.results.evenness import jain
 from edgesim.results.frontier import non_dominated
 from edgesim.results.store import Results
@@ -150,6 +150,33 @@ def test_staleness_shares_add_up(results: Results) -> None:
         told = f"{means['arrived']:,.6g} updates, mean {means['mean']:.2f}, at most "
         assert axes.get_title(loc="left").splitlines()[-1].startswith(told)
     assert figure.get_suptitle() == "quickstart: staleness of updates, means over seeds"
+
+
+def test_staleness_of_none_has_whole_ticks(results: Results) -> None:
+    """In rounds all updates are fresh: no staleness of 0.2 versions."""
+    figure = find("staleness")(results, variant="fedavg_sync")
+    axes = figure.axes[0]
+    low, high = axes.get_xlim()
+    assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [0.0]
+
+
+def test_shares_of_several_seeds_are_those_of_the_tables(results: Results) -> None:
+    """Seeds spend different amounts: the mean of their shares would be another figure than the share of their sum."""
+    tables = {
+        each.title: each.rows
+        for each in sections({n: mean([run.analysis() for run in runs]) for n, runs in results.variants().items()})
+    }
+    told = [text.get_text().split(" %")[0].strip() for text in find("waste")(results).axes[0].texts]
+    assert told == [row[-1].removesuffix("%") for row in tables["wasted work"] if row[1] == "all of it"]
+    figure = find("critical-path")(results)
+    for axes, variant in zip(figure.axes, results.variants(), strict=True):
+        drawn = [0.0] * len(CLASSES)
+        for bar in axes.patches:
+            if isinstance(bar, Rectangle) and bar.get_y() + 0.5 < len(CLASSES):
+                drawn[round(bar.get_y() + 0.4)] += bar.get_width()
+        rows = tables["what set the time of rounds"]
+        printed = [float(row[3].removesuffix("%")) for row in rows if row[0] == variant and row[1] in CLASSES]
+        assert drawn == pytest.approx(printed, abs=0.051)
 
 
 def test_the_critical_path_says_what_the_analysis_calls_things(results: Results) -> None:
