@@ -144,13 +144,14 @@ class FedDst(Algorithm):
     # ── device ──────────────────────────────────────────────────────────────────────────────────────
     def local_train(self, payload: State, client: State, learner: Learner) -> tuple[State, State]:
         epochs = learner.training.epochs
+        settle = min(self.settle_epochs, epochs)  # a schedule may ask for fewer than the training has
         local = self.local_start(payload, client)
-        if self.settle_epochs < epochs:
-            local = self.local_sgd(local, learner, epochs=epochs - self.settle_epochs)
+        if settle < epochs:
+            local = self.local_sgd(local, learner, epochs=epochs - settle)
         if payload["job"]["moves"].any():
             local = self._readjusted(local, payload, learner)
-        if self.settle_epochs:
-            local = self.local_sgd(local, learner, epochs=self.settle_epochs, purpose="settle")
+        if settle:
+            local = self.local_sgd(local, learner, epochs=settle, purpose="settle")
         return self.local_end(payload, client, local, learner)
 
     def local_start(self, payload: State, client: State) -> State:

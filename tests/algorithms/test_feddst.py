@@ -10,7 +10,7 @@ from toys import arrivals, context, federation, task
 from edgesim.algorithms.contract import Client
 from edgesim.algorithms.fedavg import FedAvg
 from edgesim.algorithms.feddst import FedDst
-from edgesim.engine.learning import Received
+from edgesim.engine.learning import Received, Terms
 from edgesim.errors import ScenarioError
 from edgesim.learning import masks
 from edgesim.learning.tree import State
@@ -177,3 +177,13 @@ def test_a_cohort_trains_as_one_client_at_a_time() -> None:
     for together, alone in zip(*held, strict=True):
         for name in together:
             assert torch.equal(together[name], alone[name])
+
+
+def test_a_job_of_fewer_epochs_settles_for_no_more_than_it_has() -> None:
+    """A schedule may ask for one epoch where the training has two: one is paid for, and one is trained."""
+    updates = []
+    for settle in (1, 2):
+        world = federation(FedDst(density=0.5, settle_epochs=settle))
+        world.dispatch(0, 0, 0, Terms(epochs=1))
+        updates.append(world._training.result(0)[1].update["params"])
+    assert all(torch.equal(tensor, updates[1][name]) for name, tensor in updates[0].items())
