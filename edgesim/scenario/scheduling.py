@@ -61,16 +61,20 @@ def _hierarchical(it: hierarchy.Hierarchical, scenario: Scenario, folder: Path) 
     dealt = streams.generator(scenario.seed, "edges").permutation(scenario.task.clients)
     edge_of = np.empty(len(dealt), np.int64)
     edge_of[dealt] = np.arange(len(dealt)) % it.edges
-    link, cloud = it.link, it.cloud
-    quota = 1 if isinstance(cloud, hierarchy.CloudAsync) else getattr(cloud, "buffer", it.edges)
+    link = it.link
     return schedules.Hierarchical(
         edge_of.tolist(),
         lambda: make_schedule(at_edge(scenario), folder),
         link=Link(down_bps=link.down, up_bps=link.up, latency_s=link.latency, power_w=link.power),
         rounds=it.edge.rounds,
-        quota=quota,
-        weight=_weight(scenario.model_copy(update={"schedule": cloud})),
+        quota=_quota(it),
+        weight=_weight(scenario.model_copy(update={"schedule": it.cloud})),
     )
+
+
+def _quota(it: hierarchy.Hierarchical) -> int:
+    """How many edges' models make a step of the cloud."""
+    return 1 if isinstance(it.cloud, hierarchy.CloudAsync) else getattr(it.cloud, "buffer", it.edges)
 
 
 def federation(scenario: Scenario) -> type[Federation]:
@@ -92,10 +96,11 @@ def at_edge(scenario: Scenario) -> Scenario:
 
 
 def horizon(scenario: Scenario) -> int | None:
-    """The aggregations that a client's model goes through until the run stops, if it says."""
+    """The aggregations that a client's model goes through until the run stops, if it says; edges are taken as equally
+    often at the cloud."""
     it, aggregations = scenario.schedule, scenario.stop.aggregations
     if aggregations is not None and isinstance(it, hierarchy.Hierarchical):
-        return aggregations * it.edge.rounds
+        return -(-aggregations * it.edge.rounds * _quota(it) // it.edges)
     if isinstance(it, gossip.Gossip) and it.mode == "async":
         return None
     return aggregations

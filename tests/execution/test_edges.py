@@ -11,6 +11,7 @@ from edgesim.engine.simulation import Simulation
 from edgesim.errors import ScenarioError
 from edgesim.execution.edges import Edges
 from edgesim.execution.federation import Federation
+from edgesim.scenario import scheduling
 from edgesim.scenario.assembly import assemble
 from edgesim.scenario.loading import load
 
@@ -80,6 +81,23 @@ def test_a_clients_learning_rate_decays_with_its_edges_aggregations(tmp_path: Pa
     run = simulated(tmp_path, schedule)
     versions = {row[6] for row in run.state()["recorder"]["events"]}
     assert (run.version, run.updates, versions) == (4, 4 * 3 * 8, set(range(12)))
+
+
+@pytest.mark.parametrize(
+    ("cloud", "aggregations"), [("sync", 4), ("async", 16), ("{kind: buffered, buffer: 2}", 8)], ids=str
+)
+def test_the_horizon_is_what_an_edges_model_goes_through(tmp_path: Path, cloud: str, aggregations: int) -> None:
+    """Four edges of three rounds each: a cloud that takes all, one or two of them at a time makes 4, 16 or 8 steps
+    until each edge has been at it four times. FedSpa anneals by that, or half of its masks would never rest."""
+    path = tmp_path / "edges.yaml"
+    path.write_text(SCENARIO)
+    edges = "edges: 4, edge: {kind: sync, cohort: 2, rounds: 3}"
+    schedule = f"{{kind: hierarchical, {edges}, cloud: {cloud}, {AT_ONCE}}}"
+    (planned,) = load(path, [f"schedule={schedule}", f"stop.aggregations={aggregations}"]).scenarios
+    assert scheduling.horizon(planned.scenario) == 12
+    equal = "fleet.0.variation={compute: 0, link: 0}"
+    even = simulated(tmp_path, schedule, f"stop.aggregations={aggregations}", equal, "task.partition=iid")
+    assert max(row[6] for row in even.state()["recorder"]["events"]) + 1 == 12
 
 
 def test_algorithms_whose_server_keeps_more_than_a_model_are_refused_with_the_reason(tmp_path: Path) -> None:
