@@ -64,11 +64,15 @@ def _limit(name: str, rounds: int | None) -> Callable[[], float]:
 
 
 def rounds_s(name: str) -> tuple[float, float]:
-    """Seconds of a round of W1, W2 or W3: by what more rounds take, and of a whole run of its own length."""
+    """Seconds of a round of W1, W2 or W3, of W4's ten updates: by what more take, and of a run of its own length."""
     endtoend.run(name.lower(), "stop.aggregations=1")  # first calls
-    few = {"W1": bare.W1, "W2": bare.W2, "W3": bare.W3}[name].rounds
+    if name == "W4":
+        few, longer = bare.W1.updates // bare.BUFFER, f"stop.updates={3 * bare.W1.updates}"
+    else:
+        few = {"W1": bare.W1, "W2": bare.W2, "W3": bare.W3}[name].rounds
+        longer = f"stop.aggregations={3 * few}"
     short = statistics.median(endtoend.run(name.lower()).run_s for _ in range(3))
-    long = statistics.median(endtoend.run(name.lower(), f"stop.aggregations={3 * few}").run_s for _ in range(3))
+    long = statistics.median(endtoend.run(name.lower(), longer).run_s for _ in range(3))
     return (long - short) / (2 * few), short / few
 
 

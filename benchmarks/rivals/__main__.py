@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -22,18 +23,23 @@ RIVALS = {
         "chex==0.1.86", "scipy<1.13",
     ),
     "pfl": ("pfl==0.6.0", "torch", "-c", str(ROOT / "constraints.txt")),
+    "flsim": ("flsim==0.1.0", "torch", "-c", str(ROOT / "constraints.txt")),
+    "flgo": ("flgo==0.4.4", "torch", "-c", str(ROOT / "constraints.txt")),
 }  # fmt: skip
-RUNS = (("W1", "fedjax", 40), ("W1", "pfl", 10), ("W2", "pfl", 10), ("W3", "pfl", 4))  # rounds
+RUNS = (  # rounds, of W4 ten updates each
+    ("W1", "fedjax", 40), ("W1", "pfl", 10), ("W2", "pfl", 10), ("W3", "pfl", 4),
+    ("W4", "flgo", 200), ("W4", "flsim", 200),
+)  # fmt: skip
 _SETTLING = 3  # rounds that are not counted, as compilers and caches warm up
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.rivals", description="edgesim against other simulators")
-    parser.add_argument("workloads", nargs="*", metavar="W1 W2 W3", help="only these (default: all)")
+    parser.add_argument("workloads", nargs="*", metavar="W1 W2 W3 W4", help="only these (default: all)")
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--environments", type=Path, default=ROOT / "build" / "rivals", help="made where missing")
     asked = parser.parse_args()
-    table = Table(title="ms a round: medians; the ratio is that of the runs in turn")
+    table = Table(title="ms a round, of W4 ten updates: medians; the ratio is that of the runs in turn")
     for heading in ("workload", "rival", "its ms", "edgesim's ms", "a run's round, ms", "ratio", "of a run"):
         table.add_column(heading, justify="left" if heading in ("workload", "rival") else "right")
     for workload, rival, rounds in RUNS:
@@ -44,8 +50,13 @@ def main() -> None:
         theirs, steady, whole = (statistics.median(column) for column in zip(*turns, strict=True))
         against = [(them / ours, them / run) for them, ours, run in turns]
         ratios = [f"{statistics.median(column):.1f}" for column in zip(*against, strict=True)]
-        table.add_row(workload, rival, f"{theirs:.1f}", f"{steady:.1f}", f"{whole:.1f}", *ratios)
+        table.add_row(workload, rival, *(_digits(ms) for ms in (theirs, steady, whole)), *ratios)
     Console(width=100).print(table)
+
+
+def _digits(ms: float) -> str:
+    """Three of them, or more."""
+    return f"{ms:,.{max(0, 2 - int(math.log10(ms)))}f}"
 
 
 def _environment(rival: str, folder: Path) -> Path:
