@@ -17,6 +17,7 @@ from edgesim.engine.learning import Learning, Merging, Received, Terms
 from edgesim.engine.ledger import Ledger
 from edgesim.engine.limits import Stopping
 from edgesim.engine.power import Power
+from edgesim.engine.reasons import STALE
 from edgesim.engine.recording import Recorder
 from edgesim.engine.roster import Roster
 from edgesim.engine.rules import Rules
@@ -119,12 +120,12 @@ class Coordinator(Standing):
         if not is_local:
             self._aggregated()
 
-    def cancel(self, job: int) -> None:
+    def cancel(self, job: int, reason: str) -> None:
         cancelled = self.flight.jobs[job]
-        self.flight.cut(cancelled)
+        self.flight.cut(cancelled, reason)
         self._give_up(cancelled, "discarded")
         self.fruitless += 1
-        self._check_progress("cancelled")
+        self._check_progress(f"cancelled, {reason}")
 
     def wait_for_client(self, *, patient: bool = False) -> None:
         now_ns = self.now_ns
@@ -169,7 +170,7 @@ class Coordinator(Standing):
         staleness = self.schedule.version_of(self, job.client) - job.version
         discount = self.schedule.discount(staleness)
         if discount is None:
-            job.stretches[-1] = job.stretches[-1]._replace(outcome="stale")
+            job.stretches[-1] = job.stretches[-1]._replace(outcome="stale", reason=STALE)
             self._give_up(job, "discarded", staleness)
             return
         self.idle.join(job.client)
@@ -203,7 +204,7 @@ class Coordinator(Standing):
         self._cause = ("loss", job.id)
         self._give_up(job, "lost")
         self.fruitless += 1
-        self._check_progress(job.stretches[-1].outcome)
+        self._check_progress(f"lost, {job.stretches[-1].reason}")
 
     def _give_up(self, job: Job, fate: str, staleness: int | None = None) -> None:
         self.idle.join(job.client)
@@ -212,7 +213,7 @@ class Coordinator(Standing):
         self._learning.drop(job.id)
         self.to_proceed = True
 
-    def _check_progress(self, outcome: str) -> None:
+    def _check_progress(self, end: str) -> None:
         """A run that only its own progress can end must make some."""
         endless = max(1000, 10 * len(self._fleet))
         at_ns, lost = self._lost_at_once
@@ -220,11 +221,11 @@ class Coordinator(Standing):
         if self._lost_at_once[1] > endless:
             raise RunError(
                 f"at {self.now_ns / 1e9:g} s: more than {endless} jobs were lost at one instant (the last one: "
-                f"{outcome}), so time would never go on; give the devices what a job needs: more memory, say"
+                f"{end}), so time would never go on; give the devices what a job needs: more memory, say"
             )
         if self.fruitless >= endless and self._stopping.stop.time_ns is None and not self._stopping.reached:
             self.deserted = (
-                f"up to {self.now_ns / 1e9:g} s the last {endless} jobs were all lost (the last one: {outcome}), "
+                f"up to {self.now_ns / 1e9:g} s the last {endless} jobs were all lost (the last one: {end}), "
                 "and no stop.time ends this run; set stop.time, another fleet, or let jobs resume (failures)"
             )
             if not self.updates:

@@ -155,8 +155,8 @@ class Edge:
             self.away = True
             self.send(self)
 
-    def cancel(self, job: int) -> None:
-        self.server.cancel(job)
+    def cancel(self, job: int, reason: str) -> None:
+        self.server.cancel(job, reason)
 
     @property
     def model_bytes(self) -> int:

@@ -19,6 +19,7 @@ from edgesim.engine.flight import Flight
 from edgesim.engine.job import Job, Phase, Stretch
 from edgesim.engine.ledger import Ledger
 from edgesim.engine.radio import Radio, last_transfer_ns
+from edgesim.engine.reasons import PEER
 
 
 @dataclass(slots=True)
@@ -26,7 +27,8 @@ class Exchange:
     """Between the clients of two jobs.
 
     Attributes: sizes, in bytes, of what each sends; leg, 0: the first sends, 1: the other; start_ns, end_ns of it;
-    whole_ns, what it would take undisturbed; latency_ns, the part of that in which nothing moves.
+    whole_ns, what it would take undisturbed; latency_ns, the part of that in which nothing moves; reasons, why it is
+    broken off, for sender and receiver.
     """
 
     one: int
@@ -37,6 +39,7 @@ class Exchange:
     end_ns: int = 0
     whole_ns: int = 0
     latency_ns: int = 0
+    reasons: tuple[str, str] = ("", "")
 
     @property
     def ends(self) -> tuple[int, int]:
@@ -110,9 +113,11 @@ class Exchanges:
         exchange.start_ns = now_ns = self._clock.now_ns
         exchange.whole_ns = cost.transfer_ns(size, min(up.up_bps, down.down_bps), latency_s)
         exchange.latency_ns = min(round(1e9 * latency_s), exchange.whole_ns)
-        due_ns, leaves_ns = now_ns + exchange.whole_ns, self._flight.presence.leaves_ns
-        off = leaves_ns(sender, Phase.UPLOAD, now_ns, due_ns), leaves_ns(receiver, Phase.DOWNLOAD, now_ns, due_ns)
-        exchange.end_ns = min([due_ns, *(at_ns for at_ns in off if at_ns is not None)])
+        due_ns, leaves = now_ns + exchange.whole_ns, self._flight.presence.leaves
+        ends = leaves(sender, Phase.UPLOAD, now_ns, due_ns), leaves(receiver, Phase.DOWNLOAD, now_ns, due_ns)
+        exchange.end_ns = min([due_ns, *(end[0] for end in ends if end is not None)])
+        mine, other = (PEER if end is None or end[0] > exchange.end_ns else end[1] for end in ends)
+        exchange.reasons = (mine, other) if exchange.is_broken else ("", "")
         self._sleep(exchange)
 
     def _sleep(self, exchange: Exchange) -> None:
@@ -134,10 +139,11 @@ class Exchanges:
     def _stretches(self, exchange: Exchange, end_ns: int, outcome: str) -> list[tuple[Job, Stretch]]:
         jobs = [self._jobs[job] for job in exchange.ends]
         found = []
-        for job, board, phase in zip(jobs, self._boards.of([job.client for job in jobs]), _SIDES, strict=True):
+        boards, reasons = self._boards.of([job.client for job in jobs]), exchange.reasons
+        for job, board, phase, broken in zip(jobs, boards, _SIDES, reasons, strict=True):
             energy_j = self._energy_j(job, board, phase, exchange.start_ns, end_ns, ends=outcome != "in-flight")
-            start_ns, size = exchange.start_ns, exchange.moved(end_ns)
-            found.append((job, Stretch(phase, start_ns, end_ns, size, 0.0, energy_j, outcome)))
+            start_ns, size, reason = exchange.start_ns, exchange.moved(end_ns), broken if outcome == "failed" else ""
+            found.append((job, Stretch(phase, start_ns, end_ns, size, 0.0, energy_j, outcome, reason)))
         return found
 
     def _energy_j(self, job: Job, board: Board, phase: int, start_ns: int, end_ns: int, *, ends: bool) -> float:

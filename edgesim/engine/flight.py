@@ -113,13 +113,13 @@ class Flight:
         del self.left[job.id]
         return self.accounts.book(job, staleness)
 
-    def cut(self, job: Job) -> None:
-        """Let a job end here and now: cancelled."""
+    def cut(self, job: Job, reason: str) -> None:
+        """Let a job end here and now: cancelled, for this reason."""
         now_ns = self._clock.now_ns
-        job.stretches = done = self._planner.until(job, now_ns, "cancelled")
+        job.stretches = done = self._planner.until(job, now_ns, "cancelled", reason)
         if not done or done[-1].outcome != "cancelled":  # it waits, or is about to begin
             phase = done[-1].phase + (done[-1].outcome == "done") if done else Phase.DOWNLOAD
-            done.append(Stretch(phase, now_ns, now_ns, 0, 0.0, 0.0, "cancelled"))
+            done.append(Stretch(phase, now_ns, now_ns, 0, 0.0, 0.0, "cancelled", reason))
         if self.transfers is not None and job.is_flowing:
             self.transfers.stop(job)
         if self.accounts.follows:

@@ -35,7 +35,8 @@ class Stretch(NamedTuple):
     Attributes: outcome, done: the phase is complete; interrupted: it is broken off and goes on from there, as
     soon as it can; failed: it is broken off and begins anew; corrupt: what came through was damaged and is sent
     anew; lost, out-of-memory, cancelled: the job ends here; stale: it arrived too late; in-flight: the run ended
-    meanwhile. energy_j, a radio tail included.
+    meanwhile. energy_j, a radio tail included. reason, why it did not end well (reasons.py); "" where it did, or the
+    run ended meanwhile.
     """
 
     phase: int
@@ -45,6 +46,7 @@ class Stretch(NamedTuple):
     flops: float
     energy_j: float
     outcome: str
+    reason: str = ""
 
 
 @dataclass(slots=True)

@@ -57,7 +57,7 @@ class Ledger:
         device, spent, again = job.client, Spent(), False
         phase_ns, phase_j = self._phase_ns, self._phase_j
         plan = job.planned()
-        for phase, start_ns, end_ns, size, flops, energy_j, outcome in plan:
+        for phase, start_ns, end_ns, size, flops, energy_j, outcome, _ in plan:
             ns = end_ns - start_ns
             phase_ns[phase][device] += ns
             phase_j[phase][device] += energy_j
@@ -112,7 +112,7 @@ class Ledger:
     def _follow_transfers(self, stretches: Sequence[Stretch]) -> None:
         """What an attempt at a transfer moved has been delivered if that completed, else it is broken or moving."""
         moved = 0
-        for phase, _, _, size, _, _, outcome in stretches:
+        for phase, _, _, size, _, _, outcome, _ in stretches:
             if phase == _TRAIN:
                 continue
             moved += size

@@ -4,7 +4,8 @@ from math import ceil, log1p
 
 from edgesim import streams
 from edgesim.engine.job import Job, Phase
-from edgesim.engine.presence import Presence
+from edgesim.engine.presence import Break, Presence
+from edgesim.engine.reasons import CORRUPT, CRASH
 from edgesim.engine.rules import Restart, Retry, Rules
 
 _DOWNLOAD, _TRAIN = Phase.DOWNLOAD.value, Phase.TRAIN.value
@@ -31,23 +32,29 @@ class Mishaps:
             return last.phase, last.end_ns + self._pause_ns(self._rules.transfer, job, last.phase)
         return last.phase, last.end_ns
 
-    def begins_ns(self, job: Job, phase: int, at_ns: int) -> int | None:
-        """When a phase that is due at `at` begins, or goes on; None: never, or it is given up at once."""
-        start_ns = self._presence.returns_ns(job.client, phase, at_ns)
+    def begins(self, job: Job, phase: int, at_ns: int) -> tuple[int | None, str]:
+        """When a phase that is due at `at` begins, or goes on; None: never, or it is given up at once; and what keeps
+        it from that."""
+        start_ns, reason = self._presence.returns(job.client, phase, at_ns)
         if start_ns == at_ns or (job.stretches and job.stretches[-1].outcome in ("interrupted", "failed")):
-            return start_ns
-        return None if self._rule(phase) == "abort" else start_ns
+            return start_ns, reason
+        if self._rule(phase) != "abort":
+            return start_ns, reason
+        leaves = self._presence.leaves(job.client, phase, at_ns)
+        assert leaves is not None
+        return None, leaves[1]
 
-    def breaks_ns(self, job: Job, phase: int, start_ns: int, end_ns: int | None = None) -> int | None:
-        """When a stretch of a phase that begins now is broken off before `end`; None: it is not."""
-        off_ns = self._presence.leaves_ns(job.client, phase, start_ns, end_ns)
+    def breaks(self, job: Job, phase: int, start_ns: int, end_ns: int | None = None) -> Break | None:
+        """When, and by what, a stretch of a phase that begins now is broken off before `end`; None: it is not."""
+        leaves = self._presence.leaves(job.client, phase, start_ns, end_ns)
         if self._rules.crash_s is None:
-            return off_ns
+            return leaves
         # exponential times have no memory: each stretch may have one of its own
         draw = self._draw("crash", job.id, len(job.stretches))
         crash_ns = start_ns + max(1, ceil(-1e9 * self._rules.crash_s * log1p(-draw)))
-        first_ns = crash_ns if off_ns is None else min(crash_ns, off_ns)
-        return first_ns if end_ns is None or first_ns < end_ns else None
+        if leaves is not None and leaves[0] <= crash_ns:
+            return leaves
+        return (crash_ns, CRASH) if end_ns is None or crash_ns < end_ns else None
 
     def broken(self, job: Job, phase: int) -> str:
         """The outcome of a stretch that is broken off."""
@@ -56,15 +63,15 @@ class Mishaps:
             return "failed" if self._count(job, phase, "failed") + 1 < rule.attempts else "lost"
         return "lost" if rule == "abort" else "interrupted"
 
-    def completed(self, job: Job, phase: int) -> str:
-        """The outcome of a stretch that completes its phase."""
+    def completed(self, job: Job, phase: int) -> tuple[str, str]:
+        """The outcome of a stretch that completes its phase, and the reason of it."""
         corruption = self._rules.corruption
         if corruption is None or phase == _TRAIN:
-            return "done"
+            return "done", ""
         before = self._count(job, phase, "corrupt")
         if self._draw("corruption", job.id, phase, before) >= corruption.share:
-            return "done"
-        return "corrupt" if before + 1 < corruption.attempts else "lost"
+            return "done", ""
+        return "corrupt" if before + 1 < corruption.attempts else "lost", CORRUPT
 
     def _rule(self, phase: int) -> str | Retry | Restart:
         return self._rules.training if phase == _TRAIN else self._rules.transfer

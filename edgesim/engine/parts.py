@@ -37,16 +37,17 @@ def worked_ns(stretches: Sequence[Stretch]) -> int:
 
 
 def part(
-    job: Job, board: Board, before: Sequence[Stretch], phase: int, start_ns: int, end_ns: int, outcome: str
+    job: Job, board: Board, before: Sequence[Stretch], phase: int, start_ns: int, end_ns: int, outcome: str, reason: str
 ) -> Stretch:
     """A stretch that takes a phase up where the stretches `before` left it; without a radio tail."""
     ns = end_ns - start_ns
     energy_j = cost.energy_j(board[POWER + phase], ns)
     if phase == Phase.TRAIN:  # a whole phase gives exactly job.flops
-        return Stretch(phase, start_ns, end_ns, 0, job.flops * (ns / job.train_ns) if ns else 0.0, energy_j, outcome)
+        flops = job.flops * (ns / job.train_ns) if ns else 0.0
+        return Stretch(phase, start_ns, end_ns, 0, flops, energy_j, outcome, reason)
     done_ns = worked_ns(attempt(before, phase))
     moved = _moved(job, board, phase, done_ns + ns) - _moved(job, board, phase, done_ns)
-    return Stretch(phase, start_ns, end_ns, moved, 0.0, energy_j, outcome)
+    return Stretch(phase, start_ns, end_ns, moved, 0.0, energy_j, outcome, reason)
 
 
 def _moved(job: Job, board: Board, phase: int, done_ns: int) -> int:

@@ -17,6 +17,7 @@ from edgesim.engine.outlines import Outlines
 from edgesim.engine.parts import attempt, length_ns, part, worked_ns
 from edgesim.engine.presence import Presence
 from edgesim.engine.radio import Radio, last_transfer_ns
+from edgesim.engine.reasons import OUT_OF_MEMORY
 from edgesim.engine.rules import Rules
 from edgesim.engine.scalars import MANY
 from edgesim.engine.smooth import Plans, SmoothPlans
@@ -71,8 +72,9 @@ class Planner:
         """Plan on from the end of the plan."""
         self._plan(job, self._boards.one(job.client))
 
-    def until(self, job: Job, now_ns: int, outcome: str) -> list[Stretch]:
-        """What a job has done by now: stretches that are over, and the part of one that is not, with `outcome`.
+    def until(self, job: Job, now_ns: int, outcome: str, reason: str = "") -> list[Stretch]:
+        """What a job has done by now: stretches that are over, and the part of one that is not, with `outcome` and
+        the `reason` of it.
 
         A job ends when that is its turn among what happens at an instant, so here its last stretch of all is
         never over. A part pays a radio tail where it is the end of a transfer, which is so unless "in-flight".
@@ -85,9 +87,9 @@ class Planner:
                 past.append(stretch)
             elif stretch.start_ns < now_ns:
                 board = self._boards.one(job.client)
-                past.append(self._part(job, board, past, stretch.phase, stretch.start_ns, now_ns, outcome))
+                past.append(self._part(job, board, past, stretch.phase, stretch.start_ns, now_ns, outcome, reason))
         if self._transfers is not None and job.is_flowing and job.open_ns < now_ns:
-            past.append(self._opened(job, self._transfers.moved(job), now_ns, outcome))
+            past.append(self._opened(job, self._transfers.moved(job), now_ns, outcome, reason))
         return past
 
     # ── open transfers ──────────────────────────────────────────────────────────────────────────────
@@ -95,24 +97,29 @@ class Planner:
         """An open transfer has moved all that it had to."""
         assert self._transfers is not None
         phase, _ = self._mishaps.next_phase(job)
-        self._close(job, self._transfers.left_bytes(job), now_ns, self._mishaps.completed(job, phase))
+        self._close(job, self._transfers.left_bytes(job), now_ns, *self._mishaps.completed(job, phase))
 
     def break_off(self, job: Job, now_ns: int) -> None:
         """An open transfer cannot go on."""
         assert self._transfers is not None
         left, moved = self._transfers.left_bytes(job), self._transfers.stop(job)
         phase, _ = self._mishaps.next_phase(job)
-        outcome = self._mishaps.completed(job, phase) if moved == left else self._mishaps.broken(job, phase)
-        self._close(job, moved, now_ns, outcome)
+        if moved == left:
+            self._close(job, moved, now_ns, *self._mishaps.completed(job, phase))
+            return
+        breaks = self._mishaps.breaks(job, phase, job.open_ns)  # as when it was opened
+        assert breaks is not None
+        self._close(job, moved, now_ns, self._mishaps.broken(job, phase), breaks[1])
 
-    def _close(self, job: Job, moved: int, now_ns: int, outcome: str) -> None:
-        job.stretches.append(self._opened(job, moved, now_ns, outcome))
+    def _close(self, job: Job, moved: int, now_ns: int, outcome: str, reason: str) -> None:
+        job.stretches.append(self._opened(job, moved, now_ns, outcome, reason))
         job.open_ns = -1
 
-    def _opened(self, job: Job, moved: int, now_ns: int, outcome: str) -> Stretch:
+    def _opened(self, job: Job, moved: int, now_ns: int, outcome: str, reason: str) -> Stretch:
         """The part of an open transfer up to now."""
         board, (phase, _) = self._boards.one(job.client), self._mishaps.next_phase(job)
-        return self._part(job, board, job.stretches, phase, job.open_ns, now_ns, outcome)._replace(bytes=moved)
+        opened = self._part(job, board, job.stretches, phase, job.open_ns, now_ns, outcome, reason)
+        return opened._replace(bytes=moved)
 
     # ── plans ───────────────────────────────────────────────────────────────────────────────────────
     def _plan(self, job: Job, board: Board) -> None:
@@ -123,12 +130,12 @@ class Planner:
             if phase == _UPLOAD and job.upload_bytes < 0:
                 return
             if phase == _TRAIN and job.memory_bytes > board.memory_bytes:
-                plan.append(Stretch(_TRAIN, at_ns, at_ns, 0, 0.0, 0.0, "out-of-memory"))
+                plan.append(Stretch(_TRAIN, at_ns, at_ns, 0, 0.0, 0.0, "out-of-memory", OUT_OF_MEMORY))
                 return
             left_ns = length_ns(job, board, phase) - worked_ns(attempt(plan, phase))
-            start_ns = self._mishaps.begins_ns(job, phase, at_ns) if left_ns else at_ns
+            start_ns, reason = self._mishaps.begins(job, phase, at_ns) if left_ns else (at_ns, "")
             if start_ns is None:
-                self._lose(job, board, phase, at_ns)
+                self._lose(job, board, phase, at_ns, reason)
             elif left_ns and phase != _TRAIN and self._transfers is not None:
                 job.open_ns = start_ns
                 return
@@ -140,25 +147,26 @@ class Planner:
 
     def _plan_stretch(self, job: Job, board: Board, phase: int, start_ns: int, left_ns: int) -> None:
         """Append a stretch: all that is left of a phase, unless something breaks it off."""
-        off_ns = self._mishaps.breaks_ns(job, phase, start_ns, start_ns + left_ns) if left_ns else None
-        if off_ns is None:
-            end_ns, outcome = start_ns + left_ns, self._mishaps.completed(job, phase)
+        breaks = self._mishaps.breaks(job, phase, start_ns, start_ns + left_ns) if left_ns else None
+        if breaks is None:
+            end_ns, (outcome, reason) = start_ns + left_ns, self._mishaps.completed(job, phase)
         else:
-            end_ns, outcome = off_ns, self._mishaps.broken(job, phase)
-        job.stretches.append(self._part(job, board, job.stretches, phase, start_ns, end_ns, outcome))
+            (end_ns, reason), outcome = breaks, self._mishaps.broken(job, phase)
+        job.stretches.append(self._part(job, board, job.stretches, phase, start_ns, end_ns, outcome, reason))
 
-    def _lose(self, job: Job, board: Board, phase: int, at_ns: int) -> None:
+    def _lose(self, job: Job, board: Board, phase: int, at_ns: int, reason: str) -> None:
         """A phase can neither begin nor go on: the job ends here, or ended with its last stretch."""
         plan = job.stretches
         if plan and plan[-1].outcome in ("interrupted", "failed"):
-            plan[-1] = plan[-1]._replace(outcome="lost")
+            plan[-1] = plan[-1]._replace(outcome="lost", reason=reason)
         else:
-            plan.append(self._part(job, board, plan, phase, at_ns, at_ns, "lost"))
+            plan.append(self._part(job, board, plan, phase, at_ns, at_ns, "lost", reason))
 
     def _part(
-        self, job: Job, board: Board, before: Sequence[Stretch], phase: int, start_ns: int, end_ns: int, outcome: str
-    ) -> Stretch:
-        stretch = part(job, board, before, phase, start_ns, end_ns, outcome)
+        self, job: Job, board: Board, before: Sequence[Stretch], phase: int, start_ns: int, end_ns: int, outcome: str,
+        reason: str,
+    ) -> Stretch:  # fmt: skip
+        stretch = part(job, board, before, phase, start_ns, end_ns, outcome, reason)
         if phase == _TRAIN or end_ns == start_ns or outcome == "in-flight" or not board.tail_s:
             return stretch
         tail_j = self._radio.tail_j(job.client, board, last_transfer_ns(before), start_ns)

@@ -12,6 +12,10 @@ from edgesim.devices.fleet import Fleet
 from edgesim.engine.job import Phase
 from edgesim.engine.outages import ServerOutages
 from edgesim.engine.power import Power
+from edgesim.engine.reasons import NO_CHARGE, OFF_LINE, SERVER_DOWN
+
+Break = tuple[int, str]
+"""When something breaks a stretch off, and why (reasons.py)."""
 
 _TRAIN = Phase.TRAIN.value
 _TURNS = 100_000  # of one part while the others are off, after which all of them are taken never to be on together
@@ -84,41 +88,49 @@ class Presence:
             return np.zeros_like(stays)
         return stays if change_ns is None else stays & (change_ns >= end_ns)
 
-    def leaves_ns(self, client: int, phase: int, at_ns: int, until_ns: int | None = None) -> int | None:
-        """The first instant in [at, until) at which a device at work on this phase cannot go on; None if there is
-        none. Without `until`: ever."""
+    def leaves(self, client: int, phase: int, at_ns: int, until_ns: int | None = None) -> Break | None:
+        """The first instant in [at, until) at which a device at work on this phase cannot go on, and why; None if
+        there is none. Without `until`: ever."""
         if self.always:
             return None
-        if self._waits_until(client, phase, at_ns) != at_ns:
-            return at_ns
-        changes = [self._next_change_ns(client, at_ns)]
+        kept = self._kept(client, phase, at_ns)
+        if kept is not None:
+            return at_ns, kept[1]
+        off_ns, reason = self._next_change_ns(client, at_ns), OFF_LINE
         if phase != _TRAIN:
-            changes.append(self._outages.next_change_ns(at_ns))
-        off_ns = min((change for change in changes if change is not None), default=None)
+            down_ns = self._outages.next_change_ns(at_ns)
+            if down_ns is not None and (off_ns is None or down_ns < off_ns):
+                off_ns, reason = down_ns, SERVER_DOWN
         if self._power is not None:
             ends = [end for end in (off_ns, until_ns) if end is not None]
             empty_ns = self._power.empties_ns(client, phase, at_ns, min(ends, default=None))
-            off_ns = off_ns if empty_ns is None else empty_ns
-        return off_ns if off_ns is not None and (until_ns is None or off_ns < until_ns) else None
+            off_ns, reason = (off_ns, reason) if empty_ns is None else (empty_ns, NO_CHARGE)
+        return (off_ns, reason) if off_ns is not None and (until_ns is None or off_ns < until_ns) else None
 
-    def returns_ns(self, client: int, phase: int, at_ns: int) -> int | None:
-        """The first instant from `at` on at which a device at rest could work on this phase; None: never."""
+    def returns(self, client: int, phase: int, at_ns: int) -> tuple[int | None, str]:
+        """The first instant from `at` on at which a device at rest could work on this phase, None: never; and what
+        keeps it from that up to then, or for ever."""
+        reason = ""
         for _ in range(_TURNS):
-            next_ns = self._waits_until(client, phase, at_ns)
-            if next_ns is None or next_ns == at_ns:
-                return next_ns
+            kept = self._kept(client, phase, at_ns)
+            if kept is None:
+                return at_ns, reason
+            next_ns, reason = kept
+            if next_ns is None:
+                break
             at_ns = next_ns
-        return None
+        return None, reason
 
-    def _waits_until(self, client: int, phase: int, at_ns: int) -> int | None:
-        """When the first part changes that keeps a device from this phase at `at`; `at` itself if none does."""
+    def _kept(self, client: int, phase: int, at_ns: int) -> tuple[int | None, str] | None:
+        """When the first part changes that keeps a device from this phase at `at`, and which it is; None if none
+        does."""
         if not self._is_on(client, at_ns):
-            return self._next_change_ns(client, at_ns)
+            return self._next_change_ns(client, at_ns), OFF_LINE
         if phase != _TRAIN and not self._outages.is_up(at_ns):
-            return self._outages.next_change_ns(at_ns)
+            return self._outages.next_change_ns(at_ns), SERVER_DOWN
         if self._power is not None and self._power.is_empty(client, at_ns):
-            return self._power.refills_ns(client, at_ns)
-        return at_ns
+            return self._power.refills_ns(client, at_ns), NO_CHARGE
+        return None
 
     def _is_reached(self, at_ns: int, end_ns: int) -> bool:
         """Whether the server is within reach from `at` to `end`."""

@@ -16,7 +16,7 @@ class Recorder(Protocol):
         client: int,
         device_class: int,
         version: int,
-        stretches: Sequence[tuple[int, int, int, int, float, float, str]],
+        stretches: Sequence[tuple[int, int, int, int, float, float, str, str]],
         staleness: int | None,
         batch_size: int = 0,
     ) -> None:

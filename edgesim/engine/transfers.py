@@ -35,8 +35,8 @@ class Transfers:
         delay_ns = max(0, self._network.latency_ns(job.client) - on_line_ns)
         direction = Direction.DOWN if phase == Phase.DOWNLOAD else Direction.UP
         self._flows.start(now_ns, job.id, job.client, direction, self.left_bytes(job), delay_ns)
-        off_ns = self._mishaps.breaks_ns(job, phase, now_ns)
-        job.wake_ns = -1 if off_ns is None else off_ns
+        breaks = self._mishaps.breaks(job, phase, now_ns)
+        job.wake_ns = -1 if breaks is None else breaks[0]
         self.unsettled = True
 
     def left_bytes(self, job: Job) -> int:

@@ -16,7 +16,7 @@ from edgesim.errors import RunError
 from edgesim.results import atomic
 
 FILE = Path("checkpoint") / "state.pt"
-_FORMAT = 5
+_FORMAT = 6
 _ARRAY = "__array__"
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from edgesim.engine.reasons import REASONS
 from edgesim.errors import RunError
 
 Column = Sequence[Any] | NDArray[Any]
@@ -16,11 +17,15 @@ OUTCOMES = (
     "done", "interrupted", "lost", "out-of-memory", "stale", "in-flight", "cancelled", "failed", "corrupt",
 )  # fmt: skip
 
+WORDS: Mapping[str, Sequence[str]] = {"phase": PHASES, "outcome": OUTCOMES, "reason": REASONS}
+"""What columns of words hold, of every run."""
+
 CAUSES = ("arrival", "loss", "timer", "server", "client")
 """What an aggregation was made upon: an update arrived; a job was given up, so that nothing was left to wait for; a
 timer of the schedule rang; the server was done with what it had to compute; a client came on line."""
 
 _NAME = pa.dictionary(pa.int32(), pa.string())
+_OPTIONAL = ("reason",)  # columns of words that may be null
 
 EVENTS = pa.schema(
     [
@@ -35,6 +40,7 @@ EVENTS = pa.schema(
         ("flops", pa.float64()),
         ("energy_j", pa.float64()),
         ("outcome", _NAME),
+        ("reason", _NAME),  # of that; null where the stretch was done or the run ended meanwhile
         ("staleness", pa.int32()),  # null but on the upload row of an update that arrived
         ("batch_size", pa.int32()),  # null but where it had to be smaller than asked for, to fit into memory
     ]
@@ -123,11 +129,14 @@ CLIENTS = pa.schema(
 AVAILABILITY = pa.schema([("client", pa.int32()), ("start_ns", pa.int64()), ("end_ns", pa.int64())])
 """One row for each stretch in which a client was off line (small fleets only)."""
 
+ADDED: Mapping[str, Mapping[str, tuple[Any, Any]]] = {"events": {"reason": (None, _NAME)}}
+"""Columns that runs of earlier versions lack, by table: what stands for them where such a run is read, and its type."""
+
 
 def table(columns: Mapping[str, Column], schema: Any, names: Mapping[str, Sequence[str]], what: str) -> Any:
     """The Arrow table of `columns`, typed by `schema`.
 
-    `names` holds, for each dictionary column, the words it may hold; a value is such a word or its index.
+    `names` holds, for each dictionary column, the words it may hold; a value is such a word or its index, None: null.
     `what` says whose columns these are, for the errors: a column missing, unknown, of another length, or
     with a value that its type cannot hold exactly, is a RunError.
     """
@@ -147,9 +156,13 @@ def _array(values: Column, field: Any, names: Mapping[str, Sequence[str]], what:
             # asked for the type at once, pyarrow would cut 1.5 down to an integer 1 without a word
             return pa.array(values).cast(field.type)
         words = names[field.name]
+        if isinstance(values, pa.NullArray) and field.name in _OPTIONAL:
+            # the same words as elsewhere, so that bytes do not depend on which rows were written together
+            return pa.DictionaryArray.from_arrays(values.cast(pa.int32()), pa.array(words, type=pa.string()))
         if isinstance(values, np.ndarray) and values.dtype.kind in "iu":
             return _by_index(values, words)
-        code = {word: index for index, word in enumerate(words)} | dict(enumerate(range(len(words))))
+        code: dict[Any, int | None] = {word: index for index, word in enumerate(words)}
+        code |= dict(enumerate(range(len(words)))) | ({None: None} if field.name in _OPTIONAL else {})
         codes = pa.array([code[value] for value in values], type=pa.int32())
         return pa.DictionaryArray.from_arrays(codes, pa.array(words, type=pa.string()))
     except KeyError as error:

@@ -35,6 +35,7 @@ from edgesim.results.columns import (
     OF_SOME_TASKS,
     OUTCOMES,
     PHASES,
+    WORDS,
     Column,
     table,
 )
@@ -42,9 +43,11 @@ from edgesim.results.columns import (
 SUMMARY = "summary.json"
 _TRAIN, _DONE = PHASES.index("train"), OUTCOMES.index("done")
 
-EventRow = tuple[int, int, int | str, int | str, int, int, int, int, float, float, int | str, int | None, int | None]
-"""(job, client, device_class, phase, start_ns, end_ns, version, bytes, flops, energy_j, outcome, staleness or
-None, batch_size or None); see columns.EVENTS. Words (of `classes`, columns.PHASES and OUTCOMES) may stand as their
+EventRow = tuple[
+    int, int, int | str, int | str, int, int, int, int, float, float, int | str, str | None, int | None, int | None
+]  # fmt: skip
+"""(job, client, device_class, phase, start_ns, end_ns, version, bytes, flops, energy_j, outcome, reason or None,
+staleness or None, batch_size or None); see columns.EVENTS. Words (of `classes` and columns.WORDS) may stand as their
 index."""
 
 
@@ -66,7 +69,7 @@ class Recorder:
     def _begin(self, directory: Path, classes: Sequence[str], chunk_rows: int) -> None:
         self.directory = directory
         self.classes = tuple(classes)
-        self._names = {"device_class": self.classes, "phase": PHASES, "outcome": OUTCOMES, "cause": CAUSES}
+        self._names = {"device_class": self.classes, "cause": CAUSES, **WORDS}
         self._events = Chunks(self._folder, "events", EVENTS, self._names, chunk_rows)
         self._aggregations = Chunks(self._folder, "aggregations", AGGREGATIONS, self._names, chunk_rows)
         self._metrics: list[tuple[Any, ...]] = []
@@ -81,18 +84,18 @@ class Recorder:
         client: int,
         device_class: int,
         version: int,
-        stretches: Sequence[tuple[int, int, int, int, float, float, str]],
+        stretches: Sequence[tuple[int, int, int, int, float, float, str, str]],
         staleness: int | None,
         batch_size: int = 0,
     ) -> None:
-        """Record a job by its stretches (phase, start_ns, end_ns, bytes, flops, energy_j, outcome); `staleness`
-        stands at the last of them, `batch_size` at its training, if it is not 0."""
+        """Record a job by its stretches (phase, start_ns, end_ns, bytes, flops, energy_j, outcome, reason or "");
+        `staleness` stands at the last of them, `batch_size` at its training, if it is not 0."""
         rows: list[EventRow] = [
             (
                 number, client, device_class, phase, start_ns, end_ns, version, size, flops, energy_j, outcome,
-                None, batch_size if batch_size and phase == _TRAIN else None,
+                reason or None, None, batch_size if batch_size and phase == _TRAIN else None,
             )
-            for phase, start_ns, end_ns, size, flops, energy_j, outcome in stretches
+            for phase, start_ns, end_ns, size, flops, energy_j, outcome, reason in stretches
         ]  # fmt: skip
         rows[-1] = (*rows[-1][:-2], staleness, rows[-1][-1])
         self._events.add(rows)
@@ -114,6 +117,7 @@ class Recorder:
                 "flops": _by_job(np.array([in_turn, jobs.flops, in_turn])),
                 "energy_j": _by_job(jobs.energy_j),
                 "outcome": np.full(len(PHASES) * len(jobs.number), _DONE),
+                "reason": pa.nulls(len(PHASES) * len(jobs.number)),
                 "staleness": _where_any(_by_job(np.array([none, none, staleness]))),
                 "batch_size": _where_any(_by_job(np.array([none, batch_size, none]))),
             }

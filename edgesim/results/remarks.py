@@ -2,13 +2,30 @@
 
 import math
 
-from edgesim.results.analysis.tables import WASTE
+from edgesim.engine import reasons
+from edgesim.results.analysis.tables import WHY
 from edgesim.results.store import Run
 
 DIVERGED = "the training has diverged; take a smaller training.lr, or training.clip"
 _GROWN = 10
 """Times the loss of the untrained model: no training that learns ends above that."""
-_FATES = ("lost", "out-of-memory", "stale", "cancelled")
+
+_RESUME = "failures: {transfer: resume, training: resume}"
+_ADVICE = {
+    reasons.OFF_LINE: f"let jobs go on when their devices are back ({_RESUME}), or make them shorter",
+    reasons.NO_CHARGE: f"let jobs go on when their devices are charged ({_RESUME}), or choose those that hold more "
+    "(selector: energy-aware)",
+    reasons.SERVER_DOWN: "let transfers go on when the server is back (failures.transfer: resume)",
+    reasons.CRASH: f"let jobs go on after a crash ({_RESUME})",
+    reasons.CORRUPT: "allow more attempts (failures.corruption.attempts)",
+    reasons.OUT_OF_MEMORY: "take smaller batches (failures.out_of_memory: shrink-batch), or a smaller model",
+    reasons.STALE: "allow staler updates (schedule.max_staleness), or let fewer clients work at once",
+    reasons.DEADLINE: "give rounds more time (schedule.limit, or slack), or jobs less to do",
+    reasons.OVER_SELECTED: "choose fewer clients for a round (schedule.over_selection)",
+    reasons.OUTDATED: "let models be older (schedule.lag)",
+}
+"""What would help against each reason of a lost job."""
+_GONE = "their devices never come back: give the fleet another availability, or charge its batteries"
 
 
 def remarks(run: Run) -> list[str]:
@@ -22,9 +39,18 @@ def _in_vain(run: Run) -> list[str]:
     )
     if 2 * (lost + discarded) <= dispatched:
         return []
-    causes = run.analysis()["waste"]["causes"]
-    why = ", ".join(f"{causes[fate]['count']:,} {WASTE[fate]}" for fate in _FATES if causes[fate]["count"])
-    return [f"most jobs were in vain, {lost + discarded:,} of {dispatched:,}: {why}"]
+    counts = {reason: work["count"] for reason, work in run.analysis()["waste"]["lost"].items() if work["count"]}
+    ordered = sorted(counts, key=counts.__getitem__, reverse=True)
+    why = ", ".join(f"{counts[reason]:,} {WHY[reason]}" for reason in ordered)
+    advice = [f"; {told}" for reason in ordered[:1] if (told := _advice(run, reason))]
+    return [f"most jobs were in vain, {lost + discarded:,} of {dispatched:,}: {why}{''.join(advice)}"]
+
+
+def _advice(run: Run, reason: str) -> str:
+    """Against the prevailing reason; "" where an earlier version did not record it."""
+    failures = run.scenario.get("failures") or {}
+    resumed = all((failures.get(part) or {}).get("kind") == "resume" for part in ("transfer", "training"))
+    return _GONE if resumed and reason in (reasons.OFF_LINE, reasons.NO_CHARGE) else _ADVICE.get(reason, "")
 
 
 def _diverged(run: Run) -> list[str]:

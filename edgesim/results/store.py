@@ -17,11 +17,11 @@ from ruamel.yaml.error import YAMLError
 
 from edgesim.errors import ScenarioError
 from edgesim.results.analysis import report
-from edgesim.results.analysis.source import DAMAGED
+from edgesim.results.analysis.source import DAMAGED, read
 from edgesim.results.recorder import SUMMARY
 
 Columns = dict[str, NDArray[Any]]
-"""A table: column name → values [row]; words as Python strings, a nullable number as float with NaN."""
+"""A table: column name → values [row]; words as Python strings, or None, a nullable number as float with NaN."""
 
 SCENARIO = "scenario.yaml"
 _METRICS = "metrics.parquet"
@@ -127,7 +127,7 @@ class Run:
 
     def _read(self, name: str, columns: Sequence[str] | None = None) -> Columns:
         wanted = None if columns is None else list(columns)
-        table = self._open(name, lambda path: pq.read_table(path, columns=wanted))
+        table = self._open(name, lambda path: read(path, wanted))
         return {column: _values(table[column]) for column in table.column_names}
 
     def _open(self, name: str, read: Callable[[Path], Any]) -> Any:
@@ -190,7 +190,7 @@ class Results:
 
 def _values(column: Any) -> NDArray[Any]:
     if pa.types.is_dictionary(column.type):
-        parts = [np.array(c.dictionary, object)[c.indices.to_numpy()] for c in column.chunks]
+        parts = [_words(chunk) for chunk in column.chunks]
         return np.concatenate(parts) if parts else np.array([], object)
     values: NDArray[Any] = column.to_numpy()
     return values.astype(np.float64) if column.null_count else values
@@ -221,3 +221,9 @@ def _names(folders: Sequence[Path]) -> dict[Path, str]:
         if len(set(names.values())) == len(different):
             return names
     return names
+
+
+def _words(chunk: Any) -> NDArray[Any]:
+    words = np.array([*chunk.dictionary.to_pylist(), None], object)
+    found: NDArray[Any] = words[chunk.indices.fill_null(len(words) - 1).to_numpy()]
+    return found

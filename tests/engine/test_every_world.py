@@ -217,7 +217,8 @@ def check_rows(state: dict[str, Any], name: str) -> None:
         turns.setdefault(rows[0][1], []).append((rows[0][4], rows[-1][5]))
         if name in KINDS:
             check_version(rows, times)
-        assert all(row[11] is None or row[11] >= 0 for row in rows)
+        assert all(row[12] is None or row[12] >= 0 for row in rows)
+        assert all((row[10] in ("done", "in-flight")) == (row[11] is None) for row in rows)  # who fails, has a reason
     for spans in turns.values():  # a device has one job at a time
         assert all(one[1] <= other[0] for one, other in pairwise(sorted(spans)))
 
@@ -225,7 +226,7 @@ def check_rows(state: dict[str, Any], name: str) -> None:
 def check_version(rows: Sequence[Any], times: Sequence[int]) -> None:
     """A job's version is that of its dispatch; its staleness is how many aggregations came between that and its
     arrival. At one instant an aggregation may come before an arrival or after it."""
-    version, arrived_ns, staleness = rows[0][6], rows[-1][5], rows[-1][11]
+    version, arrived_ns, staleness = rows[0][6], rows[-1][5], rows[-1][12]
     assert version <= bisect_right(times, rows[0][4])
     if staleness is not None:
         assert bisect_left(times, arrived_ns) <= version + staleness <= bisect_right(times, arrived_ns)

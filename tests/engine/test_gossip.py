@@ -105,6 +105,25 @@ def test_who_leaves_breaks_the_exchange_off_and_it_is_wasted(tmp_path: Path) -> 
     assert made.ledger.wasted.bytes_up == made.ledger.wasted.bytes_down == MB // 2
 
 
+def test_of_an_exchange_that_one_breaks_off_the_other_says_so(tmp_path: Path) -> None:
+    """As before, but only device 1 leaves."""
+
+    class Leaves(Gap):
+        def is_on(self, device: int, t_ns: int) -> bool:
+            return device == 0 or super().is_on(device, t_ns)
+
+        def next_change_ns(self, device: int, t_ns: int) -> int | None:
+            return None if device == 0 else super().next_change_ns(device, t_ns)
+
+        def on_ns_many(self, devices: Any, t_ns: int, since_ns: int = 0) -> Any:
+            return np.where(devices == 0, t_ns - since_ns, super().on_ns_many(devices, t_ns, since_ns))
+
+    devices = fleet([1.0, 1.0], availability=Leaves(2_500_000_000, 9_000_000_000))
+    made, _ = run(tmp_path, devices, SyncGossip(neighbours=((1,), (0,))), Stop(aggregations=1))
+    failed = [(row[1], row[11]) for row in made.state()["recorder"]["events"] if row[10] == "failed"]
+    assert failed == [(0, "peer"), (1, "off-line")]
+
+
 def test_asynchronous_pairs_do_not_wait_for_the_slow(tmp_path: Path) -> None:
     """Three devices all connected, 1, 1 and 12 s. 0 and 1 exchange from 1 to 3 and, trained again at 4, to 6, to 9 and
     to 12, each time the mean of two; 2 is trained at 12, when 0 and 1 begin anew, and meets one of them at 13."""

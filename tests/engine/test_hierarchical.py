@@ -187,5 +187,5 @@ def test_books_balance_and_a_pause_changes_nothing(
     assert broken.state()["recorder"] == whole.state()["recorder"]
     assert again.aggregations == learned.aggregations
     assert whole.version == len([a for a in learned.aggregations if not a])
-    arrivals = [row[11] for row in whole.state()["recorder"]["events"] if row[11] is not None]
+    arrivals = [row[12] for row in whole.state()["recorder"]["events"] if row[12] is not None]
     assert all(staleness >= 0 for staleness in arrivals)

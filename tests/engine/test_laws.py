@@ -76,7 +76,7 @@ def test_conservation_under_random_availability(name: str, rule: Rules, speed: l
     assert len(laws) == 11
     rows = run.state()["recorder"]["events"]
     assert all(start <= end for _, _, _, _, start, end, *_ in rows)
-    arrivals = [row[11] for row in rows if row[11] is not None]
+    arrivals = [row[12] for row in rows if row[12] is not None]
     assert all(staleness >= 0 for staleness in arrivals)
     assert run.version == len(learning.aggregations)
     busy = run.ledger.phase_ns.sum(0)
@@ -222,7 +222,7 @@ def test_a_model_that_does_not_fit_is_out_of_memory_visibly(tmp_path: Path) -> N
 def test_a_run_that_can_only_lose_jobs_says_so(tmp_path: Path) -> None:
     run, _ = simulation(tmp_path, fleet([1.0], memory_bytes=999), Sync(1), Stop(aggregations=1))
     run.begin()
-    with pytest.raises(RunError, match=r"the last 1000 jobs were all lost \(the last one: out-of-memory\)"):
+    with pytest.raises(RunError, match=r"the last 1000 jobs were all lost \(the last one: lost, out-of-memory\)"):
         run.run()
 
 
@@ -247,7 +247,7 @@ def test_a_run_whose_jobs_have_begun_to_be_lost_ends_with_what_it_has(tmp_path: 
     assert run.stopped == "fleet"
     assert run.server.updates > 0
     assert run.ledger.jobs()["lost"] == 1000
-    assert "the last 1000 jobs were all lost (the last one: lost), and no stop.time" in run.server.deserted
+    assert "the last 1000 jobs were all lost (the last one: lost, off-line), and no stop.time" in run.server.deserted
 
 
 def test_nobody_there_and_nobody_coming_is_an_error_not_a_hang(tmp_path: Path) -> None:

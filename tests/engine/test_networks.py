@@ -155,7 +155,7 @@ class Cancelling(Sync):
             server.set_timer("cancel", 1 * S)
 
     def on_timer(self, server: Any, name: str) -> None:
-        server.cancel(next(job.id for job in server.jobs.values() if job.client == 0))
+        server.cancel(next(job.id for job in server.jobs.values() if job.client == 0), "deadline")
 
 
 @given(st.lists(st.floats(0.1, 8.0), min_size=3, max_size=7), st.sampled_from([0.0, 0.3]), st.integers(0, 1000))

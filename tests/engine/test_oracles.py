@@ -82,7 +82,7 @@ class GivingUp(Schedule):
 
     def on_timer(self, server: Any, name: str) -> None:
         for job in [job.id for job in server.jobs.values() if job.client == int(name)]:
-            server.cancel(job)
+            server.cancel(job, "deadline")
 
     def receive(self, server: Any, update: Any) -> None:
         self.ends.append((server.now_ns, update.client))

@@ -111,7 +111,7 @@ class Deadline(Schedule):
         assert name == "deadline"
         self.rounds.append({n: (job.client, job.version, job.dispatched_ns) for n, job in server.jobs.items()})
         for job in list(server.jobs):
-            server.cancel(job)
+            server.cancel(job, "deadline")
         server.aggregate(self.take())
 
 

@@ -71,8 +71,8 @@ def _events(recorder: Recorder, rng: np.random.Generator, job_s: float, age: flo
                 stop = start + int(part * job_s * (1 + client % 3) / 2 * rng.uniform(0.8, 1.2) * 1e9)
                 fails = lost and phase == "train"
                 old = int(rng.poisson(age * (1 + client % 3) / 2)) if phase == "upload" else None
-                outcome = "lost" if fails else "done"
-                recorder.event((job, client, client % 3, phase, start, stop, 0, 1000, 1e9, 5.0, outcome, old, None))
+                ended = ("lost", "off-line") if fails else ("done", None)
+                recorder.event((job, client, client % 3, phase, start, stop, 0, 1000, 1e9, 5.0, *ended, old, None))
                 start = stop
                 if fails:
                     break

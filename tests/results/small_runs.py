@@ -22,7 +22,7 @@ def event(job: int, **given: Any) -> EventRow:
     row = {
         "job": job, "client": job % 7, "device_class": job % 2, "phase": "train", "start_ns": job,
         "end_ns": job + 5, "version": 0, "bytes": 0, "flops": 1e9, "energy_j": 0.1 * job, "outcome": "done",
-        "staleness": job % 3 or None, "batch_size": None,
+        "reason": None, "staleness": job % 3 or None, "batch_size": None,
     }  # fmt: skip
     return tuple((row | given).values())  # type: ignore[return-value]
 

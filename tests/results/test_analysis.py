@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +30,10 @@ from edgesim.results.recorder import Recorder
 S = 10**9
 SMALL, LARGE = range(len(CLASSES))
 Stretch = tuple[str, float, float, str]
+WHY = {
+    "lost": "off-line", "interrupted": "off-line", "failed": "crash", "corrupt": "corrupt", "cancelled": "deadline",
+    "stale": "stale",
+}  # fmt: skip
 
 
 class Written:
@@ -41,7 +46,7 @@ class Written:
     def job(self, kind: int, *stretches: Stretch, staleness: int | None = None) -> int:
         rows = [
             (PHASES.index(phase), round(start * S), round(end * S), round(10 * (end - start)) * (phase != "train"),
-             (end - start) * (phase == "train"), end - start, outcome)
+             (end - start) * (phase == "train"), end - start, outcome, WHY.get(outcome, ""))
             for phase, start, end, outcome in stretches
         ]  # fmt: skip
         self.recorder.job(self.jobs, kind, kind, 0, rows, staleness)
@@ -162,15 +167,30 @@ def test_waste_by_hand_with_failed_attempts(tmp_path: Path) -> None:
     )  # fmt: skip
     run.job(SMALL, ("download", 25, 26, "failed"))  # under way: it will try again
     waste = run.finish(27)["waste"]
-    causes = {name: [*work.values()] for name, work in waste["causes"].items() if work["count"]}
-    assert causes == {  # count, seconds, bytes, FLOPs, joules
-        "lost": [2, 5 + 5, 20 + 10, 3 + 4, 10],
-        "cancelled": [1, 1, 10, 0, 1],
-        "failed": [2, 2 + 1, 20 + 10, 0, 3],
-        "corrupt": [1, 1, 10, 0, 1],
+    assert counted(waste["lost"]) == {  # count, seconds, bytes, FLOPs, joules
+        "off-line": [2, 5 + 5, 20 + 10, 3 + 4, 10],
+        "deadline": [1, 1, 10, 0, 1],
     }
+    assert counted(waste["repeated"]) == {"crash": [2, 2 + 1, 20 + 10, 0, 3], "corrupt": [1, 1, 10, 0, 1]}
     assert [*waste["wasted"].values()] == [6, 15, 80, 7, 15]
     assert waste["spent"]["count"] == 10
+
+
+def counted(works: dict[str, dict[str, float]]) -> dict[str, list[float]]:
+    return {name: [*work.values()] for name, work in works.items() if work["count"]}
+
+
+def test_a_run_of_an_earlier_version_says_of_its_waste_what_it_knows(tmp_path: Path) -> None:
+    """Its events have no reasons; what is told by an outcome, is told."""
+    run = Written(tmp_path)
+    three_rounds(run)
+    run.job(SMALL, ("download", 20, 21, "done"), ("train", 21, 21, "out-of-memory"))
+    run.finish(22)
+    (tmp_path / report.FILE).unlink()
+    events = pq.read_table(tmp_path / "events.parquet")
+    pq.write_table(events.drop_columns(["reason"]), tmp_path / "events.parquet")
+    found = report.read(tmp_path)["waste"]["lost"]
+    assert counted(found) == {"not-recorded": [3, 11, 40, 7, 11], "out-of-memory": [1, 1, 10, 0, 1]}
 
 
 def test_time_and_energy_by_hand(tmp_path: Path) -> None:
@@ -346,7 +366,7 @@ def _jobs(spans: list[tuple[int, int, int]], age: int = 0) -> Jobs:
     zero, real = np.zeros(len(start), np.int64), np.zeros(len(start))
     return Jobs(
         job=np.arange(len(start)), client=kind, device_class=kind, phase=zero + 2, start_ns=start,
-        end_ns=start + length, bytes=zero, flops=real, energy_j=real, outcome=zero,
+        end_ns=start + length, bytes=zero, flops=real, energy_j=real, outcome=zero, reason=zero - 1,
         staleness=zero + age, classes=CLASSES, run_ns=100,
     )  # fmt: skip
 
@@ -359,8 +379,8 @@ def test_among_peers_a_job_is_over_with_its_last_transfer_either_way() -> None:
     zero = np.zeros(5, np.int64)
     jobs = Jobs(
         job=np.array([0, 0, 0, 1, 1]), client=zero, device_class=zero, phase=phase, start_ns=start, end_ns=end,
-        bytes=zero, flops=zero.astype(float), energy_j=zero.astype(float), outcome=zero, staleness=staleness,
-        classes=CLASSES, run_ns=100,
+        bytes=zero, flops=zero.astype(float), energy_j=zero.astype(float), outcome=zero, reason=zero - 1,
+        staleness=staleness, classes=CLASSES, run_ns=100,
     )  # fmt: skip
     assert jobs.fate.tolist() == [OUTCOMES.index("done"), OUTCOMES.index("in-flight")]
     assert jobs.ended_ns.tolist() == [25, 100]

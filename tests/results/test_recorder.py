@@ -132,7 +132,7 @@ def test_nan_becomes_null_in_the_summary(tmp_path: Path) -> None:
         (event(0, device_class=2), r"device_class: got 2; it is one of \['small', 'large'\]"),
         (event(0, bytes=1.5), "bytes: not all values are int64"),
         (event(0, client=2**31), "client: not all values are int32"),
-        (event(0)[:-1], "a row has not the 13 columns"),
+        (event(0)[:-1], "a row has not the 14 columns"),
     ],
 )
 def test_a_wrong_event_is_refused_when_its_chunk_is_written(tmp_path: Path, wrong: object, message: str) -> None:

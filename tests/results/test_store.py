@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from small_runs import CLASSES, clients, event, metric, write_run
 
@@ -29,6 +30,19 @@ def test_tables_come_back_as_arrays(tmp_path: Path) -> None:
     off = run.availability()
     assert off is not None
     assert off["end_ns"].tolist() == [9]
+
+
+def test_a_table_of_an_earlier_version_has_the_columns_of_this_one(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, CLASSES)
+    recorder.event(event(0, outcome="lost", reason="crash"))
+    recorder.event(event(1))
+    recorder.flush_partial()
+    assert Run(tmp_path).events(["reason"])["reason"].tolist() == ["crash", None]
+    path = tmp_path / "events.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(["reason"]), path)
+    assert Run(tmp_path).events()["reason"].tolist() == [None, None]
+    assert Run(tmp_path).events(["reason"])["reason"].tolist() == [None, None]
+    assert list(Run(tmp_path).events(["job"])) == ["job"]
 
 
 def test_no_events_are_empty_columns(tmp_path: Path) -> None:

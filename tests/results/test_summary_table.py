@@ -7,10 +7,18 @@ from pathlib import Path
 from small_runs import CLASSES, clients, event, metric, write_run
 
 from edgesim.results.recorder import Recorder
-from edgesim.results.store import Results
+from edgesim.results.remarks import remarks
+from edgesim.results.store import Results, Run
 from edgesim.results.table import summary_table
 
 EVALUATE = {"every": "1 min", "target": "80 %"}
+
+
+LOST = [
+    {"outcome": "out-of-memory", "reason": "out-of-memory", "staleness": None},
+    {"outcome": "lost", "reason": "no-charge", "staleness": None},
+    {"outcome": "lost", "reason": "no-charge", "staleness": None},
+]
 
 
 def rows(*accuracies: float, watts: float = 50.0) -> list[dict[str, float]]:
@@ -41,11 +49,12 @@ def test_costs_to_target_and_what_was_not_reached(tmp_path: Path) -> None:
 
 
 def test_runs_that_learnt_nothing_are_told(tmp_path: Path) -> None:
-    """More than half of the jobs in vain, and why; a loss of more than ten times that of the untrained model."""
+    """More than half of the jobs in vain, and why and what would help; a loss of more than ten times that of the
+    untrained model."""
     recorder = Recorder(tmp_path / "a", CLASSES)
     (tmp_path / "a" / "scenario.yaml").write_text(json.dumps({"label": "a", "variant": "a", "scenario": {}}))
     for job in range(5):
-        recorder.event(event(job, outcome="out-of-memory" if job < 3 else "done", staleness=None if job < 3 else 0))
+        recorder.event(event(job, **(LOST[job] if job < 3 else {"staleness": 0})))
     recorder.metric(metric(loss=2.3))
     recorder.metric(metric(time_s=1.0, loss=23.0, jobs_dispatched=5, jobs_lost=3, jobs_aggregated=2))
     recorder.finish(clients=clients(), summary={})
@@ -53,8 +62,24 @@ def test_runs_that_learnt_nothing_are_told(tmp_path: Path) -> None:
     write_run(tmp_path / "c", [metric(loss=2.3), metric(loss=math.nan)])
     _, *told = summary_table(Results.read(tmp_path)).note.splitlines()
     assert told == [
-        "a: most jobs were in vain, 3 of 5: 3 out of memory.",
+        "a: most jobs were in vain, 3 of 5: 2 battery too low, 1 out of memory; let jobs go on when their devices are "
+        "charged (failures: {transfer: resume, training: resume}), or choose those that hold more (selector: "
+        "energy-aware).",
         "b: the loss grew from 2.3 to 3e+07: the training has diverged; take a smaller training.lr, or training.clip.",
+    ]
+
+
+def test_where_all_is_resumed_and_lost_nonetheless_devices_do_not_come_back(tmp_path: Path) -> None:
+    rule = {"kind": "resume"}
+    recorder = Recorder(tmp_path, CLASSES)
+    scenario = {"failures": {"transfer": rule, "training": rule}}
+    (tmp_path / "scenario.yaml").write_text(json.dumps({"label": "a", "variant": "a", "scenario": scenario}))
+    recorder.event(event(0, outcome="lost", reason="off-line", staleness=None))
+    recorder.metric(metric(jobs_dispatched=1, jobs_lost=1))
+    recorder.finish(clients=clients(), summary={})
+    assert remarks(Run(tmp_path)) == [
+        "most jobs were in vain, 1 of 1: 1 device off line; their devices never come back: give the fleet another "
+        "availability, or charge its batteries"
     ]
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from edgesim.engine.learning import Received
+from edgesim.engine.reasons import DEADLINE, OVER_SELECTED
 from edgesim.engine.schedules.schedule import Schedule, Server
 
 _LIMIT = "deadline"
@@ -56,7 +57,7 @@ class Rounds(Schedule):
     def close(self, server: Server) -> None:
         """End the round: late jobs are cancelled, what has arrived is aggregated."""
         for job in [*server.jobs]:
-            server.cancel(job)
+            server.cancel(job, DEADLINE if self.is_late else OVER_SELECTED)
         self.merge(server)
 
     def merge(self, server: Server) -> None:

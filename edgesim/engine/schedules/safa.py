@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from edgesim.engine.learning import Merging, Received
+from edgesim.engine.reasons import OUTDATED
 from edgesim.engine.schedules.schedule import Schedule, Server
 
 _LIMIT = "limit"
@@ -60,7 +61,7 @@ class Safa(Schedule):
     def _open(self, server: Server) -> None:
         for job in [job for job in server.jobs.values() if job.version < server.version + 1 - self.lag]:
             self.outdated.append(job.client)
-            server.cancel(job.id)
+            server.cancel(job.id, OUTDATED)
         started = server.dispatch(server.clients)
         self.is_open, self.is_late = bool(started or server.in_flight), False
         if self.is_open:

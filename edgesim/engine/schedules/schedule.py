@@ -99,8 +99,8 @@ class Server(Protocol):
         """Merge updates: the server's version advances by one, and the server computes as long as that takes."""
         ...
 
-    def cancel(self, job: int) -> None:
-        """Give up a job in flight; what it has spent is wasted."""
+    def cancel(self, job: int, reason: str) -> None:
+        """Give up a job in flight, for one of the reasons of reasons.py; what it has spent is wasted."""
         ...
 
     def wait_for_client(self, *, patient: bool = False) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesim.engine.reasons import REASONS
 from edgesim.results.analysis.source import Source
-from edgesim.results.columns import OUTCOMES, PHASES
+from edgesim.results.columns import OUTCOMES, PHASES, WORDS
 
 ROWS = 262_144
 """Rows that are read at once; fixed, since the last digits of sums depend on it."""
@@ -18,9 +19,13 @@ DOWNLOAD, TRAIN, UPLOAD = range(len(PHASES))
 DONE, INTERRUPTED, IN_FLIGHT = (OUTCOMES.index(name) for name in ("done", "interrupted", "in-flight"))
 FAILED = ("failed", "corrupt")
 """Outcomes of attempts at a phase that begins anew after them."""
-CAUSES_OF_WASTE = tuple(name for name in OUTCOMES if name not in ("done", "interrupted", "in-flight"))
+REASONS_OF_WASTE = (*REASONS, "not-recorded")
+"""Why work was in vain; the last where an earlier version ran, which did not say it."""
 AGAIN = np.array([name in FAILED for name in OUTCOMES])
 GOES_ON = np.array([name in ("interrupted", *FAILED) for name in OUTCOMES])
+
+_OF_OUTCOME = np.array([REASONS_OF_WASTE.index(name if name in REASONS else "not-recorded") for name in OUTCOMES])
+"""What an outcome itself says of its reason."""
 
 Whole = NDArray[np.int64]
 
@@ -30,8 +35,8 @@ class Jobs:
     """Some whole jobs, in the order of the file.
 
     Attributes: the columns of columns.EVENTS that are wanted [row]; words as their index, of a device class in
-    `classes`, of phases and outcomes in columns.py; staleness −1 where there is none. classes, all of the fleet;
-    run_ns, when the run ended.
+    `classes`, of a reason in REASONS_OF_WASTE, of phases and outcomes in columns.py; reason and staleness −1 where
+    there is none. classes, all of the fleet; run_ns, when the run ended.
     """
 
     job: Whole
@@ -44,6 +49,7 @@ class Jobs:
     flops: NDArray[np.float64]
     energy_j: NDArray[np.float64]
     outcome: Whole
+    reason: Whole
     staleness: Whole
     classes: tuple[str, ...]
     run_ns: int
@@ -115,7 +121,8 @@ def blocks(source: Source, classes: Sequence[str], run_ns: int, size: int = ROWS
     """All jobs of a run, some at a time: about `size` rows."""
     left: dict[str, NDArray[Any]] | None = None
     for batch in source.events(_COLUMNS, size):
-        rows = {name: _column(batch, name, classes) for name in _COLUMNS}
+        rows = {name: _column(batch, name, classes) for name in batch.schema.names}
+        rows.setdefault("reason", _OF_OUTCOME[rows["outcome"]])
         if left is not None:
             rows = {name: np.concatenate((left[name], values)) for name, values in rows.items()}
         cut = _cut(rows)
@@ -135,12 +142,12 @@ def _cut(rows: dict[str, NDArray[Any]]) -> int:
 
 def _column(batch: Any, name: str, classes: Sequence[str]) -> NDArray[Any]:
     column = batch.column(name)
-    words = {"device_class": classes, "phase": PHASES, "outcome": OUTCOMES}.get(name)
+    words = {"device_class": classes, **WORDS}.get(name)
     if words is not None:
         number = {word: index for index, word in enumerate(words)}
-        codes = np.array([number[word] for word in column.dictionary.to_pylist()], np.int64)
-        indices: NDArray[Any] = column.indices.to_numpy(zero_copy_only=False)
-        return codes[indices] if len(indices) else np.empty(0, np.int64)
+        codes = np.array([*(number[word] for word in column.dictionary.to_pylist()), -1], np.int64)
+        found: Whole = codes[column.indices.fill_null(len(codes) - 1).to_numpy(zero_copy_only=False)]
+        return found
     if name == "staleness":
         column = column.fill_null(-1)
     values: NDArray[Any] = column.to_numpy(zero_copy_only=False)

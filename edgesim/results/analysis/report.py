@@ -23,7 +23,7 @@ from edgesim.results.analysis.waste import Waste
 from edgesim.results.columns import PHASES
 
 FILE = "analysis.json"
-FORMAT = 2
+FORMAT = 3
 """Of the file; another one is not read but made anew from the tables."""
 PARTS = 60
 """Equal parts of a run, over which jobs in flight are averaged."""

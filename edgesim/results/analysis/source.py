@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from edgesim.errors import ScenarioError
+from edgesim.results.columns import ADDED
 
 Table = dict[str, NDArray[Any]]
 
@@ -34,6 +35,18 @@ class Source(Protocol):
         ...
 
 
+def read(path: Path, columns: Sequence[str] | None = None) -> Any:
+    """The file of a table, or these columns of it; what a run of an earlier version lacks, as columns.ADDED says."""
+    file, added = pq.read_metadata(path), ADDED.get(path.stem, {})
+    lacking = [name for name in columns or added if name in added and name not in file.schema.names]
+    wanted = None if columns is None else [name for name in columns if name not in lacking]
+    table = pq.read_table(path, columns=wanted)
+    for name in lacking:
+        value, kind = added[name]
+        table = table.append_column(name, pa.array([value] * file.num_rows, kind))
+    return table
+
+
 @dataclass(frozen=True)
 class Files(Source):
     """A run's directory."""
@@ -45,7 +58,7 @@ class Files(Source):
 
     def table(self, name: str, columns: Sequence[str]) -> Table:
         try:
-            table = pq.read_table(self._path(name), columns=list(columns))
+            table = read(self._path(name), list(columns))
         except (OSError, pa.ArrowException) as error:
             raise ScenarioError(f"{self._path(name)}: cannot be read ({error}); {DAMAGED}") from error
         return _arrays(table, columns)

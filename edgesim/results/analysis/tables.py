@@ -1,4 +1,4 @@
-"""The tables of an analysis: a line for each variant and device class (or cause), means over seeds."""
+"""The tables of an analysis: a line for each variant and device class (or reason), means over seeds."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,20 +7,27 @@ from typing import Any
 
 from edgesim.results.analysis.criticality import PARTS, RULES
 from edgesim.results.analysis.usage import ENERGIES, TIMES
+from edgesim.results.analysis.waste import PARTS as WASTED
 from edgesim.results.costs import COSTS
 
 Analysis = Mapping[str, Any]
 Rows = Iterator[tuple[str, ...]]
 
-WASTE = {
-    "lost": "dropped out or given up",
+WHY = {
+    "off-line": "device off line",
+    "no-charge": "battery too low",
+    "server-down": "server out of reach",
+    "crash": "program crashed",
+    "corrupt": "arrived damaged",
     "out-of-memory": "out of memory",
     "stale": "too stale",
-    "cancelled": "cancelled by the server",
-    "failed": "broken off, begun anew",
-    "corrupt": "arrived damaged",
+    "deadline": "too late for the round",
+    "over-selected": "over-selected",
+    "outdated": "model too old",
+    "peer": "left by its peer",
+    "not-recorded": "not recorded",
 }
-"""Causes of waste in words; an outcome that is not here stands for itself."""
+"""Reasons in words, of jobs that were lost or discarded."""
 RULE_NAMES = {"server": "server computing", "dispatch": "waiting for dispatch", "timer": "timer, or an edge"}
 
 
@@ -32,6 +39,11 @@ class Section:
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     names: int = 2
+
+
+def why(part: str, reason: str) -> str:
+    """Why something was in vain: a job ("lost"), or an attempt that was "repeated"."""
+    return WHY[reason] if part == "lost" else f"{WHY[reason]}, an attempt"
 
 
 def mean(analyses: Sequence[Analysis]) -> dict[str, Any]:
@@ -58,7 +70,7 @@ def sections(variants: Mapping[str, Analysis]) -> list[Section]:
         section("time of the devices", ("device", *TIMES, "in flight", "at work", "utilisation"), _times),
         section("energy of the devices", ("device", *ENERGIES, "total"), _energies),
         section("what set the time of rounds", ("set by", "rounds", "time", *PARTS), _critical),
-        section("wasted work", ("cause", "times", "time", "bytes", "FLOPs", "energy", "of energy"), _waste),
+        section("wasted work", ("reason", "times", "time", "bytes", "FLOPs", "energy", "of energy"), _waste),
     ]
 
 
@@ -140,9 +152,10 @@ def _critical(analysis: Analysis) -> Rows:
 
 def _waste(analysis: Analysis) -> Rows:
     found, total = analysis["waste"], analysis["waste"]["spent"]["joules"]
-    for cause, work in found["causes"].items():
-        if work["count"]:
-            yield WASTE.get(cause, cause), *_work(work), _of(work["joules"], total)
+    for part in WASTED:
+        for reason, work in found[part].items():
+            if work["count"]:
+                yield why(part, reason), *_work(work), _of(work["joules"], total)
     yield "all of it", *_work(found["wasted"]), _of(found["wasted"]["joules"], total)
 
 

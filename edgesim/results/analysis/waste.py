@@ -1,4 +1,4 @@
-"""Work that was in vain, by cause."""
+"""Work that was in vain, by reason."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesim.results.analysis.jobs import AGAIN, CAUSES_OF_WASTE, INTERRUPTED, Jobs, Whole
-from edgesim.results.columns import OUTCOMES
+from edgesim.results.analysis.jobs import AGAIN, DONE, IN_FLIGHT, INTERRUPTED, REASONS_OF_WASTE, Jobs, Whole
+
+PARTS = ("lost", "repeated")
+"""What is in vain: all that a job took, or an attempt at one of its phases."""
 
 
 @dataclass
@@ -37,48 +39,51 @@ class Work:
 
 
 class Waste:
-    """Attributes: spent, by all jobs; causes, what was in vain for each of CAUSES_OF_WASTE.
+    """Attributes: spent, by all jobs; by REASONS_OF_WASTE lost, by jobs whose work was in vain, and repeated, by
+    attempts at a phase that had to begin anew.
 
-    A job that was lost or discarded is wasted with all that it took, for that cause; what it, or any other job, spent
-    on an attempt at a phase that had to begin anew is wasted for the attempt's. So the sum of the causes is what the
-    run's ledger calls wasted in the end: wasted_s … of metrics.parquet, and what failed in jobs still in flight.
+    A job that was lost or discarded is wasted with all that it took, for its own reason; what it, or any other job,
+    spent on an attempt that had to begin anew is wasted for the attempt's. So the sum of all is what the run's ledger
+    calls wasted in the end: wasted_s … of metrics.parquet, and what failed in jobs still in flight.
     """
 
     def __init__(self) -> None:
         self.spent = Work()
-        self.causes = {cause: Work() for cause in CAUSES_OF_WASTE}
+        self.lost = {reason: Work() for reason in REASONS_OF_WASTE}
+        self.repeated = {reason: Work() for reason in REASONS_OF_WASTE}
 
     def add(self, jobs: Jobs) -> None:
         """Take some jobs."""
         if not len(jobs):
             return
-        first, outcome = _attempts(jobs)
+        first, last = _attempts(jobs)
         rows = jobs.end_ns - jobs.start_ns, jobs.bytes, jobs.flops, jobs.energy_j
         amounts = [np.add.reduceat(values, first) for values in rows]
-        fate = np.repeat(jobs.fate, np.diff(np.append(np.searchsorted(first, jobs.first), len(first))))
-        cause = np.where(AGAIN[outcome], outcome, fate)
+        in_vain = (jobs.fate != DONE) & (jobs.fate != IN_FLIGHT)
+        why = np.where(in_vain, jobs.reason[jobs.last], -1)
+        again = AGAIN[jobs.outcome[last]]
+        of_job = np.repeat(why, np.diff(np.append(np.searchsorted(first, jobs.first), len(first))))
+        of_job[again] = -1
+        of_attempt = np.where(again, jobs.reason[last], -1)
         self.spent.add(len(jobs), *amounts)
-        for name, work in self.causes.items():
-            number = OUTCOMES.index(name)
-            mine = cause == number
-            if AGAIN[number]:
-                work.add(int(mine.sum()), *(amount[mine] for amount in amounts))
-            else:
-                work.add(int((jobs.fate == number).sum()), *(amount[mine] for amount in amounts))
+        for number, reason in enumerate(REASONS_OF_WASTE):
+            lost, repeated = of_job == number, of_attempt == number
+            self.lost[reason].add(int((why == number).sum()), *(amount[lost] for amount in amounts))
+            self.repeated[reason].add(int(repeated.sum()), *(amount[repeated] for amount in amounts))
 
     def result(self) -> dict[str, Any]:
-        """As plain data: spent, wasted, and causes."""
+        """As plain data: spent, wasted, and lost and repeated by reason."""
         wasted = Work()
-        for work in self.causes.values():
+        for work in (*self.lost.values(), *self.repeated.values()):
             for name, amount in vars(work).items():
                 setattr(wasted, name, getattr(wasted, name) + amount)
-        causes = {cause: work.plain() for cause, work in self.causes.items()}
-        return {"spent": self.spent.plain(), "wasted": wasted.plain(), "causes": causes}
+        by_reason = {name: {reason: work.plain() for reason, work in getattr(self, name).items()} for name in PARTS}
+        return {"spent": self.spent.plain(), "wasted": wasted.plain(), **by_reason}
 
 
 def _attempts(jobs: Jobs) -> tuple[Whole, Whole]:
-    """The first row of each attempt at a phase, and how the attempt ended [attempt]."""
+    """The first and the last row of each attempt at a phase [attempt]."""
     ends = jobs.outcome != INTERRUPTED
     ends[jobs.last] = True
     last = np.flatnonzero(ends)
-    return np.concatenate(([0], last[:-1] + 1)), jobs.outcome[last]
+    return np.concatenate(([0], last[:-1] + 1)), last
