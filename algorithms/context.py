@@ -17,12 +17,13 @@ from edgesim.learning.tree import State
 
 @dataclass(frozen=True, kw_only=True)
 class Cadence:
-    """The schedule as an algorithm may know it: its kind, how many clients work at once, and how many updates
-    make an aggregation (at most)."""
+    """The schedule as an algorithm may know it: its kind, how many clients work at once, how many updates make an
+    aggregation (at most), and whether updates may come late; where there are edges, of one of them."""
 
     kind: str = "sync"
     concurrency: int = 1
     updates: int = 1
+    late: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -118,7 +118,7 @@ class FFGG(Partial):
     def _rates(self, context: Context, arrivals: Arrivals) -> torch.Tensor:
         """lr_t of each arrival."""
         module, n = context.task.model.module, float(context.cadence.concurrency)
-        delay = max(1.0, n / context.cadence.updates)
+        delay = max(1.0, n / context.cadence.updates) if context.cadence.late else 1.0
         natural = 1 / (module.smoothness * delay) if isinstance(module, Quadratic) else context.training.lr
         rate = torch.full_like(arrivals.discount, natural if self.lr_out is None else self.lr_out)
         return rate if self.step == "constant" else rate * n / arrivals.staleness.double().clamp_min(n)

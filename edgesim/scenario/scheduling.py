@@ -125,11 +125,22 @@ def _weight(scenario: Scenario) -> Weight:
 
 def cadence(scenario: Scenario) -> Cadence:
     """The schedule as algorithms may know it."""
-    it = scenario.schedule
+    it = at_edge(scenario).schedule
     _, concurrency = it.busiest
     if isinstance(it, kinds.Safa | gossip.Gossip):
         concurrency = scenario.task.clients
-    return Cadence(kind=it.kind, concurrency=concurrency, updates=_updates(it, concurrency))
+    kind, updates = scenario.schedule.kind, _updates(it, concurrency)
+    return Cadence(kind=kind, concurrency=concurrency, updates=updates, late=_late(it))
+
+
+def _late(it: AnySchedule) -> bool:
+    """Whether a model may have been merged into while a client trains from it."""
+    match it:
+        case kinds.Deadline():
+            return it.late == "kept"
+        case gossip.Gossip():
+            return it.mode == "async"
+    return not isinstance(it, kinds.Sync | kinds.Tiered | kinds.TimelyFl)
 
 
 def _updates(it: AnySchedule, concurrency: int) -> int:
@@ -137,8 +148,6 @@ def _updates(it: AnySchedule, concurrency: int) -> int:
     match it:
         case gossip.Gossip():
             return 1
-        case hierarchy.Hierarchical():
-            return _updates(it.edge, it.edge.busiest[1])
         case kinds.Async():
             return 1
         case kinds.Buffered():

@@ -121,7 +121,8 @@ def test_by_default_quadratic_steps_are_one_over_the_smoothness_and_the_delay() 
     smooth = module(setting.task).smoothness
     one = arrivals({"params": {"theta": [[1.0]]}}, samples=[1])
     server = {"params": {"theta": torch.zeros(1), "w": torch.zeros(1)}}
-    for cadence, delay in ((Cadence(), 1), (Cadence(kind="buffered", concurrency=6, updates=2), 3)):
+    tiers = Cadence(kind="tiered", concurrency=6, updates=2, late=False)
+    for cadence, delay in ((Cadence(), 1), (Cadence(kind="buffered", concurrency=6, updates=2), 3), (tiers, 1)):
         moved = FFGG().aggregate(replace(setting, cadence=cadence), server, one)["params"]["theta"]
         assert moved.item() == pytest.approx(1 / (smooth * delay))
 

@@ -11,6 +11,7 @@ import pytest
 from edgesim.engine.simulation import Simulation
 from edgesim.errors import ScenarioError
 from edgesim.results.recorder import Recorder
+from edgesim.scenario import scheduling
 from edgesim.scenario.assembly import assemble
 from edgesim.scenario.loading import load
 
@@ -112,6 +113,29 @@ def test_async_is_buffered_with_a_buffer_of_one(tmp_path: Path) -> None:
     a = ended(tmp_path, "schedule={kind: async, concurrency: 5}", UNEQUAL)
     b = ended(tmp_path, "schedule={kind: buffered, concurrency: 5, buffer: 1}", UNEQUAL)
     assert a.state()["recorder"] == b.state()["recorder"]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "known"),
+    [
+        ("{kind: sync, cohort: 4}", (4, 4, False)),
+        ("{kind: deadline, cohort: 4, over_selection: 1.5, limit: 1 s}", (6, 4, False)),
+        ("{kind: deadline, cohort: 4, over_selection: 1.5, limit: 1 s, late: kept}", (6, 4, True)),
+        ("{kind: tiered, tiers: 3, cohort: 2}", (6, 2, False)),
+        ("{kind: buffered, concurrency: 6, buffer: 2}", (6, 2, True)),
+        ("{kind: hierarchical, edges: 3, edge: {kind: sync, cohort: 2}, link: %s}", (2, 2, False)),
+        ("{kind: hierarchical, edges: 3, edge: {kind: buffered, concurrency: 4, buffer: 2}, link: %s}", (4, 2, True)),
+    ],
+)
+def test_what_algorithms_know_of_a_schedule(tmp_path: Path, schedule: str, known: tuple[int, int, bool]) -> None:
+    """How many work, how many make a step of the model that they work on, and whether it moves meanwhile: at an edge it
+    is the edge's, and a tier's cohort works on its own."""
+    path = tmp_path / "scenario.yaml"
+    path.write_text(dedent(BASE))
+    line = "{down: 9 Mbit/s, up: 9 Mbit/s}"
+    (planned,) = load(path, [f"schedule={schedule.replace('%s', line)}"]).scenarios
+    found = scheduling.cadence(planned.scenario)
+    assert (found.concurrency, found.updates, found.late) == known
 
 
 @pytest.mark.parametrize(
