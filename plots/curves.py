@@ -6,6 +6,7 @@ from matplotlib.lines import Line2D
 from edgesim.errors import ScenarioError
 from edgesim.plots.style import (
     accuracy_axis,
+    bands,
     check_accuracies,
     chosen_variants,
     cost_axis,
@@ -74,7 +75,7 @@ def draw(
     else:
         axes.set_ylabel(METRICS[metric])
         axes.set_yscale("log" if falls else "linear")
-    heading(figure, results, f"{'gradient norm' if falls else metric.split('_')[0]} over {kind.title}")
+    heading(figure, results, f"{'gradient norm' if falls else metric.split('_')[0]} over {kind.title}", *bands(groups))
     lines = [Line2D([], [], color=styles[name]["color"], linestyle=styles[name]["linestyle"]) for name in paths]
     legend(figure, lines, list(paths))
     return figure

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 
 from edgesim.plots.style import (
     accuracy_axis,
+    bands,
     check_accuracies,
     cost_axis,
     heading,
@@ -46,7 +47,8 @@ def draw(
         raise ValueError(f"got points={points!r}; it is 'all' or 'final'")
     kind = find_cost(cost)
     check_accuracies(results)
-    paths = {variant: trajectory(runs, cost) for variant, runs in results.variants().items()}
+    groups = results.variants()
+    paths = {variant: trajectory(runs, cost) for variant, runs in groups.items()}
     figure = Figure(figsize=(8, 5.0), layout="constrained")
     axes = figure.subplots()
     greatest = max(path.end_cost.high[0] for path in paths.values())
@@ -57,7 +59,7 @@ def draw(
     _front(axes, paths, worth, points)
     target_line(axes, target_of(results.runs, target))
     accuracy_axis(axes, "accuracy (mean over clients)")
-    heading(figure, results, f"accuracy against {kind.title}")
+    heading(figure, results, f"accuracy against {kind.title}", *bands(groups))
     _legend(figure, styles)
     return figure
 

@@ -13,6 +13,7 @@ from matplotlib.ticker import FormatStrFormatter, MaxNLocator
 from edgesim.errors import ScenarioError
 from edgesim.folding import fold
 from edgesim.results.costs import Cost
+from edgesim.results.statistics import FEWEST_FOR_A_BAND
 from edgesim.results.store import Results, Run
 from edgesim.spelling import advice
 
@@ -187,6 +188,14 @@ def heading(figure: Figure, results: Results, *lines: str) -> None:
 def means(groups: dict[str, list[Run]]) -> str:
     """What to add to the title of a figure of means over the runs of each variant."""
     return ", means over seeds" if any(len(runs) > 1 for runs in groups.values()) else ""
+
+
+def bands(groups: dict[str, list[Run]]) -> list[str]:
+    """The second line of the title of a figure of means over seeds: what their bands are. None for single runs."""
+    counts = [len(runs) for runs in groups.values() if len(runs) > 1]
+    few = ["range"] if any(count < FEWEST_FOR_A_BAND for count in counts) else []
+    many = ["95 % interval"] if any(count >= FEWEST_FOR_A_BAND for count in counts) else []
+    return [f"means over seeds and their {' or '.join(few + many)}"] if counts else []
 
 
 def first_seeds(groups: dict[str, list[Run]]) -> str:

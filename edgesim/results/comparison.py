@@ -8,7 +8,7 @@ from edgesim.errors import ScenarioError
 from edgesim.results.analysis.tables import Section
 from edgesim.results.costs import COSTS, FloatArray
 from edgesim.results.frontier import hypervolume
-from edgesim.results.statistics import band, to_target
+from edgesim.results.statistics import interval, to_target
 from edgesim.results.store import Results, Run
 from edgesim.results.table import TARGET_COSTS, target_of
 from edgesim.spelling import advice
@@ -105,8 +105,10 @@ def _ratio(spent: Sequence[tuple[float | None, float | None]]) -> str:
 
 def _interval(values: FloatArray, text: Callable[[float], str]) -> str:
     """The mean [value] and, of enough values, its 95 % interval."""
-    mean, low, high = (float(side[0]) for side in band(values[:, None]))
-    return text(mean) if len(values) < _FEW else f"{text(mean)} ({text(low)} to {text(high)})"
+    if len(values) < _FEW:
+        return text(float(values.mean()))
+    mean, low, high = (text(float(side[0])) for side in interval(values[:, None]))
+    return f"{mean} ({low} to {high})"
 
 
 def _cheapest(variants: Variants) -> Section:

@@ -9,6 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 from edgesim.results.costs import FloatArray, find_cost
 from edgesim.results.store import Run
 
+FEWEST_FOR_A_BAND = 5
+"""Seeds. Of fewer, an interval that holds the mean as often as it says is wider than their range."""
+
 
 class Band(NamedTuple):
     """Mean over seeds and the limits around it, each [point]."""
@@ -33,15 +36,26 @@ def first_reaching(metrics: Mapping[str, NDArray[Any]], accuracy: float, cost: s
 
 
 def band(seeds: ArrayLike) -> Band:
-    """Mean over seeds [seed, point] and a band: from least to greatest below three seeds, else the 95 % confidence
-    interval of the mean by Student's t, which is wide for few seeds because little is known then."""
-    values = np.asarray(seeds, np.float64)
-    if values.ndim != 2 or not len(values):
-        raise ValueError(f"got shape {values.shape}; [seed, point] with at least one seed is wanted")
-    mean = values.mean(axis=0)
-    if len(values) < 3:
-        return Band(mean, values.min(axis=0), values.max(axis=0))
+    """Mean over seeds [seed, point] and a band: from least to greatest below FEWEST_FOR_A_BAND seeds, else the
+    `interval`."""
+    values = _by_seed(seeds, 1)
+    if len(values) < FEWEST_FOR_A_BAND:
+        return Band(values.mean(axis=0), values.min(axis=0), values.max(axis=0))
+    return interval(values)
+
+
+def interval(seeds: ArrayLike) -> Band:
+    """Mean over seeds [seed, point], two at least, and its 95 % confidence interval by Student's t."""
     from scipy.special import stdtrit  # takes a quarter of a second, which a run without figures need not wait for
 
-    half = stdtrit(len(values) - 1, 0.975) * values.std(axis=0, ddof=1) / np.sqrt(len(values))
+    values = _by_seed(seeds, 2)
+    mean, freedom = values.mean(axis=0), len(values) - 1
+    half = stdtrit(freedom, 0.975) * values.std(axis=0, ddof=1) / np.sqrt(len(values))
     return Band(mean, mean - half, mean + half)
+
+
+def _by_seed(seeds: ArrayLike, fewest: int) -> FloatArray:
+    values = np.asarray(seeds, np.float64)
+    if values.ndim != 2 or len(values) < fewest:
+        raise ValueError(f"got shape {values.shape}; [seed, point] with at least {fewest} seeds is wanted")
+    return values

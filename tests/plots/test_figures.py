@@ -98,6 +98,16 @@ def test_the_frontier_drawn_is_the_non_dominated_set(results: Results) -> None:
     assert axes.get_xlim()[1] >= time_h.max()
 
 
+@pytest.mark.parametrize("name", ["frontier", "curves"])
+def test_a_band_says_what_it_is(results: Results, name: str) -> None:
+    title = find(name)(results).get_suptitle()
+    assert title.splitlines()[1:] == ["means over seeds and their range"]
+    some = list(results.runs)
+    assert style.bands({"a": some[:1], "b": some[:5]}) == ["means over seeds and their 95 % interval"]
+    assert style.bands({"a": some[:2], "b": some[:5]}) == ["means over seeds and their range or 95 % interval"]
+    assert style.bands({"a": some[:1]}) == []
+
+
 def test_every_seed_is_on_the_frontier_figure(results: Results) -> None:
     axes = find("frontier")(results).axes[0]
     drawn = {(line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines if len(line.get_xdata()) == 1}

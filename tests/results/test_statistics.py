@@ -1,6 +1,7 @@
 """Statistics by hand-made numbers and laws."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from small_runs import metric, write_run
 from edgesim.errors import ScenarioError
 from edgesim.results.costs import COSTS, find_cost
 from edgesim.results.frontier import hypervolume, non_dominated
-from edgesim.results.statistics import band, first_reaching, to_target
+from edgesim.results.statistics import Band, band, first_reaching, interval, to_target
 from edgesim.results.trajectory import trajectory
 
 
@@ -48,28 +49,31 @@ def test_costs_read_well(cost: str, value: float, text: str) -> None:
     assert COSTS[cost].readable(value) == text
 
 
-def test_a_band_of_one_or_two_seeds_is_their_range() -> None:
+def test_a_band_of_few_seeds_is_their_range() -> None:
     mean, low, high = band([[1.0, 2.0], [3.0, 2.0]])
     assert (mean.tolist(), low.tolist(), high.tolist()) == ([2.0, 2.0], [1.0, 2.0], [3.0, 2.0])
     assert all(side.tolist() == [5.0] for side in band([[5.0]]))
+    assert [side.tolist() for side in band([[1.0], [2.0], [3.0], [6.0]])] == [[3.0], [1.0], [6.0]]
 
 
-def test_a_band_of_three_seeds_is_students_interval() -> None:
+def test_an_interval_is_students() -> None:
     """1, 2, 3: deviation 1, so 2 ± 4.303 / √3; 4.303 is the 97.5 % point of t with two degrees of freedom."""
-    mean, low, high = band([[1.0], [2.0], [3.0]])
+    mean, low, high = interval([[1.0], [2.0], [3.0]])
     assert (mean[0], low[0], high[0]) == (2, pytest.approx(2 - 2.4842, abs=1e-4), pytest.approx(2 + 2.4842, abs=1e-4))
 
 
-@pytest.mark.parametrize("seeds", [3, 5, 20])
-def test_a_band_holds_the_true_mean_as_often_as_it_says(seeds: int) -> None:
+@pytest.mark.parametrize(("around", "seeds"), [(interval, 3), (interval, 4), (band, 5), (band, 20)])
+def test_an_interval_holds_the_true_mean_as_often_as_it_says(around: Callable[..., Band], seeds: int) -> None:
     """19 times of 20: 4,000 experiments of normal values side by side; three deviations of such a count are 1 %."""
-    _, low, high = band(np.random.default_rng(0).normal(5, 1, (seeds, 4000)))
+    _, low, high = around(np.random.default_rng(0).normal(5, 1, (seeds, 4000)))
     assert np.mean((low < 5) & (high > 5)) == pytest.approx(0.95, abs=0.01)
 
 
-def test_a_band_needs_seeds() -> None:
+def test_bands_and_intervals_need_seeds() -> None:
     with pytest.raises(ValueError, match=r"got shape \(3,\); \[seed, point\]"):
         band([1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match="at least 2 seeds"):
+        interval([[1.0]])
 
 
 POINTS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=25)
