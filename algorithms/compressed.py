@@ -113,7 +113,8 @@ class CompressedUpdates(Algorithm):
             return replace(part, levels=self.codec.levels, unit=float(update[_UNIT][name]))
         if not self.codec.sparse:
             return part
-        return Part(values=part.values, mask=part.values != 0, mask_known=False)
+        most = self.codec.most(part.values.numel())
+        return Part(values=part.values, mask=part.values != 0, mask_known=False, most=most)
 
 
 def _without(state: State) -> State:

@@ -65,12 +65,22 @@ def test_bounds_are_told_in_the_summary_and_on_the_console(tmp_path: Path) -> No
     assert " ".join(note.split()[1:]) in " ".join(shown.stdout.split())
     edgesim("run", write(tmp_path), "--out", tmp_path / "run", *sets(*overrides), "--workers", "1")
     (real,) = Results.read(tmp_path / "run").runs
-
-    def longest(of: Run) -> int:
-        events = of.events(["phase", "bytes"])
-        return int(events["bytes"][events["phase"] == "upload"].max())
-
     assert 0 < longest(real) <= longest(run)
+
+
+def longest(of: Run) -> int:
+    """Bytes of an upload."""
+    events = of.events(["phase", "bytes"])
+    return int(events["bytes"][events["phase"] == "upload"].max())
+
+
+def test_an_estimate_knows_how_much_a_codec_sends(tmp_path: Path) -> None:
+    """k values of four bytes and their places, of each tensor; and not all values, as if nothing were left out."""
+    overrides = (SHORT, ALGORITHMS["fedavg"], "codec={name: top-k, share: 0.05}")
+    made = estimated(tmp_path, *overrides)
+    edgesim("run", write(tmp_path), "--out", tmp_path / "run", *sets(*overrides), "--workers", "1")
+    (real,) = Results.read(tmp_path / "run").runs
+    assert longest(real) <= longest(made) < 1.5 * longest(real)
 
 
 def test_the_table_adds_up(tmp_path: Path) -> None:

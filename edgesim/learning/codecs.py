@@ -42,7 +42,8 @@ class Part:
 
     Attributes: values, float32 [*shape], of which those under the mask travel, or None: only the mask does;
     mask, bool [*shape], or None: all values travel; mask_known, whether the receiver has the mask already;
-    levels, s of quantised values, which are whole multiples −s … s of the unit, or 0: float32 values travel.
+    levels, s of quantised values, which are whole multiples −s … s of the unit, or 0: float32 values travel;
+    most, how many values an unknown mask can have on, whatever they are, or None: any number.
     """
 
     values: Tensor | None
@@ -50,6 +51,7 @@ class Part:
     mask_known: bool
     levels: int = 0
     unit: float = 0.0
+    most: int | None = None
 
     def __post_init__(self) -> None:
         values, mask = self.values, self.mask
@@ -88,10 +90,12 @@ def longest(parts: Sequence[Part]) -> int:
     total = leb128_length(len(parts)) + len(parts)
     for part in parts:
         if part.mask is None or part.mask_known:
-            bits, values = 0, _plan(part).values
-        else:  # no form is longer than a bitmap, and no more values travel than there are
-            bits = values = part.mask.numel()
-        total += -(-bits // 8) + _values_bytes(part, values)
+            mask_bytes, values = 0, _plan(part).values
+        else:  # no form is longer than a bitmap, nor than a list of places
+            values = part.mask.numel() if part.most is None else part.most
+            listed = leb128_length(values) + values * leb128_length(part.mask.numel())
+            mask_bytes = min(-(-part.mask.numel() // 8), listed)
+        total += mask_bytes + _values_bytes(part, values)
     return total
 
 

@@ -42,6 +42,10 @@ class Codec(Protocol):
         """Whether what was left out is added to the next update."""
         ...
 
+    def most(self, values: int) -> int:
+        """How many of so many values travel at most."""
+        ...
+
     def compress(self, tensor: Tensor, random: Tensor) -> Compressed:
         """What travels of a tensor [client, *shape]; `random`, uniform in [0, 1), [client, values]."""
         ...
@@ -64,10 +68,12 @@ class TopK:
     def remembers(self) -> bool:
         return self.feedback
 
-    def compress(self, tensor: Tensor, random: Tensor) -> Compressed:
-        values = tensor[0].numel()
+    def most(self, values: int) -> int:
         # less a hair: 0.07 of 100 is 7, whatever floating point makes of it
-        count = min(values, max(1, math.ceil(self.share * values - 1e-9)))
+        return min(values, max(1, math.ceil(self.share * values - 1e-9)))
+
+    def compress(self, tensor: Tensor, random: Tensor) -> Compressed:
+        count = self.most(tensor[0].numel())
         chosen = masks.largest(tensor, torch.full((len(tensor),), count))  # of equal magnitudes the first goes
         return Compressed(torch.where(chosen, tensor, 0.0), tensor.new_zeros(len(tensor)))
 
@@ -87,6 +93,9 @@ class Qsgd:
     @property
     def levels(self) -> int:
         return self.s
+
+    def most(self, values: int) -> int:
+        return values
 
     def compress(self, tensor: Tensor, random: Tensor) -> Compressed:
         norm = tensor.flatten(1).norm(dim=1)
