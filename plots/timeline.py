@@ -18,7 +18,7 @@ from edgesim.results.costs import COSTS
 from edgesim.results.store import Columns, Results, Run
 from edgesim.spelling import advice
 
-FAILED = ("interrupted", "lost", "out-of-memory", "stale", "failed", "corrupt")
+FAILED = ("interrupted", "lost", "out-of-memory", "stale", "cancelled", "failed", "corrupt")
 _LEGIBLE = 300  # stretches of median length that still show side by side
 
 
@@ -43,9 +43,11 @@ def draw(
     if not len(events["client"]):
         raise ScenarioError(f"{chosen.path}: no events; nothing to draw a timeline of")
     end = float(events["end_ns"].max()) * 1e-9
+    if chosen.has_metrics:
+        end = max(end, float(chosen.metrics()["time_s"][-1]))  # what follows the last job is part of the run
     window = (start_s, _last_legible(events, start_s, end) if end_s is None else end_s)
     if not 0 <= window[0] < min(window[1], end):
-        raise ScenarioError(f"window {start_s:g} s to {window[1]:g} s: the run's events lie in 0 to {end:g} s")
+        raise ScenarioError(f"window {start_s:g} s to {window[1]:g} s: the run lasts from 0 to {end:g} s")
     rows = _rows(chosen, events, clients)
     figure = Figure(figsize=(8, 1.5 + 0.135 * max(len(rows), 12)), layout="constrained")
     axes = figure.subplots()

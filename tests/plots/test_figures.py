@@ -19,8 +19,10 @@ from edgesim.errors import ScenarioError
 from edgesim.plots import style
 from edgesim.plots.registry import PLOTS, find
 from edgesim.results.analysis.tables import mean, sections
+from edgesim.results.columns import CLIENTS, METRICS
 from edgesim.results.evenness import jain
 from edgesim.results.frontier import non_dominated
+from edgesim.results.recorder import Recorder
 from edgesim.results.store import Results
 from edgesim.results.trajectory import trajectory
 
@@ -135,6 +137,23 @@ def test_timeline_bars_are_the_events(results: Results) -> None:
     assert crosses == np.sum(events["outcome"] == "lost")
 
 
+def test_what_the_server_cancelled_has_a_cross_and_the_run_lasts_beyond_its_last_job(tmp_path: Path) -> None:
+    """A job is told to stop after 2 s of training, and nothing happens for the rest of the hour."""
+    (tmp_path / "a").mkdir()
+    record = {"label": "a", "variant": "a", "scenario": {"name": "one", "seed": 0}}
+    (tmp_path / "a" / "scenario.yaml").write_text(json.dumps(record))
+    recorder = Recorder(tmp_path / "a", ("pixel-6",), chunk_rows=10)
+    recorder.event((0, 0, 0, "download", 0, 10**9, 0, 1000, 0.0, 5.0, "done", None, None))
+    recorder.event((0, 0, 0, "train", 10**9, 3 * 10**9, 0, 0, 1e9, 5.0, "cancelled", None, None))
+    for time_s in (0.0, 3600.0):
+        recorder.metric(dict.fromkeys(METRICS.names, 0) | {"time_s": time_s})
+    recorder.finish(clients=dict.fromkeys(CLIENTS.names, np.zeros(1, np.int64)), summary={}, availability=None)
+    figure = find("timeline")(Results.read(tmp_path))
+    assert "of 60 min" in figure.get_suptitle()
+    crosses = [line.get_xdata().tolist() for line in figure.axes[0].lines if line.get_marker() == "x"]
+    assert crosses == [[pytest.approx(3 / 60)]]
+
+
 def test_the_timeline_names_its_run_and_only_what_is_in_its_window(results: Results) -> None:
     run = next(run for run in results.runs if run.variant == "fedavg_sync")
     first_ns = int(run.events(["start_ns"])["start_ns"].min())
@@ -231,7 +250,7 @@ def test_one_run_alone_can_be_drawn(results: Results) -> None:
             {"run": "fedavg_sync_seed=7"},
             "no run 'fedavg_sync_seed=7'; did you mean fedavg_sync_seed",
         ),
-        ("timeline", {"start_s": 1e9}, "window 1e[+]09 s to .*: the run's events lie in 0 to"),
+        ("timeline", {"start_s": 1e9}, "window 1e[+]09 s to .*: the run lasts from 0 to"),
     ],
 )
 def test_wrong_options_are_named(results: Results, name: str, options: dict[str, Any], message: str) -> None:
