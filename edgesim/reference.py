@@ -49,8 +49,8 @@ def markdown(schema: Node) -> str:
 
 
 def _units() -> Iterator[str]:
-    for kind in ("time", "size", "energy", "share"):
-        spellings = ", ".join(f"`{unit}`" for unit in units.TABLE[kind] if unit)
+    for kind, table in units.TABLE.items():
+        spellings = ", ".join(f"`{unit}`" for unit in table if unit)
         yield f"| {kind}, e.g. `{units.EXAMPLES[kind]}` | {spellings} |"
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from edgesim import cli, reference
+from edgesim import cli, reference, units
 from edgesim.algorithms.contract import Algorithm
 from edgesim.devices import cost
 from edgesim.devices.profiles import find_device, find_link
@@ -64,6 +64,13 @@ def test_the_reference_has_every_key_with_value_and_meaning() -> None:
     assert {f"| `{key}` |" for key in keys} <= set(re.findall(r"^\| `\w+` \|", page, re.MULTILINE))
     rows = [line.strip("|").split(" | ") for line in page.splitlines() if line.startswith("| `")]
     assert [row for row in rows if len(row) != 4 or not all(cell.strip() for cell in row)] == []
+
+
+def test_the_reference_has_the_units_of_every_kind_of_quantity() -> None:
+    """Of the kinds that its own cells name, too: rate (`20 Mbit/s`), power (`3.7 W`)."""
+    page = reference.markdown(json_schema())
+    for kind, table in units.TABLE.items():
+        assert f"| {kind}, e.g. `{units.EXAMPLES[kind]}` | {', '.join(f'`{unit}`' for unit in table if unit)} |" in page
 
 
 # ── pages and what they point at ────────────────────────────────────────────────────────────────────────────
