@@ -143,8 +143,8 @@ def test_what_the_server_cancelled_has_a_cross_and_the_run_lasts_beyond_its_last
     record = {"label": "a", "variant": "a", "scenario": {"name": "one", "seed": 0}}
     (tmp_path / "a" / "scenario.yaml").write_text(json.dumps(record))
     recorder = Recorder(tmp_path / "a", ("pixel-6",), chunk_rows=10)
-    recorder.event((0, 0, 0, "download", 0, 10**9, 0, 1000, 0.0, 5.0, "done", None, None))
-    recorder.event((0, 0, 0, "train", 10**9, 3 * 10**9, 0, 0, 1e9, 5.0, "cancelled", None, None))
+    recorder.event((0, 0, 0, "download", 0, 10**9, 0, 1000, 0.0, 5.0, "done", None, None, None))
+    recorder.event((0, 0, 0, "train", 10**9, 3 * 10**9, 0, 0, 1e9, 5.0, "cancelled", "deadline", None, None))
     for time_s in (0.0, 3600.0):
         recorder.metric(dict.fromkeys(METRICS.names, 0) | {"time_s": time_s})
     recorder.finish(clients=dict.fromkeys(CLIENTS.names, np.zeros(1, np.int64)), summary={}, availability=None)
