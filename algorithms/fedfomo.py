@@ -81,7 +81,7 @@ class FedFomo(Algorithm):
         training = local_work(context, max(client.samples - held, 1))
         if not models:
             return training
-        weighing = scaled(phase_work(context, held, (), epochs=1, batch_size=held), 1 + models)
+        weighing = scaled(phase_work(context, held, (), epochs=1), 1 + models)
         extra = 4 * models * context.profile.parameters  # of the others' models, while they are weighed
         return together(training, holding(weighing, extra))
 

@@ -60,8 +60,8 @@ class Scaffold(Algorithm):
         work = local_work(context, client.samples, copies=2)
         if self.control == "steps":
             return work
-        names = context.task.model.shapes
-        return together(work, phase_work(context, client.samples, names, steps=1, batch_size=client.samples))
+        # a gradient of all samples adds up over mini-batches, so it takes their memory and no more
+        return together(work, phase_work(context, client.samples, context.task.model.shapes, epochs=1))
 
     def upload_bytes(self, context: Context, payload: Payload, client: Client) -> int | None:
         return 2 * context.dense_bytes

@@ -165,6 +165,15 @@ def test_controls_undo_client_drift() -> None:
     assert norms[1] < 0.7 * norms[0]
 
 
+def test_the_whole_gradient_costs_its_work_and_no_more_memory() -> None:
+    """It adds up over mini-batches: 1,000 samples at once would take two hundred times their activations."""
+    client = Client(0, 1000, {})
+    payload = FedAvg().download(HERE, FedAvg().init_server(HERE), client)
+    steps, whole = (it.workload(HERE, payload, client) for it in (Scaffold(), Scaffold(control="gradient")))
+    assert whole.flops - steps.flops == 1000 * HERE.profile.total_flops
+    assert whole.memory_bytes == steps.memory_bytes
+
+
 # ── Ditto ───────────────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.usefixtures("step_by_step")
 def test_without_pull_dittos_personal_model_is_local_training() -> None:

@@ -135,6 +135,9 @@ def test_weighing_costs_forward_passes_on_what_is_held_out() -> None:
     training = HERE.profile.total_flops * (samples - held) * TRAINING.epochs
     assert work.flops == training + (1 + 3) * held * forward
     assert algorithm.held_out == 0.2
+    payload = algorithm.download(HERE, world._server, Client(0, samples, {}))
+    few, many = (algorithm.workload(HERE, payload, Client(0, n, {})).memory_bytes for n in (100, 10_000))
+    assert few == many  # a batch at a time
 
 
 def test_held_out_samples_are_not_trained_on() -> None:
