@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from edgesim.engine.backhaul import Backhaul
@@ -107,7 +108,7 @@ class Edge:
     def newest(self) -> int:
         return max(self.jobs, default=-1)
 
-    @property
+    @cached_property
     def clients(self) -> int:
         return sum(edge == self.number for edge in self.edge_of)
 
@@ -147,7 +148,7 @@ class Edge:
 
     def aggregate(self, received: list[Received], merging: Merging | None = None) -> None:
         assert merging is None, "a schedule that merges in its own way has no place at an edge"
-        self.server.aggregate(received, Merging(group=self.number))
+        self.server.aggregate(received, Merging(group=self.number, clients=self.clients))
         self.version += 1
         self.merged += 1
         self.updates += len(received)

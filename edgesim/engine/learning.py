@@ -85,6 +85,7 @@ class Merging(NamedTuple):
         outdated: clients whose cached model becomes the server's as it is before this aggregation.
         joins: groups whose models, by the samples behind them, step the server's and become it.
         mixes: without a server: what becomes of the model of each client that has trained.
+        clients: how many the group has; 0: all.
     """
 
     group: int | None = None
@@ -93,6 +94,7 @@ class Merging(NamedTuple):
     outdated: tuple[int, ...] = ()
     joins: tuple[Join, ...] = ()
     mixes: tuple[Mix, ...] = ()
+    clients: int = 0
 
     @property
     def is_local(self) -> bool:

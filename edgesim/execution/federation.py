@@ -130,7 +130,7 @@ class Federation(AtWork):
             discount=torch.from_numpy(np.array([update.discount for update in received], np.float64)),
             update=without_report(updates_of(results)),
             payloads=tuple(order.payload for order in orders),
-            population=self._context.task.clients,
+            population=(merging and merging.clients) or self._context.task.clients,
             spare=merging.spare if merging else 0,
             outdated=merging.outdated if merging else (),
         )

@@ -6,11 +6,14 @@ from typing import Any
 import pytest
 import torch
 
+from edgesim.algorithms.arrivals import Arrivals
+from edgesim.algorithms.async_rules import CacheAided
 from edgesim.engine.learning import Join, Merging
 from edgesim.engine.simulation import Simulation
 from edgesim.errors import ScenarioError
 from edgesim.execution.edges import Edges
 from edgesim.execution.federation import Federation
+from edgesim.learning.tree import Params, State
 from edgesim.scenario import scheduling
 from edgesim.scenario.assembly import assemble
 from edgesim.scenario.loading import load
@@ -98,6 +101,30 @@ def test_the_horizon_is_what_an_edges_model_goes_through(tmp_path: Path, cloud: 
     equal = "fleet.0.variation={compute: 0, link: 0}"
     even = simulated(tmp_path, schedule, f"stop.aggregations={aggregations}", equal, "task.partition=iid")
     assert max(row[6] for row in even.state()["recorder"]["events"]) + 1 == 12
+
+
+@pytest.mark.parametrize(
+    ("schedule", "clients"),
+    [
+        ("{kind: sync, cohort: 4}", 8),
+        (f"{{kind: hierarchical, edges: 2, edge: {{kind: sync, cohort: 2}}, {AT_ONCE}}}", 4),
+        ("{kind: tiered, tiers: 4, cohort: 2}", 2),
+    ],
+)
+def test_a_rule_knows_how_many_clients_its_model_has(
+    tmp_path: Path, schedule: str, clients: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At an edge, and in a tier, those of it: the h of ca2fl is the mean over them. Over all clients it would be too
+    small by the number of edges, and so would its steps."""
+    seen, whole = [], CacheAided.step
+
+    def step(self: CacheAided, params: Params, memory: State, arrivals: Arrivals, *rest: Any) -> tuple[Params, State]:
+        seen.append(arrivals.population)
+        return whole(self, params, memory, arrivals, *rest)
+
+    monkeypatch.setattr(CacheAided, "step", step)
+    simulated(tmp_path, schedule, "server.rule=ca2fl")
+    assert set(seen) == {clients}
 
 
 def test_algorithms_whose_server_keeps_more_than_a_model_are_refused_with_the_reason(tmp_path: Path) -> None:

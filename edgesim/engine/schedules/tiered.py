@@ -56,7 +56,8 @@ class Tiered(Schedule):
         self.received = others
         if received:
             self.rounds[m] += 1
-            server.aggregate(received, Merging(group=m, weights=tier_weights(self.rounds)))
+            weights, clients = tier_weights(self.rounds), self.tier.count(m)
+            server.aggregate(received, Merging(group=m, clients=clients, weights=weights))
 
     def _start(self, server: Server, m: int) -> None:
         tier = self.tier
