@@ -5,8 +5,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from edgesim.plots.style import (
-    COLOURS,
     chosen_variants,
+    fills,
     finished,
     first_seeds,
     heading,
@@ -31,17 +31,18 @@ def draw(results: Results, *, variant: str | None = None) -> Figure:
     longest, most = (max(each) for each in zip(*((e[-1], j.sum(0).max()) for _, e, j in drawn.values()), strict=True))
     worth, unit = COSTS["time"].unit(float(longest))
     classes = sorted({name for found, _, _ in drawn.values() for name in found})
+    colours = fills(classes)
     figure, axes = panels(len(groups), f"simulated time ({unit})", "jobs in flight", share_y=True)
     for axis, (name, runs) in zip(axes, groups.items(), strict=True):
         found, edges, jobs = drawn[name]
-        colours = [COLOURS[classes.index(each) % len(COLOURS)] for each in found]
+        shades = [colours[each] for each in found]
         # each part twice, at its begin and at its end: steps
-        axis.stackplot(np.repeat(edges, 2)[1:-1] / worth, np.repeat(jobs, 2, axis=1), colors=colours, linewidth=0)
+        axis.stackplot(np.repeat(edges, 2)[1:-1] / worth, np.repeat(jobs, 2, axis=1), colors=shades, linewidth=0)
         panel_title(axis, name, _figures(runs[0].analysis()["concurrency"]["all"]))
     axes[0].set_xlim(0, longest / worth or 1.0)  # of all panels: they share their scales
     axes[0].set_ylim(0, 1.05 * most or 1.0)
     heading(figure, results, f"jobs in flight{first_seeds(groups)}")
-    legend(figure, [Patch(color=COLOURS[i % len(COLOURS)]) for i in range(len(classes))], classes)
+    legend(figure, [Patch(color=colour) for colour in colours.values()], classes)
     return figure
 
 

@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from edgesim.plots.style import (
-    COLOURS,
     chosen_variants,
+    fills,
     finished,
     first_seeds,
     heading,
@@ -27,21 +27,23 @@ def draw(results: Results, *, variant: str | None = None) -> Figure:
     one gave all) and the Gini coefficient (0; 1 − 1/n). variant: only this one."""
     groups = finished(results, chosen_variants(results, variant))
     classes = sorted({str(c) for runs in groups.values() for c in runs[0].clients()["device_class"]})
+    colours = fills(classes)
     figure, axes = panels(len(groups), "clients, most updates first", "updates aggregated", share_y=True)
     for axis, (name, runs) in zip(axes, groups.items(), strict=True):
-        _panel(axis, runs[0], classes)
+        _panel(axis, runs[0], colours)
         updates = runs[0].clients()["jobs_aggregated"]
         evenness = f"Jain {jain(updates):.3f}, Gini {gini(updates):.3f}"
         panel_title(axis, name, f"{evenness}; {np.count_nonzero(updates == 0)} gave none")
+        whole_numbers(axis, "x")
         whole_numbers(axis, "y")
     heading(figure, results, f"participation of clients{first_seeds(groups)}")
-    legend(figure, [Patch(color=COLOURS[i % len(COLOURS)]) for i in range(len(classes))], classes)
+    legend(figure, [Patch(color=colour) for colour in colours.values()], classes)
     return figure
 
 
-def _panel(axis: Axes, run: Run, classes: list[str]) -> None:
+def _panel(axis: Axes, run: Run, colours: dict[str, str]) -> None:
     clients = run.clients()
     order = np.lexsort((clients["client"], -clients["jobs_aggregated"]))
-    colours = [COLOURS[classes.index(c) % len(COLOURS)] for c in clients["device_class"][order]]
-    axis.bar(np.arange(len(order)) + 1, clients["jobs_aggregated"][order], 1.0, color=colours, linewidth=0)
+    each = [colours[str(name)] for name in clients["device_class"][order]]
+    axis.bar(np.arange(len(order)) + 1, clients["jobs_aggregated"][order], 1.0, color=each, linewidth=0)
     axis.set_xlim(0.5, len(order) + 0.5)

@@ -7,8 +7,8 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from edgesim.plots.style import (
-    COLOURS,
     chosen_variants,
+    fills,
     heading,
     legend,
     means,
@@ -32,16 +32,17 @@ def draw(results: Results, *, variant: str | None = None) -> Figure:
     ages = {name: [*map(_ages, runs)] for name, runs in groups.items()}
     every = [by_class for runs in ages.values() for by_class in runs]
     classes = sorted({device_class for by_class in every for device_class in by_class})
+    colours = fills(classes)
     greatest = max((int(a.max()) for by_class in every for a in by_class.values()), default=0)
     width = -(-(greatest + 1) // _BINS)  # versions a bar
     edges = np.arange(0, greatest + width + 1, width, dtype=np.float64) - np.float64(0.5)
     figure, axes = panels(len(ages), "staleness at arrival (server versions)", "arrived updates (%)", share_y=False)
     for axis, (name, runs) in zip(axes, ages.items(), strict=True):
-        _panel(axis, [by_class for by_class in runs if by_class], classes, edges)
+        _panel(axis, [by_class for by_class in runs if by_class], colours, edges)
         panel_title(axis, name, _moments(runs))
         whole_numbers(axis, "x")
     heading(figure, results, f"staleness of updates{means(groups)}")
-    legend(figure, [Patch(color=COLOURS[i % len(COLOURS)]) for i in range(len(classes))], classes)
+    legend(figure, [Patch(color=colour) for colour in colours.values()], classes)
     return figure
 
 
@@ -53,14 +54,14 @@ def _ages(run: Run) -> Ages:
     return {name: staleness[arrived & (classes == name)] for name in np.unique(classes[arrived]).tolist()}
 
 
-def _panel(axis: Axes, runs: list[Ages], classes: list[str], edges: NDArray[np.float64]) -> None:
+def _panel(axis: Axes, runs: list[Ages], colours: dict[str, str], edges: NDArray[np.float64]) -> None:
     below = np.zeros(len(edges) - 1)
-    for index, device_class in enumerate(classes):
+    for device_class, colour in colours.items():
         share = np.zeros(len(edges) - 1)
         for ages in runs:
             total = sum(map(len, ages.values())) * len(runs)
             share += 100 * np.histogram(ages.get(device_class, ()), edges)[0] / total
-        axis.bar(edges[:-1], share, np.diff(edges) * 0.9, below, align="edge", color=COLOURS[index % len(COLOURS)])
+        axis.bar(edges[:-1], share, np.diff(edges) * 0.9, below, align="edge", color=colour)
         below += share
 
 

@@ -7,6 +7,7 @@ from typing import Any, ParamSpec
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, MaxNLocator
 
@@ -19,7 +20,8 @@ from edgesim.spelling import advice
 
 P = ParamSpec("P")
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#6A3D9A")
+"""Of variants, classes and causes. Black is left to what is drawn over them: the frontier, crosses."""
 PHASES = {
     "download": "#56B4E9",
     "train": "#E69F00",
@@ -62,6 +64,19 @@ def save(figure: Figure, path: Path) -> None:
             figure.savefig(path, metadata=undated.get(path.suffix))
     except OSError as error:
         raise ScenarioError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def fills(names: Iterable[str]) -> dict[str, str]:
+    """Name → colour of an area, which has no mark and no dashes: past seven names paler, past fourteen darker ones."""
+    shades = [_toward(colour, shade) for shade in (0.0, 0.6, -0.5) for colour in COLOURS]
+    return {name: shades[i % len(shades)] for i, name in enumerate(names)}
+
+
+def _toward(colour: str, shade: float) -> str:
+    """A colour mixed with that much white, or black where it is negative."""
+    end = 1.0 if shade > 0 else 0.0
+    red, green, blue = (part + abs(shade) * (end - part) for part in to_rgb(colour))
+    return to_hex((red, green, blue))
 
 
 def looks(names: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -181,6 +181,14 @@ def test_staleness_shares_add_up(results: Results) -> None:
     assert figure.get_suptitle() == "quickstart: staleness of updates, means over seeds"
 
 
+def test_areas_of_many_classes_have_colours_of_their_own() -> None:
+    """Bars have neither marks nor dashes; none is black, as the frontier and crosses are."""
+    colours = style.fills(map(str, range(21)))
+    assert len(set(colours.values())) == 21
+    assert "#000000" not in {*colours.values(), *style.COLOURS}
+    assert [colour.upper() for colour in colours.values()][: len(style.COLOURS)] == [*style.COLOURS]
+
+
 def test_staleness_of_none_has_whole_ticks(results: Results) -> None:
     """In rounds all updates are fresh: no staleness of 0.2 versions."""
     figure = find("staleness")(results, variant="fedavg_sync")
