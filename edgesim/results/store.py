@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -105,6 +105,18 @@ class Run:
     def events(self, columns: Sequence[str] | None = None) -> Columns:
         """One row for each stretch of a phase (columns.EVENTS), or only these columns of them."""
         return self._read("events.parquet", columns)
+
+    def event_batches(self, columns: Sequence[str] | None = None, size: int = 65_536) -> Iterator[Any]:
+        """The same as Arrow batches of so many rows: of any number of events in little memory."""
+        name = "events.parquet"
+        with self._open(name, pq.ParquetFile) as file:
+            batches = file.iter_batches(size, columns=None if columns is None else list(columns))
+            while (batch := self._open(name, lambda _: next(batches, None))) is not None:
+                yield batch
+
+    def aggregations(self) -> Columns:
+        """One row for each aggregation (columns.AGGREGATIONS)."""
+        return self._read("aggregations.parquet")
 
     def analysis(self) -> dict[str, Any]:
         """What its tables say (analysis.json, docs/results.md); finished runs only."""
