@@ -143,6 +143,21 @@ def analyze(
 
 
 @app.command()
+def export(
+    results: ResultsFolder,
+    begin: Annotated[str | None, typer.Option("--from", metavar="TIME", help="When it begins, e.g. 2 min.")] = None,
+    end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="When it ends.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The trace; by default <run>/trace.json.gz. Compressed if it ends in .gz.")
+    ] = None,
+) -> None:
+    """Write what everyone in a run did when as a trace, to zoom through in ui.perfetto.dev or chrome://tracing."""
+    from edgesim import exports
+
+    exports.trace(results, begin, end, out)
+
+
+@app.command()
 def devices(
     name: Annotated[str | None, typer.Argument(help="One device or link.")] = None,
     folder: Annotated[
