@@ -69,9 +69,10 @@ def test_a_subclass_with_a_step_of_its_own_is_heard(base: type[Algorithm]) -> No
         return {**local, "params": {name: tensor - 1.0 for name, tensor in local["params"].items()}}
 
     own = type("Own", (base,), {"local_step": local_step})
-    one = trained(own(), [0])[0]
+    hyper = {"mode": "pdst"} if base is Flash else {}  # without a stage 1, of which no weights are sent
+    one = trained(own(**hyper), [0])[0]
     steps = TRAINING.epochs * -(-int(task().train.count[0]) // TRAINING.batch_size)
-    assert (one.update["params"]["fc1.bias"] < 0.01 - steps).all()  # flash warms up for some epochs more
+    assert (one.update["params"]["fc1.bias"] < 0.01 - steps).all()
 
 
 def test_the_pull_counts_its_copy_of_the_model() -> None:

@@ -21,6 +21,9 @@ MS = 1_000_000
 DOWN, TRAIN, UP = range(3)
 
 
+WHY = {"done": "", "interrupted": "off-line", "failed": "off-line", "lost": "crash", "stale": "stale"}
+
+
 def made(folder: Path, kind: str = "buffered", *, unit_ns: int = MS, finished: bool = True, jobs: int = 4) -> Run:
     """Four clients; times in ms. Client 0 gives an update to version 1, which takes 2 ms to compute, and then one to
     version 2 or 3, which are made at one instant. Client 1 is off line in its training, waits for its upload, and is
@@ -36,7 +39,7 @@ def made(folder: Path, kind: str = "buffered", *, unit_ns: int = MS, finished: b
     for number, version, stretches, staleness in rows[:jobs]:
         client = {0: 0, 1: 0, 2: 2, 3: 1}[number]
         whole = [
-            (phase, start * unit_ns, end * unit_ns, 100 * (end - start), 0.0, 0.5, outcome)
+            (phase, start * unit_ns, end * unit_ns, 100 * (end - start), 0.0, 0.5, outcome, WHY[outcome])
             for phase, start, end, outcome in stretches
         ]
         batch = 8 if number == 1 else 0
@@ -123,9 +126,9 @@ def test_a_column_that_is_new_is_told_as_well(tmp_path: Path) -> None:
     run = made(tmp_path / "run")
     path = run.path / "events.parquet"
     table = pq.read_table(path)
-    reasons = ['went "off" line' if outcome == "lost" else None for outcome in table["outcome"].to_pylist()]
-    pq.write_table(table.append_column("reason", pa.array(reasons)), path)
-    found = [piece.told["reason"] for piece in drawn(run).pieces if "reason" in piece.told]
+    weathers = ['went "off" line' if outcome == "lost" else None for outcome in table["outcome"].to_pylist()]
+    pq.write_table(table.append_column("weather", pa.array(weathers)), path)
+    found = [piece.told["weather"] for piece in drawn(run).pieces if "weather" in piece.told]
     assert found == ['went "off" line']
 
 
