@@ -16,20 +16,25 @@ _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 @styled
 def draw(fleet: Fleet, title: str) -> Figure:
-    """One line a class: the part of each hour that its devices are on line by their availability alone.
+    """One line a class: the part of each hour that its devices are on line by their availability alone. Classes that
+    are so at the same times share a line, as those that always are.
 
     Simulated time begins on Monday, 00:00 UTC. Of a larger class, every n-th device counts. What only a run can tell,
     that is empty batteries and outages of the server, is not in it.
     """
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     axes = figure.subplots()
-    styles = looks(fleet.class_names)
+    alike: dict[bytes, list[str]] = {}
     for number, name in enumerate(fleet.class_names):
         devices = np.flatnonzero(fleet.device_class == number)
         if len(devices):
             share = week(fleet, devices[:: -(-len(devices) // _ASKED)])
-            look = {key: value for key, value in styles[name].items() if key != "marker"}
-            axes.stairs(100 * share, np.arange(_HOURS + 1), baseline=None, linewidth=1.4, label=name, **look)
+            alike.setdefault(share.tobytes(), []).append(name)
+    styles, hours = looks(fleet.class_names), np.arange(_HOURS + 1)
+    for share_of, names in alike.items():
+        look = {key: value for key, value in styles[names[0]].items() if key != "marker"}
+        part = 100 * np.frombuffer(share_of, np.float64)
+        axes.stairs(part, hours, baseline=None, linewidth=1.4, label=", ".join(names), **look)
     _label(axes, title)
     legend(figure, *axes.get_legend_handles_labels())
     return figure

@@ -105,6 +105,18 @@ def test_availability_over_the_week_is_that_of_the_law() -> None:
     assert [patch.get_label() for patch in axes.patches] == ["phone-mid", "esp32-s3"]
 
 
+def test_classes_that_are_always_on_line_share_a_line() -> None:
+    """Lines upon one another would show the last one's colour alone."""
+    night = Diurnal(peak_s=7_200, hours_s=28_800, weekend_peak_s=7_200, weekend_hours_s=28_800)
+    groups = [
+        FleetGroup(device=devices()["raspberry-pi-4"], share=1 / 3, link=links()["lte"]),
+        FleetGroup(device=devices()["phone-mid"], share=1 / 3, link=links()["lte"], availability=night),
+        FleetGroup(device=devices()["esp32-s3"], share=1 / 3, link=links()["lte"]),
+    ]
+    axes = availability.draw(sample_fleet(groups, 9, 0), "a fleet").axes[0]
+    assert [patch.get_label() for patch in axes.patches] == ["raspberry-pi-4, esp32-s3", "phone-mid"]
+
+
 def test_options_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match="--out: only --fleet draws a picture"):
         hardware.devices(None, None, None, tmp_path / "a.png")
