@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from edgesim.algorithms.compressed import CompressedUpdates
 from edgesim.algorithms.contract import Algorithm, Client, Context, overrides
 from edgesim.algorithms.fedavg import FedAvg
 from edgesim.algorithms.messages import dense_bytes
@@ -85,4 +86,6 @@ def _flops(algorithm: Algorithm, context: Context, terms: Terms) -> float:
 
 
 def _name(algorithm: Algorithm) -> str:
+    if isinstance(algorithm, CompressedUpdates):
+        return f"{_name(algorithm.inner)} with a codec"
     return type(algorithm).__name__

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from edgesim.algorithms.compressed import CompressedUpdates
 from edgesim.algorithms.contract import Algorithm, Client, Context, Payload, overrides
 from edgesim.devices.workload import Workload
 from edgesim.engine.learning import USUAL, Assignment, Loss, Merging, Received, Terms
@@ -85,7 +86,8 @@ class TimingOnly(AtWork):
     @property
     def notes(self) -> list[str]:
         """What a reader of the figures must know."""
-        name = type(self._algorithm).__name__
+        own = self._algorithm.inner if isinstance(self._algorithm, CompressedUpdates) else self._algorithm
+        name = type(own).__name__
         notes = ["nothing was trained, so there are no accuracies"]
         if overrides(self._algorithm, "download", "workload"):
             notes.append(

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from edgesim.algorithms.compressed import CompressedUpdates
 from edgesim.algorithms.contract import Algorithm, Context
 from edgesim.algorithms.fedavg import FedAvg
 from edgesim.algorithms.fedprox import FedProx
@@ -19,6 +20,7 @@ from edgesim.execution.backend import in_process
 from edgesim.execution.federation import Federation
 from edgesim.execution.groups import Groups
 from edgesim.execution.timing import TimingOnly
+from edgesim.learning.compression import TopK
 from edgesim.learning.profile import profile_model
 from edgesim.learning.task import make_task
 from edgesim.learning.training import Training
@@ -86,6 +88,8 @@ def test_algorithms_that_do_not_train_parts_are_refused() -> None:
     terms.check_layers(FedProx(), context())
     with pytest.raises(ScenarioError, match="write partial: false"):
         terms.check_layers(FedSpa(density=0.5), context())
+    with pytest.raises(ScenarioError, match="FedAvg with a codec does not train parts"):
+        terms.check_layers(CompressedUpdates(inner=FedAvg(), codec=TopK(share=0.05)), context())
 
 
 # ── tiers ───────────────────────────────────────────────────────────────────────────────────────────────────

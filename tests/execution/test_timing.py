@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgesim.algorithms.compressed import CompressedUpdates
 from edgesim.algorithms.contract import Algorithm, Context
 from edgesim.algorithms.fedavg import FedAvg
 from edgesim.algorithms.fedspa import FedSpa
@@ -20,6 +21,7 @@ from edgesim.execution.federation import Federation
 from edgesim.execution.timing import TimingOnly
 from edgesim.learning import codecs
 from edgesim.learning.codecs import Part
+from edgesim.learning.compression import Qsgd, TopK
 from edgesim.learning.profile import profile_model
 from edgesim.learning.task import make_task
 from edgesim.learning.training import Training
@@ -78,6 +80,14 @@ def test_an_upload_that_depends_on_values_is_bounded() -> None:
             world.arrive(job, job % CLIENTS)
         world.aggregate([Received(job, job % CLIENTS, 0, 1.0) for job in range(turn * CLIENTS, (turn + 1) * CLIENTS)])
     assert sum("upper bounds" in note and "FedSpa" in note for note in only.notes) == 1
+
+
+def test_of_a_codec_the_notes_say_whose_algorithm_it_is() -> None:
+    """Nobody wrote CompressedUpdates in a scenario."""
+    for codec in (TopK(share=0.05), Qsgd(s=4)):
+        only = TimingOnly(CompressedUpdates(inner=FedAvg(), codec=codec), context())
+        only.cost(0)
+        assert not any("CompressedUpdates" in note for note in only.notes)
 
 
 def parts(masks: list[list[bool]], known: bool, values: bool) -> Iterator[Part]:
