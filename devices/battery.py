@@ -59,15 +59,23 @@ class Charge(NamedTuple):
     stopped: bool
 
 
+Stop = tuple[int, int, int]
+"""A device, and from when to when its battery kept it from work."""
+
+
 class Batteries:
-    """The charge of every device of a fleet; 17 bytes a device beside its figures."""
+    """The charge of every device of a fleet; 25 bytes a device beside its figures.
+
+    Attributes: stops, that debits have found to be over; whoever wants them takes them from here.
+    """
 
     def __init__(self, figures: BatteryFigures, charging: Trajectories) -> None:
         """`charging` says when each device charges."""
         self._figures, self._charging = figures, charging
         self._level_j = figures.start_j.astype(np.float64)
         self._stopped = self._level_j <= figures.stop_j
-        self._at_ns = np.zeros(len(self._level_j), np.int64)
+        self._at_ns, self._since_ns = np.zeros((2, len(self._level_j)), np.int64)  # since: of those that are stopped
+        self.stops: list[Stop] = []
 
     def at(self, device: int, t_ns: int, extra_w: float = 0.0, since_ns: int | None = None) -> Charge:
         """The battery at t, if the device draws `extra_w` more than its drain from `since` (default: t) on.
@@ -110,9 +118,8 @@ class Batteries:
 
         Raises ValueError for a start before the end of the last debit.
         """
-        charge = self._after(device, self.at(device, start_ns), end_ns, extra_w)
-        self._at_ns[device], self._level_j[device], self._stopped[device] = charge
-        return charge
+        self._settle(device, start_ns, 0.0)
+        return self._settle(device, end_ns, extra_w)
 
     def debit(self, device: int, joules: float, start_ns: int, end_ns: int) -> Charge:
         """Take what a job drew beyond the drain, at even power from start to end; the battery at the end.
@@ -121,28 +128,58 @@ class Batteries:
         """
         if not start_ns <= end_ns or joules < 0:
             raise ValueError(f"debit of {joules:g} J from {start_ns} to {end_ns} ns: must not be negative")
-        charge = self.at(device, start_ns)
-        if start_ns == end_ns:
-            charge = self._drop(device, charge, joules)
-        else:
-            charge = self._after(device, charge, end_ns, joules / ((end_ns - start_ns) / 1e9))
-        self._at_ns[device], self._level_j[device], self._stopped[device] = charge
-        return charge
+        charge = self._settle(device, start_ns, 0.0)
+        if start_ns < end_ns:
+            return self._settle(device, end_ns, joules / ((end_ns - start_ns) / 1e9))
+        dropped = self._drop(device, charge, joules)
+        if dropped.stopped and not charge.stopped:
+            self._since_ns[device] = start_ns
+        return self._enter(device, dropped)
+
+    def stops_up_to(self, device: int, t_ns: int) -> list[Stop]:
+        """Those since the device's last debit, if there is none up to t; one that is not over by then ends there."""
+        charge, since_ns, over = self._followed(device, t_ns, 0.0)
+        return [*over, (device, since_ns, t_ns)] if charge.stopped and since_ns < t_ns else over
 
     def state(self) -> dict[str, Any]:
         """The devices that have been debited, as plain data."""
         devices = np.flatnonzero(self._at_ns)
-        columns = {"at_ns": self._at_ns, "level_j": self._level_j, "stopped": self._stopped}
+        columns = {
+            "at_ns": self._at_ns, "level_j": self._level_j, "stopped": self._stopped, "since_ns": self._since_ns
+        }  # fmt: skip
         return {"device": devices.tolist(), **{name: column[devices].tolist() for name, column in columns.items()}}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Stand where `state` was taken; the figures are those of this object."""
         devices = np.array(state["device"], np.int64)
         self._at_ns[devices], self._level_j[devices] = state["at_ns"], state["level_j"]
-        self._stopped[devices] = state["stopped"]
+        self._stopped[devices], self._since_ns[devices] = state["stopped"], state["since_ns"]
 
     def _now(self, device: int) -> Charge:
         return Charge(int(self._at_ns[device]), float(self._level_j[device]), bool(self._stopped[device]))
+
+    def _settle(self, device: int, t_ns: int, extra_w: float) -> Charge:
+        """Let a device that draws so much stand at t from now on."""
+        if t_ns < self._at_ns[device]:
+            raise ValueError(f"device {device} at {t_ns} ns: its last debit ends at {self._at_ns[device]} ns")
+        charge, self._since_ns[device], over = self._followed(device, t_ns, extra_w)
+        self.stops += over
+        return self._enter(device, charge)
+
+    def _enter(self, device: int, charge: Charge) -> Charge:
+        self._at_ns[device], self._level_j[device], self._stopped[device] = charge
+        return charge
+
+    def _followed(self, device: int, t_ns: int, extra_w: float) -> tuple[Charge, int, list[Stop]]:
+        """The battery at t; since when it is stopped, if it is; the stops that were over since the last debit."""
+        charge, since_ns, over = self._now(device), int(self._since_ns[device]), list[Stop]()
+        for after in self._walk(device, charge, t_ns, extra_w):
+            if charge.stopped and not after.stopped:
+                over.append((device, since_ns, after.at_ns))
+            elif after.stopped and not charge.stopped:
+                since_ns = after.at_ns
+            charge = after
+        return charge, since_ns, over
 
     def _drop(self, device: int, charge: Charge, joules: float) -> Charge:
         level_j = max(charge.level_j - joules, 0.0)

@@ -28,10 +28,11 @@ PHASES = {
     "upload": "#009E73",
     "waiting": "#CC79A7",
     "idle": "#ECECEC",
+    "no_charge": "#C9B37E",
     "off": "#9A9A9A",
 }
 """Colours of what a device does."""
-IN_WORDS = {"waiting": "waiting in a job", "off": "off line"}
+IN_WORDS = {"waiting": "waiting in a job", "no_charge": "battery too low", "off": "off line"}
 """Of these, what does not stand for itself."""
 MARKS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", ":")

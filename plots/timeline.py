@@ -1,4 +1,4 @@
-"""Who does what when: one row a client, a bar for each stretch of download, training, upload, off."""
+"""Who does what when: one row a client, a bar for each stretch of download, training, upload, off line, no charge."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +19,8 @@ from edgesim.results.store import Columns, Results, Run
 from edgesim.spelling import advice
 
 FAILED = ("interrupted", "lost", "out-of-memory", "stale", "cancelled", "failed", "corrupt")
+_AWAY = {"no_charge": "no-charge", "off": "off-line"}
+"""What keeps a device from work, as it is drawn, by the reason."""
 _LEGIBLE = 300  # stretches of median length that still show side by side
 
 
@@ -99,10 +101,12 @@ def _bars(
     for y, client in enumerate(rows):
         axes.broken_barh([(window[0], window[1] - window[0])], (y - 0.4, 0.8), color=style.PHASES["idle"], linewidth=0)
         if off is not None:
-            first, last = (off[column][off["client"] == client] * (1e-9 / worth) for column in ("start_ns", "end_ns"))
-            here = (last > window[0]) & (first < window[1])
-            _stretches(axes, y, first[here], last[here], style.PHASES["off"])
-            shown |= {"off"} if here.any() else set()
+            for name, reason in _AWAY.items():
+                away = (off["client"] == client) & (off["reason"] == reason)
+                first, last = (off[column][away] * (1e-9 / worth) for column in ("start_ns", "end_ns"))
+                here = (last > window[0]) & (first < window[1])
+                _stretches(axes, y, first[here], last[here], style.PHASES[name])
+                shown |= {name} if here.any() else set()
         mine = (events["client"] == client) & seen
         for phase in PHASES:
             here = mine & (events["phase"] == phase)
@@ -145,8 +149,8 @@ def _title(results: Results, run: Run, window: tuple[float, float], end: float, 
 
 def _legend(figure: Figure, shown: set[str], off_known: bool) -> None:
     """Of what is drawn."""
-    words = {"idle": "on line, not at work" if off_known else "not at work", "off": "off line"}
-    handles: dict[str, Any] = {name: Patch(color=style.PHASES[name]) for name in (*PHASES, "idle", "off")}
+    words = {**style.IN_WORDS, "idle": "on line, not at work" if off_known else "not at work"}
+    handles: dict[str, Any] = {name: Patch(color=style.PHASES[name]) for name in (*PHASES, "idle", *_AWAY)}
     cross = Line2D([], [], linestyle="none", marker="x", color="black", markersize=6, markeredgewidth=1.5)
     handles["cut off or in vain"] = cross
     names = [name for name in handles if name in shown]

@@ -39,21 +39,27 @@ def draw(results: Results, *, cost: str = "time", variant: str | None = None) ->
     groups = finished(results, chosen_variants(results, variant))
     found = {name: [run.analysis() for run in runs] for name, runs in groups.items()}
     classes = sorted({each for analyses in found.values() for each in analyses[0][cost]["classes"]})
+    parts = [part for part in _PARTS[cost] if part != "no_charge" or _any(found, part)]
     figure, axes = panels(len(found), f"share of {cost} (%)", "", share_y=True)
     for axis, (name, analyses) in zip(axes, found.items(), strict=True):
-        _bars(axis, analyses, cost, classes)
+        _bars(axis, analyses, cost, parts, classes)
         panel_title(axis, name, _figures(analyses, cost))
     axes[0].set_yticks(range(len(classes)), classes)
     axes[0].set_ylim(len(classes) - 0.4, -0.6)
     heading(figure, results, f"what devices spend their {cost} on{means(groups)}")
-    names = [IN_WORDS.get(part, part) for part in _PARTS[cost]]
-    legend(figure, [Patch(facecolor=PHASES[part]) for part in _PARTS[cost]], names)
+    names = [IN_WORDS.get(part, part) for part in parts]
+    legend(figure, [Patch(facecolor=PHASES[part]) for part in parts], names)
     return figure
 
 
-def _bars(axis: Axes, analyses: list[dict[str, Any]], cost: str, classes: list[str]) -> None:
+def _any(found: dict[str, list[dict[str, Any]]], part: str) -> bool:
+    """Whether any device spent time on this: most fleets have no batteries."""
+    return any(analysis["time"]["all"][part] for analyses in found.values() for analysis in analyses)
+
+
+def _bars(axis: Axes, analyses: list[dict[str, Any]], cost: str, parts: list[str], classes: list[str]) -> None:
     left = np.zeros(len(classes))
-    for part in _PARTS[cost]:
+    for part in parts:
         shares = [
             [analysis[cost]["classes"].get(name, {}).get(part) or 0.0 for name in classes] for analysis in analyses
         ]
@@ -69,4 +75,4 @@ def _figures(analyses: list[dict[str, Any]], cost: str) -> str:
         joules = float(np.mean([analysis["energy"]["all"]["joules"] for analysis in analyses]))
         return f"{COSTS['energy'].readable(joules)} in all"
     used = [analysis["utilisation"]["all"] for analysis in analyses]
-    return "never on line" if None in used else f"at work for {100 * float(np.mean(used)):.1f} % of the time on line"
+    return "never there" if None in used else f"at work for {100 * float(np.mean(used)):.1f} % of the time they could"

@@ -10,6 +10,7 @@ from processes import Server
 from tiny import SCHEDULES, write
 
 import edgesim
+from edgesim.plots.registry import find
 from edgesim.results.store import Results, Run
 
 SWEEP = f"sweep={{schedule: [{', '.join(one.removeprefix('schedule=') for one in SCHEDULES.values())}]}}"
@@ -82,6 +83,33 @@ def test_a_full_pipeline_is_never_empty(finished: Path) -> None:
     buffered = next(run for run in Results.read(finished).runs if "buffered" in run.label).analysis()["concurrency"]
     assert buffered["all"]["jobs"] == pytest.approx(np.mean(buffered["over_time"]["jobs"]))
     assert max(buffered["over_time"]["jobs"]) <= 10 + 1e-9
+
+
+def test_what_batteries_keep_devices_from_is_told_wherever_one_looks(server: Server, tmp_path: Path) -> None:
+    """Half of the devices run empty after a few jobs and charge at a pace: jobs are lost to that, or as devices leave;
+    that time is no idle time; and where nothing is trained, all is the same, to the byte."""
+    scenario = write(tmp_path)
+    battery = "    link: wifi-home\n    battery: {capacity: 0.1 J, start: [30 %, 90 %], charger: 0.5 W, drain: 0.1 W}\n"
+    scenario.write_text(scenario.read_text().replace("    link: wifi-home\n", battery))
+    [run] = edgesim.run(scenario, overrides=["stop.updates=200"], out=tmp_path / "run").runs
+    edgesim.run(scenario, overrides=["stop.updates=200", "execution.backend=none"], out=tmp_path / "none")
+    for name in ("events", "availability"):
+        [other] = (tmp_path / "none").rglob(f"{name}.parquet")
+        assert (run.path / f"{name}.parquet").read_bytes() == other.read_bytes()
+    lost = {reason: work["count"] for reason, work in run.analysis()["waste"]["lost"].items() if work["count"]}
+    assert set(lost) == {"off-line", "no-charge"}
+    assert sum(lost.values()) == run.metrics()["jobs_lost"][-1]
+    powered = run.analysis()["time"]["classes"]["raspberry-pi-4"]
+    assert powered["no_charge"] > 0
+    assert sum(powered.values()) == pytest.approx(1)
+    assert run.analysis()["time"]["classes"]["raspberry-pi-zero-2w"]["no_charge"] == 0
+    ended = server.run("analyze", tmp_path / "run")
+    assert (ended.code, ended.err) == (0, "")
+    for told in ("no charge", "battery too low", "device off line"):
+        assert told in ended.out
+    for figure in ("timeline", "time-use", "waste"):
+        legend = find(figure)(Results.read(run.path)).legends[0]
+        assert "battery too low" in {text.get_text() for text in legend.get_texts()}
 
 
 def test_the_command_prints_tables_or_json(server: Server, finished: Path, tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ class Accounts:
         """As plain data."""
         return {
             "so_far": self.so_far.state(),
-            "power": None if self._power is None else self._power.batteries.state(),
+            "power": None if self._power is None else self._power.state(),
             "emissions": None if self._emissions is None else self._emissions.state(),
         }
 
@@ -105,6 +105,6 @@ class Accounts:
         """Take up a `state`, in which there may be more."""
         self.so_far = Spent(*state["so_far"])
         if self._power is not None:
-            self._power.batteries.restore(state["power"])
+            self._power.restore(state["power"])
         if self._emissions is not None:
             self._emissions.restore(state["emissions"])

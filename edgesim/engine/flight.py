@@ -6,8 +6,10 @@ So nothing of a job is done twice, and rows of events come job by job, in the or
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import simpy
 
+from edgesim.devices.arrays import IntArray
 from edgesim.devices.fleet import Fleet
 from edgesim.devices.network import Network
 from edgesim.engine import clock
@@ -52,7 +54,7 @@ class Flight:
         self._jobs: dict[int, Job] = {}
         self.left: dict[int, Job] = {}
         self.power, self.emissions = power, emissions
-        self._ledger, self._clock, self._home = ledger, clock, home
+        self._ledger, self._clock, self._home, self._availability = ledger, clock, home, fleet.availability
         radio, self.presence = Radio(fleet, ledger), Presence(fleet, rules.outages, power)
         self.accounts = Accounts(
             fleet=fleet, ledger=ledger, recorder=recorder, radio=radio, by_phase=by_phase,
@@ -147,6 +149,13 @@ class Flight:
         spent = [self.accounts.book(job) for job in self.jobs.values()]
         self.accounts.settle()
         return spent
+
+    def able_ns(self) -> tuple[IntArray, IntArray]:
+        """How long each device has been on line and charged to work, and on line but not charged [device]."""
+        now_ns = self._clock.now_ns
+        on_ns = self._availability.on_ns_all(now_ns)
+        stopped_ns = np.zeros_like(on_ns) if self.power is None else self.power.stopped(now_ns)[0]
+        return on_ns - stopped_ns, stopped_ns
 
     def state(self) -> dict[str, Any]:
         """As plain data."""

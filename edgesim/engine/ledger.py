@@ -149,7 +149,8 @@ class Ledger:
     def check(self, *, on_ns: NDArray[np.int64], in_flight: list[Spent]) -> dict[str, str]:
         """The conservation laws at the end of a run; the word "holds" for each.
 
-        `on_ns`, time on line [device]; `in_flight`, what unfinished jobs have spent, which is booked as well.
+        `on_ns`, time on line and not kept from work by a battery [device]; `in_flight`, what unfinished jobs have
+        spent, which is booked as well.
         Raises RunError naming every law that is broken.
         """
         parts = Spent()
@@ -161,7 +162,7 @@ class Ledger:
         fates = jobs["aggregated"] + jobs["lost"] + jobs["discarded"] + len(in_flight)
         laws = {
             "jobs by device = total": all(int(getattr(self, name).sum()) == jobs[name] for name in _COUNTS),
-            "busy + idle + off = wall-clock, for each device": bool((idle_ns >= 0).all()),
+            "busy + idle + no charge + off = wall-clock, for each device": bool((idle_ns >= 0).all()),
             "time by device and state = total": int(self.phase_ns.sum()) == total.ns,
             "bytes by device = total": int(self.bytes_down.sum() + self.bytes_up.sum()) == sent,
             "bytes sent = delivered + lost + in flight": sent == self.delivered + self.broken + self.moving,

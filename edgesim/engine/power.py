@@ -6,16 +6,20 @@ another, so a stretch is debited when it is over, and no stretch is planned befo
 
 from collections.abc import Iterable
 from itertools import chain
+from typing import Any
 
 import numpy as np
 
 from edgesim.devices import cost
 from edgesim.devices.arrays import BoolArray, FloatArray, IntArray
 from edgesim.devices.availability import FleetAvailability
-from edgesim.devices.battery import Batteries
+from edgesim.devices.battery import Batteries, Stop
 from edgesim.devices.fleet import Fleet
 from edgesim.devices.trajectories import Trajectories
 from edgesim.engine.job import Job, Phase, Stretch
+
+STOPS_UP_TO = 1_000
+"""Devices: of a larger fleet it is not kept when each was kept from work, but for how long."""
 
 _HORIZON_NS = 366 * 86_400_000_000_000  # how far ahead a battery's next change is looked for: a year
 
@@ -42,6 +46,9 @@ class Power:
         self.batteries, self.has = batteries, has
         phases = (fleet.receive_w, fleet.training_w - fleet.idle_w, fleet.send_w)
         self._idle_w, self._extra_w = fleet.idle_w, np.maximum(np.stack(phases), 0.0)
+        self._availability, self._keeps_stops = fleet.availability, len(fleet) <= STOPS_UP_TO
+        self._stopped_ns: IntArray = np.zeros(len(fleet), np.int64)
+        self._stops: list[Stop] = []
 
     def is_empty(self, client: int, t_ns: int) -> bool:
         """Whether the battery keeps the device from work, at t."""
@@ -73,6 +80,34 @@ class Power:
         tail_j = stretch.energy_j - cost.energy_j(float(self._idle_w[client]) + extra_w, ns)
         if stretch.phase != Phase.TRAIN and tail_j > 1e-9 * stretch.energy_j:  # else it is what rounding left
             self.batteries.debit(client, tail_j, stretch.end_ns, stretch.end_ns)
+        if self.batteries.stops:
+            self._stopped_ns[client] += self._on_line_ns(self.batteries.stops)
+            self._stops += self.batteries.stops if self._keeps_stops else ()
+            self.batteries.stops.clear()
+
+    def stopped(self, t_ns: int) -> tuple[IntArray, list[Stop]]:
+        """Up to t: for how long each device [device] was on line, but kept from work by its battery; and when they
+        were kept from it, on line or not, unless the fleet is too large for that."""
+        stopped_ns, stops = self._stopped_ns.copy(), [*self._stops]
+        for client in np.flatnonzero(self.has).tolist():
+            since = self.batteries.stops_up_to(client, t_ns)
+            stopped_ns[client] += self._on_line_ns(since)
+            stops += since if self._keeps_stops else ()
+        return stopped_ns, stops
+
+    def _on_line_ns(self, stops: Iterable[Stop]) -> int:
+        return sum(self._availability.on_ns(client, until_ns, since_ns) for client, since_ns, until_ns in stops)
+
+    def state(self) -> dict[str, Any]:
+        """As plain data."""
+        return {
+            "batteries": self.batteries.state(), "stopped_ns": self._stopped_ns.copy(), "stops": [*self._stops]
+        }  # fmt: skip
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up a `state`."""
+        self.batteries.restore(state["batteries"])
+        self._stopped_ns[:], self._stops = state["stopped_ns"], [tuple(stop) for stop in state["stops"]]
 
     def charge(self, clients: IntArray, t_ns: int) -> FloatArray:
         """State of charge of each [n], from 0 to 1, at t; NaN where there is no battery."""

@@ -138,7 +138,7 @@ class Simulation:
             same = ("time_s", "version")  # what has happened since at the same instant is news, but no other evaluation
             self._enter(row, anew=all(row[name] == self.last.get(name) for name in same))
         in_flight = self.server.close()
-        return self.ledger.check(on_ns=self.fleet.availability.on_ns_all(self.now_ns), in_flight=in_flight)
+        return self.ledger.check(on_ns=self.server.flight.able_ns()[0], in_flight=in_flight)
 
     # ── checkpoints ─────────────────────────────────────────────────────────────────────────────────
     def state(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from edgesim.engine.reasons import REASONS
+from edgesim.engine.reasons import OFF_LINE, REASONS
 from edgesim.errors import RunError
 
 Column = Sequence[Any] | NDArray[Any]
@@ -110,10 +110,11 @@ CLIENTS = pa.schema(
         ("jobs_dispatched", pa.int64()),
         ("jobs_aggregated", pa.int64()),
         ("jobs_lost", pa.int64()),
-        ("download_s", pa.float64()),  # the five times add up to the wall-clock time
+        ("download_s", pa.float64()),  # the six times add up to the wall-clock time
         ("train_s", pa.float64()),
         ("upload_s", pa.float64()),
         ("idle_s", pa.float64()),
+        ("no_charge_s", pa.float64()),  # on line, but kept from work by its battery
         ("off_s", pa.float64()),
         ("bytes_down", pa.int64()),
         ("bytes_up", pa.int64()),
@@ -126,10 +127,21 @@ CLIENTS = pa.schema(
 )
 """One row for each client, at the end."""
 
-AVAILABILITY = pa.schema([("client", pa.int32()), ("start_ns", pa.int64()), ("end_ns", pa.int64())])
-"""One row for each stretch in which a client was off line (small fleets only)."""
+AVAILABILITY = pa.schema(
+    [
+        ("client", pa.int32()),
+        ("start_ns", pa.int64()),
+        ("end_ns", pa.int64()),
+        ("reason", _NAME),  # off-line, or no-charge while it was on line
+    ]
+)
+"""One row for each stretch in which a client could not work (small fleets only)."""
 
-ADDED: Mapping[str, Mapping[str, tuple[Any, Any]]] = {"events": {"reason": (None, _NAME)}}
+ADDED: Mapping[str, Mapping[str, tuple[Any, Any]]] = {
+    "events": {"reason": (None, _NAME)},
+    "clients": {"no_charge_s": (0.0, pa.float64())},
+    "availability": {"reason": (OFF_LINE, _NAME)},
+}
 """Columns that runs of earlier versions lack, by table: what stands for them where such a run is read, and its type."""
 
 

@@ -1,21 +1,23 @@
 """The end of a run: what its clients did and where it stands, written down."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from edgesim.devices.fleet import Fleet
 from edgesim.engine.job import Phase
+from edgesim.engine.power import STOPS_UP_TO
+from edgesim.engine.reasons import NO_CHARGE, OFF_LINE
 from edgesim.engine.simulation import Simulation
 from edgesim.execution.timing import TimingOnly
 from edgesim.learning.evaluation import spread
-from edgesim.results.columns import METRICS
+from edgesim.results.columns import AVAILABILITY, METRICS
 from edgesim.results.costs import COSTS
 from edgesim.results.remarks import DIVERGED
 from edgesim.results.statistics import first_reaching
 from edgesim.scenario.record import Record
-
-_INTERVALS_UP_TO = 1_000  # clients: beyond, nobody draws a line for each
 
 
 def close(simulation: Simulation, made: Record) -> None:
@@ -99,8 +101,8 @@ def client_table(simulation: Simulation) -> dict[str, Any]:
     """The columns of clients.parquet: every second and joule of every client."""
     ledger, fleet, now_ns = simulation.ledger, simulation.fleet, simulation.now_ns
     flight, nothing = simulation.server.flight, np.full(len(fleet), np.nan)
-    on_ns = fleet.availability.on_ns_all(now_ns)
-    idle_s = (on_ns - ledger.phase_ns.sum(0)) / 1e9
+    able_ns, no_charge_ns = flight.able_ns()
+    idle_ns = able_ns - ledger.phase_ns.sum(0)
     return {
         "client": np.arange(len(fleet)),
         "device_class": fleet.device_class.tolist(),
@@ -110,30 +112,40 @@ def client_table(simulation: Simulation) -> dict[str, Any]:
         "jobs_aggregated": ledger.aggregated,
         "jobs_lost": ledger.lost + ledger.discarded,
         **{f"{phase.name.lower()}_s": ledger.phase_ns[phase] / 1e9 for phase in Phase},
-        "idle_s": idle_s,
-        "off_s": (now_ns - on_ns) / 1e9,
+        "idle_s": idle_ns / 1e9,
+        "no_charge_s": no_charge_ns / 1e9,
+        "off_s": (now_ns - able_ns - no_charge_ns) / 1e9,
         "bytes_down": ledger.bytes_down,
         "bytes_up": ledger.bytes_up,
         "flops": ledger.flops,
         "energy_j": ledger.phase_j.sum(0),
-        "idle_j": idle_s * fleet.idle_w,
+        "idle_j": (idle_ns + no_charge_ns) / 1e9 * fleet.idle_w,
         "battery_j": nothing if flight.power is None else flight.power.levels_j(now_ns),
         "carbon_g": nothing if flight.emissions is None else flight.emissions.grams,
     }
 
 
-def off_intervals(simulation: Simulation) -> dict[str, list[int]] | None:
-    """When each client was off line, as columns client, start_ns, end_ns; None of a large fleet."""
-    fleet, end_ns = simulation.fleet, simulation.now_ns
-    if len(fleet) > _INTERVALS_UP_TO:
+def off_intervals(simulation: Simulation) -> dict[str, list[Any]] | None:
+    """When each client was off line, or on line but kept from work by its battery, as columns.AVAILABILITY; None of a
+    large fleet."""
+    fleet, power, end_ns = simulation.fleet, simulation.server.flight.power, simulation.now_ns
+    if len(fleet) > STOPS_UP_TO:
         return None
-    rows: list[tuple[int, int, int]] = []
-    for client in range(0 if fleet.availability.always else len(fleet)):
-        at: int | None = 0
-        while at is not None and at < end_ns:
-            change = fleet.availability.next_change_ns(client, at)
-            if not fleet.availability.is_on(client, at):
-                rows.append((client, at, end_ns if change is None else min(change, end_ns)))
-            at = change
-    columns = list(zip(*rows, strict=True)) or [(), (), ()]
-    return {name: list(column) for name, column in zip(("client", "start_ns", "end_ns"), columns, strict=True)}
+    clients = range(0 if fleet.availability.always else len(fleet))
+    off = [span for client in clients for span in _spans(fleet, client, 0, end_ns, on=False)]
+    stops = [] if power is None else power.stopped(end_ns)[1]
+    empty = [span for stop in stops for span in _spans(fleet, *stop, on=True)]
+    rows = sorted([(*span, OFF_LINE) for span in off] + [(*span, NO_CHARGE) for span in empty])
+    columns = list(zip(*rows, strict=True)) or [()] * len(AVAILABILITY)
+    return {name: list(column) for name, column in zip(AVAILABILITY.names, columns, strict=True)}
+
+
+def _spans(fleet: Fleet, client: int, since_ns: int, until_ns: int, *, on: bool) -> Iterator[tuple[int, int, int]]:
+    """The client, and from when to when it was on line, or off line, within [since, until)."""
+    at_ns = since_ns
+    while at_ns < until_ns:
+        change_ns = fleet.availability.next_change_ns(client, at_ns)
+        end_ns = until_ns if change_ns is None else min(change_ns, until_ns)
+        if fleet.availability.is_on(client, at_ns) == on:
+            yield client, at_ns, end_ns
+        at_ns = end_ns

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worlds import Counting, events, fleet, simulation
+from worlds import Counting, Gap, events, fleet, simulation
 
 from edgesim.devices.availability import AlwaysOn, FleetAvailability, Markov, Process
 from edgesim.devices.battery import Batteries, BatteryFigures
@@ -22,6 +22,7 @@ from edgesim.engine.rules import Restart, Retry, Rules
 from edgesim.engine.schedules import Buffered, Polynomial, Sync
 from edgesim.engine.simulation import Simulation
 from edgesim.results.recorder import Recorder
+from edgesim.scenario.closing import client_table, off_intervals
 
 S = 1_000_000_000
 
@@ -89,6 +90,31 @@ def test_a_tail_is_debited_when_its_transfer_ends(tmp_path: Path) -> None:
     run = finished(tmp_path, devices, power(devices, [2.5], charge_w=1e-6), 1.5)
     assert rows(run) == [("download", 0, 1, "done"), ("train", 1, 1, "lost")]
     assert run.server.flight.presence.is_on(0, run.now_ns) is False
+
+
+def test_time_without_charge_is_neither_idle_nor_off_line(tmp_path: Path) -> None:
+    """As above, but the job is lost at 4 s, and from 6 to 7 s the device is off line. It is charged at 8 s, and gets
+    its next job at 10 s, when the other one, which has no battery, ends its round."""
+    devices = fleet([6.0, 1.0], availability=Gap(6 * S, 7 * S))
+    batteries = power(devices, [2.0, 2.0], charge_w=0.5, has=[True, False])
+    run = finished(tmp_path, devices, batteries, 14, schedule=Sync(2))
+    clients = {name: np.asarray(column).tolist() for name, column in client_table(run).items()}
+    assert (clients["no_charge_s"], clients["off_s"]) == ([3, 0], [1, 1])
+    assert clients["idle_s"][0] == 2
+    assert clients["download_s"][0] + clients["train_s"][0] == 8
+    assert clients["idle_j"][0] == pytest.approx((2 + 3) * 0.25)
+    assert list(zip(*(off_intervals(run) or {}).values(), strict=True)) == [
+        (0, 4 * S, 6 * S, "no-charge"), (0, 6 * S, 7 * S, "off-line"), (0, 7 * S, 8 * S, "no-charge"),
+        (1, 6 * S, 7 * S, "off-line"),
+    ]  # fmt: skip
+
+
+def test_a_battery_that_is_empty_from_the_first_is_so_until_it_is_charged(tmp_path: Path) -> None:
+    """1 J at first, 3 J at 4 s."""
+    devices = fleet([1.0])
+    run = finished(tmp_path, devices, power(devices, [1.0], charge_w=0.5), 6)
+    assert np.asarray(client_table(run)["no_charge_s"]).tolist() == [4]
+    assert (off_intervals(run) or {})["end_ns"] == [4 * S]
 
 
 def test_an_idle_device_that_drains_gets_no_job(tmp_path: Path) -> None:
@@ -176,6 +202,14 @@ def test_nobody_works_on_an_empty_battery(made: tuple[Any, ...]) -> None:
                 tail_j = row[9] - (end_ns - start_ns) / S
                 if row[3] != 1 and tail_j > 1e-9:
                     batteries.batteries.debit(client, tail_j, end_ns, end_ns)
+        clients, spans = client_table(run), off_intervals(run)
+        assert spans is not None
+        empty = [word == "no-charge" for word in spans["reason"]]
+        lengths = (np.array(spans["end_ns"]) - np.array(spans["start_ns"])) / S
+        by_client = np.bincount(np.array(spans["client"])[empty], lengths[empty], len(clients["client"]))
+        assert by_client == pytest.approx(np.asarray(clients["no_charge_s"]))
+        parts = ("download_s", "train_s", "upload_s", "idle_s", "no_charge_s", "off_s")
+        assert sum(np.asarray(clients[part]) for part in parts) == pytest.approx(run.now_ns / S)
         levels, expected = run.server.flight.power.levels_j(run.now_ns), batteries.levels_j(run.now_ns)  # type: ignore[union-attr]
         assert levels == pytest.approx(expected, nan_ok=True, abs=1e-6)
 

@@ -58,8 +58,8 @@ def write_run(directory: Path, variant: str, index: int, seed: int) -> None:
     recorder.finish(clients=clients, summary={"accuracy": accuracy}, availability=off)
 
 
-def _events(recorder: Recorder, rng: np.random.Generator, job_s: float, age: float, hours: int) -> dict[str, list[int]]:
-    off: dict[str, list[int]] = {"client": [], "start_ns": [], "end_ns": []}
+def _events(recorder: Recorder, rng: np.random.Generator, job_s: float, age: float, hours: int) -> dict[str, list[Any]]:
+    off: dict[str, list[Any]] = {"client": [], "start_ns": [], "end_ns": [], "reason": []}
     job = 0
     closed: list[tuple[int, int]] = []
     for client in range(CLIENT_COUNT):
@@ -81,7 +81,7 @@ def _events(recorder: Recorder, rng: np.random.Generator, job_s: float, age: flo
             now, job = start, job + 1
             if lost or rng.random() < 0.05:
                 back = now + int(rng.exponential(900) * 1e9)
-                for name, value in zip(off, (client, now, back), strict=True):
+                for name, value in zip(off, (client, now, back, "off-line"), strict=True):
                     off[name].append(value)
                 now = back
     for version, (at, last) in enumerate(sorted(closed), 1):

@@ -29,7 +29,7 @@ from edgesim.results.recorder import Recorder
 
 S = 10**9
 SMALL, LARGE = range(len(CLASSES))
-Stretch = tuple[str, float, float, str]
+Stretch = tuple[str, float, float, str] | tuple[str, float, float, str, str]
 WHY = {
     "lost": "off-line", "interrupted": "off-line", "failed": "crash", "corrupt": "corrupt", "cancelled": "deadline",
     "stale": "stale",
@@ -46,8 +46,8 @@ class Written:
     def job(self, kind: int, *stretches: Stretch, staleness: int | None = None) -> int:
         rows = [
             (PHASES.index(phase), round(start * S), round(end * S), round(10 * (end - start)) * (phase != "train"),
-             (end - start) * (phase == "train"), end - start, outcome, WHY.get(outcome, ""))
-            for phase, start, end, outcome in stretches
+             (end - start) * (phase == "train"), end - start, outcome, *(why or (WHY.get(outcome, ""),)))
+            for phase, start, end, outcome, *why in stretches
         ]  # fmt: skip
         self.recorder.job(self.jobs, kind, kind, 0, rows, staleness)
         self.jobs += 1
@@ -57,14 +57,17 @@ class Written:
         self.recorder.aggregation(0, round(time * S), round(done * S), 1, cause, job)
 
     def finish(
-        self, end_s: float, absences: Sequence[tuple[int, float, float]] | None = None, **columns: Sequence[float]
+        self, end_s: float, absences: Sequence[tuple[Any, ...]] | None = None, **columns: Sequence[float]
     ) -> dict[str, Any]:
-        """`absences`: client, and from when to when it is off line, in seconds."""
+        """`absences`: client, and from when to when it is off line, in seconds, or, if anything follows, uncharged."""
         clients: dict[str, Any] = {name: [0, 0, 0] for name in CLIENTS.names}
         clients |= {"client": [0, 1, 2], "device_class": [SMALL, LARGE, LARGE], **columns}
         self.recorder.metric(metric(time_s=end_s))
-        away = None if absences is None else np.array(absences).reshape(-1, 3) * [1, S, S]
-        columns_of = None if away is None else dict(zip(AWAY, away.astype(np.int64).T.tolist(), strict=True))
+        away = None if absences is None else np.array([each[:3] for each in absences]).reshape(-1, 3) * [1, S, S]
+        columns_of: dict[str, Any] | None = None
+        if away is not None:
+            columns_of = dict(zip(AWAY, away.astype(np.int64).T.tolist(), strict=True))
+            columns_of["reason"] = ["no-charge" if absence[3:] else "off-line" for absence in absences or ()]
         self.recorder.finish(clients=clients, summary={}, availability=columns_of)
         found: dict[str, Any] = json.loads((self.recorder.directory / report.FILE).read_text())
         return found
@@ -203,7 +206,7 @@ def test_time_and_energy_by_hand(tmp_path: Path) -> None:
         idle_j=[13, 4, 5], jobs_aggregated=[2, 2, 0],
     )  # fmt: skip
     large = found["time"]["classes"]["large"]
-    shares = {"download": 11, "train": 6, "upload": 4, "waiting": 2, "idle": 17, "off": 4}
+    shares = {"download": 11, "train": 6, "upload": 4, "waiting": 2, "idle": 17, "no_charge": 0, "off": 4}
     assert large == {name: pytest.approx(value / 44) for name, value in shares.items()}
     assert found["utilisation"] == {
         "all": pytest.approx(34 / 60), "classes": {"large": pytest.approx(21 / 38), "small": pytest.approx(13 / 22)},
@@ -246,8 +249,40 @@ def test_what_jobs_wait_is_idle_time_or_time_off_line(
     )  # fmt: skip
     assert found["utilisation"]["classes"]["small"] == pytest.approx(4 / 9)
     total = 12 + off
-    shares = {"download": 1, "train": 2, "upload": 1, "waiting": waiting, "idle": idle, "off": off}
+    shares = {"download": 1, "train": 2, "upload": 1, "waiting": waiting, "idle": idle, "no_charge": 0, "off": off}
     assert found["time"]["all"] == {name: pytest.approx(value / total) for name, value in shares.items()}
+
+
+@pytest.mark.parametrize("absences", [[(0, 2, 5, "uncharged"), (0, 5, 6), (0, 8, 11, "uncharged")], None])
+def test_a_device_without_charge_is_not_idle(tmp_path: Path, absences: list[tuple[Any, ...]] | None) -> None:
+    """The small device works for 2 s, and waits until 6 s: 3 s for its charge, 1 s off line. From 8 s on, when its job
+    is done, it has no charge for 3 s, then it is idle for 1 s. Where only totals are known, all that the job waited
+    counts as time without charge, as far as there is so much."""
+    run = Written(tmp_path)
+    run.job(
+        SMALL, ("download", 0, 1, "done"), ("train", 1, 2, "interrupted", "no-charge"), ("train", 6, 7, "done"),
+        ("upload", 7, 8, "done"), staleness=0,
+    )  # fmt: skip
+    found = run.finish(
+        12, absences, download_s=[1, 0, 0], train_s=[2, 0, 0], upload_s=[1, 0, 0], idle_s=[1, 0, 0],
+        no_charge_s=[6, 0, 0], off_s=[1, 0, 0],
+    )  # fmt: skip
+    assert found["utilisation"]["classes"]["small"] == pytest.approx(4 / 5)
+    shares = {"download": 1, "train": 2, "upload": 1, "waiting": 4, "idle": 1}
+    shares |= {"no_charge": 2, "off": 1} if absences is None else {"no_charge": 3, "off": 0}
+    assert found["time"]["all"] == {name: pytest.approx(value / 12) for name, value in shares.items()}
+
+
+def test_tables_of_an_earlier_version_know_of_no_charge(tmp_path: Path) -> None:
+    run = Written(tmp_path)
+    run.job(SMALL, *whole(0, 1, 2, 1), staleness=0)
+    found = run.finish(8, [(0, 5, 7)], download_s=[1, 0, 0], train_s=[2, 0, 0], upload_s=[1, 0, 0],
+                       idle_s=[2, 0, 0], off_s=[2, 0, 0])  # fmt: skip
+    (tmp_path / report.FILE).unlink()
+    for name, column in (("clients", "no_charge_s"), ("availability", "reason")):
+        path = tmp_path / f"{name}.parquet"
+        pq.write_table(pq.read_table(path).drop_columns([column]), path)
+    assert report.read(tmp_path) == found
 
 
 @given(

@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -13,7 +14,7 @@ from small_runs import CLASSES, clients, event, metric
 
 from edgesim.errors import RunError
 from edgesim.results import atomic
-from edgesim.results.columns import EVENTS
+from edgesim.results.columns import AVAILABILITY, EVENTS
 from edgesim.results.recorder import Recorder
 
 
@@ -32,7 +33,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def finish(recorder: Recorder) -> None:
-    recorder.finish(clients=clients(), summary={"x": 1}, availability={"client": [], "start_ns": [], "end_ns": []})
+    none: dict[str, Any] = {name: [] for name in AVAILABILITY.names}
+    recorder.finish(clients=clients(), summary={"x": 1}, availability=none)
 
 
 @settings(max_examples=12)

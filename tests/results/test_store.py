@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -17,7 +18,8 @@ def test_tables_come_back_as_arrays(tmp_path: Path) -> None:
     for job in range(5):
         recorder.event(event(job))
     recorder.metric(metric(accuracy=0.5))
-    recorder.finish(clients=clients(3), summary={"a": 1}, availability={"client": [1], "start_ns": [0], "end_ns": [9]})
+    off: dict[str, Any] = {"client": [1], "start_ns": [0], "end_ns": [9], "reason": ["off-line"]}
+    recorder.finish(clients=clients(3), summary={"a": 1}, availability=off)
     run = Run(tmp_path)
     events = run.events()
     assert events["device_class"].tolist() == ["small", "large", "small", "large", "small"]
@@ -27,9 +29,9 @@ def test_tables_come_back_as_arrays(tmp_path: Path) -> None:
     assert run.metrics()["accuracy"].tolist() == [0.5]
     assert run.clients()["client"].tolist() == [0, 1, 2]
     assert run.summary == {"a": 1}
-    off = run.availability()
-    assert off is not None
-    assert off["end_ns"].tolist() == [9]
+    read = run.availability()
+    assert read is not None
+    assert (read["end_ns"].tolist(), read["reason"].tolist()) == ([9], ["off-line"])
 
 
 def test_a_table_of_an_earlier_version_has_the_columns_of_this_one(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Absences: how long clients were off line within stretches of time, by availability.parquet."""
+"""Absences: how long clients were off line, or without charge, within stretches of time, by availability.parquet."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,11 +24,11 @@ class Absences:
         self._keys = self._key(self._client, start_ns)
 
     def within(self, client: Whole, start_ns: Whole, end_ns: Whole) -> Whole:
-        """Time off line of each of these clients from `start` to `end` [n]."""
+        """Time of absence of each of these clients from `start` to `end` [n]."""
         return self._before(client, end_ns) - self._before(client, start_ns)
 
     def _before(self, client: Whole, at_ns: Whole) -> Whole:
-        """Time off line of each client until `at`, and of all clients of smaller numbers in the whole run [n]."""
+        """Time of absence of each client until `at`, and of all clients of smaller numbers in the whole run [n]."""
         if not len(self._keys):
             return np.zeros_like(at_ns)
         place = np.searchsorted(self._keys, self._key(client, at_ns))  # absences that begin before

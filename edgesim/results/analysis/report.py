@@ -9,16 +9,16 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesim.engine.reasons import NO_CHARGE, OFF_LINE
 from edgesim.results import atomic
-from edgesim.results.analysis import absences
-from edgesim.results.analysis.absences import Absences
+from edgesim.results.analysis.absences import COLUMNS, Absences
 from edgesim.results.analysis.concurrency import Concurrency
 from edgesim.results.analysis.criticality import Criticality
 from edgesim.results.analysis.jobs import Jobs, blocks
 from edgesim.results.analysis.participation import participation
 from edgesim.results.analysis.source import Files, Source
 from edgesim.results.analysis.staleness import Staleness
-from edgesim.results.analysis.usage import Usage
+from edgesim.results.analysis.usage import RESTS, Usage
 from edgesim.results.analysis.waste import Waste
 from edgesim.results.columns import PHASES
 
@@ -28,7 +28,7 @@ FORMAT = 3
 PARTS = 60
 """Equal parts of a run, over which jobs in flight are averaged."""
 
-_CLIENTS = ("device_class", "jobs_aggregated", *(f"{name}_s" for name in (*PHASES, "idle", "off")), "idle_j")
+_CLIENTS = ("device_class", "jobs_aggregated", *(f"{name}_s" for name in (*PHASES, *RESTS)), "idle_j")
 _AGGREGATIONS = ("time_ns", "done_ns", "cause", "job")
 
 
@@ -106,11 +106,15 @@ def _critical(source: Source, classes: int) -> Criticality | None:
     return Criticality(classes, source.table("aggregations", _AGGREGATIONS))
 
 
-def _absences(source: Source) -> Absences | None:
-    """None of a fleet that is too large for them to be recorded."""
+def _absences(source: Source) -> dict[str, Absences] | None:
+    """When devices had no charge, and when they were off line; None of a fleet that is too large for it to be
+    recorded."""
     if not source.has("availability"):
         return None
-    return Absences(source.table("availability", absences.COLUMNS))
+    table = source.table("availability", (*COLUMNS, "reason"))
+    reason = table.pop("reason")
+    of_rest = {"no_charge": reason == NO_CHARGE, "off": reason == OFF_LINE}
+    return {rest: Absences({name: values[here] for name, values in table.items()}) for rest, here in of_rest.items()}
 
 
 def _each(of: Callable[..., Any], classes: Sequence[str]) -> dict[str, Any]:

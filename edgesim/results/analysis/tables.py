@@ -67,7 +67,11 @@ def sections(variants: Mapping[str, Analysis]) -> list[Section]:
         section(
             "staleness at arrival", ("device", "arrived", "mean", "median", "95 %", "max", "too stale"), _staleness
         ),
-        section("time of the devices", ("device", *TIMES, "in flight", "at work", "utilisation"), _times),
+        section(
+            "time of the devices",
+            ("device", *(name.replace("_", " ") for name in TIMES), "in flight", "at work", "utilisation"),
+            _times,
+        ),
         section("energy of the devices", ("device", *ENERGIES, "total"), _energies),
         section("what set the time of rounds", ("set by", "rounds", "time", *PARTS), _critical),
         section("wasted work", ("reason", "times", "time", "bytes", "FLOPs", "energy", "of energy"), _waste),

@@ -7,33 +7,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesim.engine.reasons import NO_CHARGE, REASONS, SERVER_DOWN
 from edgesim.results.analysis.absences import Absences
-from edgesim.results.analysis.jobs import AGAIN, DONE, Jobs
+from edgesim.results.analysis.jobs import AGAIN, DONE, Jobs, Whole
 from edgesim.results.columns import PHASES
 
-TIMES = (*PHASES, "waiting", "idle", "off")
-"""Waiting: in a job, but not at work, on line or not; idle: on line without a job; off: off line without one."""
+RESTS = ("idle", "no_charge", "off")
+"""Without a job: idle, on line and charged to work; no_charge, on line, but kept from work by its battery; off line."""
+TIMES = (*PHASES, "waiting", *RESTS)
+"""Waiting: in a job, but not at work, whatever it would be without one."""
 ENERGIES = (*PHASES, "idle")
+_NO_CHARGE, _SERVER_DOWN = REASONS.index(NO_CHARGE), REASONS.index(SERVER_DOWN)
 
 
 class Usage:
-    """Times are those of clients.parquet, where what jobs waited is idle time, or time off line: which of them, says
-    availability.parquet. Of a fleet that is too large for one it is taken that jobs wait for their devices to come
-    back, but on line for a new attempt, and among peers for a partner, as far as there is as much time of that kind.
+    """Times are those of clients.parquet, where what jobs waited is one of RESTS: which of them, says
+    availability.parquet. Of a fleet that is too large for one it is taken that jobs wait for what broke them off, but
+    on line for a new attempt, and among peers for a partner, as far as there is as much time of that kind.
     """
 
     def __init__(
         self,
         clients: Mapping[str, NDArray[Any]],
         of_class: Sequence[NDArray[np.bool_]],
-        absences: Absences | None,
+        absences: Mapping[str, Absences] | None,
     ) -> None:
-        """`clients`, columns of clients.parquet; of_class, flags of the clients of each device class; absences, None
-        where they are not known."""
+        """`clients`, columns of clients.parquet; of_class, flags of the clients of each device class; absences, by
+        all of RESTS but idle, None where they are not known."""
         totals = {name: np.array([values[here].sum() for here in of_class]) for name, values in clients.items()}
         self._absences = absences
-        self._booked_s = np.stack([totals[f"{name}_s"] for name in (*PHASES, "idle", "off")], 1)
-        self._waited_s = np.zeros((len(of_class), 2))  # on line, off line
+        self._booked_s = np.stack([totals[f"{name}_s"] for name in (*PHASES, *RESTS)], 1)
+        self._waited_s = np.zeros((len(of_class), len(RESTS)))
         self._energy_j = np.zeros((len(of_class), len(ENERGIES)))
         self._energy_j[:, -1] = totals["idle_j"]
 
@@ -44,11 +48,13 @@ class Usage:
         self._energy_j += np.bincount(place, jobs.energy_j, classes * columns).reshape(classes, columns)
         gap_ns = np.maximum(jobs.gap_ns, 0)
         if self._absences is not None:
-            off_ns = self._absences.within(jobs.client, jobs.end_ns, jobs.end_ns + gap_ns)
+            ends_ns = jobs.end_ns + gap_ns
+            away_ns = [self._absences[rest].within(jobs.client, jobs.end_ns, ends_ns) for rest in RESTS[1:]]
+            waited_ns = [gap_ns - sum(away_ns), *away_ns]
         else:
-            off_ns = np.where(_stays(jobs), 0, gap_ns)
-        for column, waited_ns in enumerate((gap_ns - off_ns, off_ns)):
-            self._waited_s[:, column] += np.bincount(jobs.device_class, waited_ns, classes) / 1e9
+            waited_ns = [np.where(_rest(jobs) == number, gap_ns, 0) for number in range(len(RESTS))]
+        for column, part_ns in enumerate(waited_ns):
+            self._waited_s[:, column] += np.bincount(jobs.device_class, part_ns, classes) / 1e9
 
     def time(self, kind: slice | int = slice(None)) -> dict[str, float]:
         """Shares of the time of a device class, or of all together."""
@@ -60,17 +66,18 @@ class Usage:
         return {"joules": float(joules.sum()), **_shares(ENERGIES, joules)}
 
     def utilisation(self, kind: slice | int = slice(None)) -> float:
-        """Time at work / time on line."""
-        *work_s, idle_s, _ = np.atleast_2d(self._booked_s[kind]).sum(0).tolist()
-        online_s = sum(work_s) + idle_s
-        return sum(work_s) / online_s if online_s else math.nan
+        """Time at work / time on line and charged to work."""
+        *work_s, idle_s, _, _ = np.atleast_2d(self._booked_s[kind]).sum(0).tolist()
+        able_s = sum(work_s) + idle_s
+        return sum(work_s) / able_s if able_s else math.nan
 
     def _times_s(self, kind: slice | int) -> NDArray[np.float64]:
         """[TIMES]."""
         booked_s, waited_s = np.atleast_2d(self._booked_s[kind]), np.atleast_2d(self._waited_s[kind])
         rest_s = booked_s[:, len(PHASES) :] - waited_s
-        if self._absences is None:  # what is too much of the one kind was of the other
-            rest_s = np.minimum(rest_s, 0.0)[:, ::-1] + np.maximum(rest_s, 0.0)
+        if self._absences is None:  # what is too much of one kind was of the others
+            lack_s, rest_s = -np.minimum(rest_s, 0.0).sum(1, keepdims=True), np.maximum(rest_s, 0.0)
+            rest_s -= rest_s * (lack_s / np.maximum(rest_s.sum(1, keepdims=True), 1e-9))
         # sums of seconds are rounded, so that a difference of 0 may come out as less
         times_s = np.concatenate(
             [booked_s[:, : len(PHASES)], waited_s.sum(1, keepdims=True), np.maximum(rest_s, 0.0)], 1
@@ -78,11 +85,11 @@ class Usage:
         return np.asarray(times_s.sum(0), np.float64)
 
 
-def _stays(jobs: Jobs) -> NDArray[np.bool_]:
-    """Whether a device is taken to be on line after a stretch [row]."""
+def _rest(jobs: Jobs) -> Whole:
+    """What a device is taken to be after a stretch, an index into RESTS [row]."""
     among_peers = np.repeat(jobs.among_peers, np.diff(jobs.first, append=len(jobs.job)))
-    found: NDArray[np.bool_] = AGAIN[jobs.outcome] | (among_peers & (jobs.outcome == DONE))
-    return found
+    stays = AGAIN[jobs.outcome] | (among_peers & (jobs.outcome == DONE)) | (jobs.reason == _SERVER_DOWN)
+    return np.where(stays, 0, np.where(jobs.reason == _NO_CHARGE, 1, 2))
 
 
 def _shares(names: Sequence[str], amounts: NDArray[np.float64]) -> dict[str, float]:
