@@ -69,13 +69,16 @@ def check_days(run: Run, trace: Trace) -> None:
     away = run.availability()
     assert away is not None
     off_ns: dict[str, int] = defaultdict(int)
-    for client, start_ns, end_ns in zip(*(away[name].tolist() for name in away), strict=True):
+    for client, start_ns, end_ns in zip(
+        *(away[name].tolist() for name in ("client", "start_ns", "end_ns")), strict=True
+    ):
         off_ns[f"client {client}"] += end_ns - start_ns
     tracks: dict[str, list[Piece]] = defaultdict(list)
-    for piece in trace.of(*PHASES, "waiting", "off line"):
+    for piece in trace.of(*PHASES, "waiting", "off line", "no charge"):
         tracks[piece.track].append(piece)
     for client, pieces in tracks.items():
-        assert sum(one.end_ns - one.start_ns for one in pieces if one.kind == "off line") == off_ns[client]
+        absent = [piece for piece in pieces if piece.kind in ("off line", "no charge")]
+        assert sum(piece.end_ns - piece.start_ns for piece in absent) == off_ns[client]
         pieces.sort(key=lambda piece: (piece.start_ns, piece.end_ns))
         numbers = [piece.told.get("job") for piece in pieces]
         for job in {number for number in numbers if number is not None}:

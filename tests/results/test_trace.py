@@ -1,6 +1,7 @@
 """A trace of a run by hand: what is where, under which name, and what a part of it holds."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,10 @@ def made(folder: Path, kind: str = "buffered", *, unit_ns: int = MS, finished: b
         recorder.metric(metric(time_s=at * unit_ns / 1e9, accuracy=accuracy, energy_j=at, jobs_in_flight=3))
     record = {"label": folder.name, "variant": "v", "scenario": {"schedule": {"kind": kind, "mode": "sync"}}}
     (folder / "scenario.yaml").write_text(json.dumps(record))
-    away = {"client": [1, 3], "start_ns": [20 * unit_ns, 0], "end_ns": [30 * unit_ns, 70 * unit_ns]}
+    away: dict[str, Sequence[Any]] = {
+        "client": [1, 3], "start_ns": [20 * unit_ns, 0], "end_ns": [30 * unit_ns, 70 * unit_ns],
+        "reason": ["off-line", "no-charge"],
+    }  # fmt: skip
     if finished:
         recorder.finish(clients=clients(4), summary={}, availability=away)
     else:
@@ -78,7 +82,7 @@ def test_who_did_what_when(tmp_path: Path) -> None:
         ("train (in vain)", 35, 50), ("waiting", 50, 52), ("upload (stale)", 52, 64),
     ]  # fmt: skip
     assert told(trace, "client 2") == [("download (failed)", 0, 10), ("download (lost)", 10, 15)]
-    assert told(trace, "client 3") == [("off line", 0, 70)]
+    assert told(trace, "client 3") == [("no charge", 0, 70)]
     assert told(trace, "rounds") == [("round 1", 0, 40), ("rounds 2 to 3", 40, 60)]
     assert told(trace, "aggregations") == [("aggregation 1", 40, 42), ("aggregations 2 to 3", 60, 60)]
     assert {piece.track: piece.process for piece in trace.pieces} == {
@@ -137,7 +141,7 @@ def test_a_part_is_cut_at_its_ends_and_says_so(tmp_path: Path) -> None:
     trace = drawn(run, (25, 41))
     assert told(trace, "client 0") == [("train", 25, 30), ("upload", 30, 40)]
     assert told(trace, "client 1") == [("off line", 25, 30), ("waiting", 30, 35), ("train (in vain)", 35, 41)]
-    assert told(trace, "client 3") == [("off line", 25, 41)]
+    assert told(trace, "client 3") == [("no charge", 25, 41)]
     assert told(trace, "rounds") == [("round 1", 25, 40), ("rounds 2 to 3", 40, 41)]
     cut = next(piece.told for piece in trace.pieces if piece.track == "client 0")
     assert (cut["start_ns"], cut["end_ns"], cut["bytes"]) == (10 * MS, 30 * MS, 2000)

@@ -1,8 +1,9 @@
 """A run as a trace: who did what when.
 
-A process for each device class, a track for each client: its jobs' stretches, waiting between these, and off line; no
-two of all these overlap. A process for the server: its rounds, from one aggregation to the next, the aggregations, and
-what metrics.parquet says of accuracy, energy and jobs in flight. Arrows, where the tables leave no doubt:
+A process for each device class, a track for each client: its jobs' stretches, waiting between these, off line and
+without charge; no two of all these overlap. A process for the server: its rounds, from one aggregation to the next, the
+aggregations, and what metrics.parquet says of accuracy, energy and jobs in flight. Arrows, where the tables leave no
+doubt:
 
 - update, from an upload to the aggregation that took it. Most schedules take all that has arrived, so that this is the
   first one after its arrival: version + staleness + 1. Those of tiers, edges and exchanges do not.
@@ -159,19 +160,20 @@ class _Drawing:
         return max(end_ns, self._end_ns) if job.fate == "in-flight" else end_ns
 
     def _waiting(self, job: Job, start_ns: int, end_ns: int) -> Iterator[str]:
-        """A job between two of its stretches: while its device is off line, that is what is drawn."""
+        """A job between two of its stretches: while its device is away, that is what is drawn."""
         if start_ns == end_ns:
             return
         told, track, since_ns = {"job": job.number}, self._tracks[job.client], start_ns
-        for off_ns, on_ns in [*self._absences.between(job.client, start_ns, end_ns), (end_ns, end_ns)]:
+        for off_ns, on_ns, _ in [*self._absences.between(job.client, start_ns, end_ns), (end_ns, end_ns, "")]:
             if since_ns < off_ns:
                 yield from self._piece(track, "waiting", since_ns, off_ns, "waiting", "grey", told)
             since_ns = on_ns
         yield from self._off(job.client, start_ns, end_ns)
 
     def _off(self, client: int, start_ns: int, end_ns: int) -> Iterator[str]:
-        for off_ns, on_ns in self._absences.between(client, start_ns, end_ns):
-            yield from self._piece(self._tracks[client], "off line", off_ns, on_ns, "off line", "black", {})
+        for off_ns, on_ns, reason in self._absences.between(client, start_ns, end_ns):
+            word = reason.replace("-", " ")
+            yield from self._piece(self._tracks[client], word, off_ns, on_ns, word, "black", {})
 
     def _piece(
         self, track: Track, name: str, start_ns: int, end_ns: int, kind: str, colour: str, told: Mapping[str, Any]

@@ -151,20 +151,20 @@ class Rounds:
 
 
 class Absences:
-    """When clients were off line. Attributes: clients, that ever were."""
+    """When clients were off line, or without charge. Attributes: clients, that ever were."""
 
     def __init__(self, run: Run) -> None:
-        table = run.availability() or dict.fromkeys(("client", "start_ns", "end_ns"), np.empty(0, np.int64))
+        table = run.availability() or dict.fromkeys(("client", "start_ns", "end_ns", "reason"), np.empty(0, np.int64))
         order = np.lexsort((table["start_ns"], table["client"]))
-        client, start_ns, end_ns = (table[name][order] for name in ("client", "start_ns", "end_ns"))
+        client, *columns = (table[name][order] for name in ("client", "start_ns", "end_ns", "reason"))
         self.clients, first = np.unique(client, return_index=True)
-        parts = zip(self.clients.tolist(), np.split(start_ns, first[1:]), np.split(end_ns, first[1:]), strict=False)
-        self._of = {number: (start.tolist(), end.tolist()) for number, start, end in parts}
+        parts = zip(self.clients.tolist(), *(np.split(column, first[1:]) for column in columns), strict=False)
+        self._of = {number: [column.tolist() for column in of] for number, *of in parts}
 
-    def between(self, client: int, start_ns: int, end_ns: int) -> Iterator[tuple[int, int]]:
-        """What lies in [start, end) of the stretches in which a client was off line."""
-        starts_ns, ends_ns = self._of.get(client, ((), ()))
+    def between(self, client: int, start_ns: int, end_ns: int) -> Iterator[tuple[int, int, str]]:
+        """What lies in [start, end) of the stretches in which a client was away, and why it was."""
+        starts_ns, ends_ns, reasons = self._of.get(client, ((), (), ()))
         for i in range(bisect_right(ends_ns, start_ns), len(starts_ns)):
             if starts_ns[i] >= end_ns:
                 return
-            yield max(starts_ns[i], start_ns), min(ends_ns[i], end_ns)
+            yield max(starts_ns[i], start_ns), min(ends_ns[i], end_ns), reasons[i]
