@@ -113,10 +113,11 @@ def _interval(values: FloatArray, text: Callable[[float], str]) -> str:
 
 def _cheapest(variants: Variants) -> Section:
     """For each cost and some accuracies, which variant comes to them for least, and which for second least."""
+    levels = _levels(variants)
     rows = [
         (cost, f"{level:.4g}", *(_ranked(variants, level, cost) + [NOBODY] * 2)[:2])
         for cost in COSTS
-        for level in _levels(variants)
+        for level in levels
     ]
     return Section("cheapest to an accuracy", ("cost", "to accuracy", "least", "next"), tuple(rows))
 
@@ -129,7 +130,8 @@ def _levels(variants: Variants) -> list[float]:
     best = max(min(float(np.max(curve)) for curve in of) for of in curves)
     middle = (begin + best) / 2
     for step in _STEPS:
-        levels = [step * number for number in range(round(1 / step) + 1) if middle < step * number <= best]
+        steps = [round(step * number, 2) for number in range(round(1 / step) + 1)]  # 0.6 itself, not 6 · 0.1
+        levels = [level for level in steps if middle < level <= best]
         if len(levels) <= _LEVELS:
             return levels
     return levels

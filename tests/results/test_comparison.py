@@ -83,6 +83,12 @@ def test_the_cheapest_reaches_with_all_its_seeds(tmp_path: Path) -> None:
     ]
 
 
+def test_an_accuracy_that_is_just_reached_counts(tmp_path: Path) -> None:
+    """Three of five right are 0.6, though 3 · 0.2 is more in floating point."""
+    run(tmp_path, "a", 0, 0.1, 0.6)
+    assert ("time", "0.6", "a, 10 s", "–") in found(tmp_path, "cheapest").rows
+
+
 def test_budgets_are_the_same_for_all(tmp_path: Path) -> None:
     """Up to 20 s, b's: a has 0.5 from 10 s on and keeps it."""
     run(tmp_path, "a", 0, 0.1, 0.5)
