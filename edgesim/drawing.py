@@ -8,7 +8,7 @@ from typing import Any
 
 from edgesim import printing, units
 from edgesim.errors import ScenarioError
-from edgesim.plots.registry import find
+from edgesim.plots.registry import file_name, find
 from edgesim.plots.style import save
 from edgesim.results.store import Results
 
@@ -18,8 +18,7 @@ def plot(figure: str, folders: Sequence[Path], asked: Mapping[str, str | None], 
     draw = find(figure)
     options = _options(figure, inspect.signature(draw).parameters, asked)
     results = Results.read(*folders)
-    chosen = [text for option in ("metric", "cost") if (text := asked[option])]
-    path = out or results.path / f"{'-'.join([figure, *chosen])}.png"
+    path = out or results.path / file_name(figure, asked["metric"], asked["cost"])
     if figure == "timeline" and len(results.runs) > 1:
         shown = results.runs[0].path
         print(f"{shown} is drawn; for another run: edgesim plot timeline {shown.parent}/RUN", file=sys.stderr)
@@ -40,8 +39,5 @@ def _options(figure: str, known: Collection[str], asked: Mapping[str, str | None
         if name not in known:
             what = option if option in _WORDS else "time"
             raise ScenarioError(f"--{option} {text}: the figure {figure} has no {what} to choose; leave it out")
-        try:
-            options[name] = text if option in _WORDS else units.parse(text, "time")
-        except ValueError as error:
-            raise ScenarioError(f"--{option} {text}: {error}") from error
+        options[name] = text if option in _WORDS else units.of_option(f"--{option}", text, "time")
     return options

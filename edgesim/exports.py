@@ -17,7 +17,7 @@ def trace(folder: Path, begin: str | None, end: str | None, out: Path | None) ->
     Raises:
         ScenarioError: there is another number of runs, nothing to write, or no place to write it to.
     """
-    window = Window(_ns("from", begin, 0), _ns("to", end, NEVER))
+    window = Window(_ns("--from", begin, 0), _ns("--to", end, NEVER))
     run = _only(folder)
     path = out or run.path / "trace.json.gz"
     events = lines(run, window)
@@ -39,9 +39,4 @@ def _only(folder: Path) -> Run:
 
 
 def _ns(option: str, text: str | None, default: int) -> int:
-    if text is None:
-        return default
-    try:
-        return round(units.parse(text, "time") * 1e9)
-    except ValueError as error:
-        raise ScenarioError(f"--{option} {text}: {error}") from error
+    return default if text is None else round(units.of_option(option, text, "time") * 1e9)

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from edgesim.errors import ScenarioError
 from edgesim.spelling import shown
 
 TABLE: dict[str, dict[str, str]] = {
@@ -75,6 +76,14 @@ def parse(text: object, kind: str) -> float:
     if math.isinf(value):
         raise ValueError(f"{shown(text)} is beyond what a number can hold; write e.g. {EXAMPLES[kind]}")
     return value
+
+
+def of_option(option: str, text: str, kind: str) -> float:
+    """`parse` of what an option of the command line was given; a ScenarioError names it."""
+    try:
+        return parse(text, kind)
+    except ValueError as error:
+        raise ScenarioError(f"{option} {text}: {error}") from error
 
 
 def format(value: float, kind: str) -> str:

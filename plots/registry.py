@@ -61,6 +61,11 @@ PLOTS: dict[str, Plot] = {
 }
 
 
+def file_name(figure: str, metric: str | None = None, cost: str | None = None) -> str:
+    """What a picture is called by default, with what was chosen for it."""
+    return "-".join(filter(None, (figure, metric, cost))) + ".png"
+
+
 def find(name: str) -> Callable[..., Any]:
     """The `draw` function of that figure; ScenarioError, naming the nearest, for an unknown name."""
     if name not in PLOTS:

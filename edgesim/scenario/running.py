@@ -8,14 +8,16 @@ results/<plan>/<label>/scenario.yaml      written first: what the run is
 import gc
 import shutil
 from collections.abc import Sequence
+from itertools import product, starmap
 from pathlib import Path
 from warnings import warn
 
 from edgesim.errors import EdgesimError, EdgesimWarning, RunError, ScenarioError
 from edgesim.execution import checkpoint
 from edgesim.execution.together import Company
-from edgesim.plots.registry import PLOTS
+from edgesim.plots.registry import PLOTS, file_name
 from edgesim.results import atomic
+from edgesim.results.columns import METRICS
 from edgesim.results.costs import COSTS
 from edgesim.results.recorder import SUMMARY
 from edgesim.results.store import Run, no_run, run_directories
@@ -70,7 +72,7 @@ def _discard(out: Path, existing: Sequence[Path]) -> None:
     check_idle(directory for directory in existing if directory != out)  # whose lock is ours
     for directory in existing:
         shutil.rmtree(directory)
-    pictures = [f"{name}.png" for figure in PLOTS for name in (figure, *(f"{figure}-{cost}" for cost in COSTS))]
+    pictures = starmap(file_name, product(PLOTS, (None, *METRICS.names), (None, *COSTS)))
     for name in ["report.html", *pictures] if existing else ():
         (out / name).unlink(missing_ok=True)
 
