@@ -49,6 +49,7 @@ class Power:
         self._availability, self._keeps_stops = fleet.availability, len(fleet) <= STOPS_UP_TO
         self._stopped_ns: IntArray = np.zeros(len(fleet), np.int64)
         self._stops: list[Stop] = []
+        self._found: tuple[int, IntArray, list[Stop]] | None = None  # what `stopped` last found, and up to when
 
     def is_empty(self, client: int, t_ns: int) -> bool:
         """Whether the battery keeps the device from work, at t."""
@@ -72,6 +73,7 @@ class Power:
 
     def book(self, client: int, stretch: Stretch) -> None:
         """Debit a stretch that is over."""
+        self._found = None
         if not self.has[client] or stretch.end_ns == stretch.start_ns:
             return
         ns = stretch.end_ns - stretch.start_ns
@@ -87,12 +89,16 @@ class Power:
 
     def stopped(self, t_ns: int) -> tuple[IntArray, list[Stop]]:
         """Up to t: for how long each device [device] was on line, but kept from work by its battery; and when they
-        were kept from it, on line or not, unless the fleet is too large for that."""
+        were kept from it, on line or not, unless the fleet is too large for that. Asked again at the end of a run, of
+        all batteries, it looks once."""
+        if self._found is not None and self._found[0] == t_ns:
+            return self._found[1:]
         stopped_ns, stops = self._stopped_ns.copy(), [*self._stops]
         for client in np.flatnonzero(self.has).tolist():
             since = self.batteries.stops_up_to(client, t_ns)
             stopped_ns[client] += self._on_line_ns(since)
             stops += since if self._keeps_stops else ()
+        self._found = t_ns, stopped_ns, stops
         return stopped_ns, stops
 
     def _on_line_ns(self, stops: Iterable[Stop]) -> int:
@@ -106,6 +112,7 @@ class Power:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up a `state`."""
+        self._found = None
         self.batteries.restore(state["batteries"])
         self._stopped_ns[:], self._stops = state["stopped_ns"], [tuple(stop) for stop in state["stops"]]
 
