@@ -29,14 +29,10 @@ def show(folders: Sequence[Path], *, as_json: bool) -> None:
 
 def _analyses(results: Results) -> dict[str, dict[str, Any]]:
     """Variant → label → analysis."""
-    found = {
-        variant: {run.label: run.analysis() for run in runs if run.finished}
-        for variant, runs in results.variants().items()
-    }
-    finished = {variant: runs for variant, runs in found.items() if runs}
+    finished = results.finished().variants()
     if not finished:
         raise ScenarioError(f"{results.path}: no run is finished; go on with: edgesim resume {results.runs[0].path}")
-    return finished
+    return {variant: {run.label: run.analysis() for run in runs} for variant, runs in finished.items()}
 
 
 def _note(results: Results) -> str:

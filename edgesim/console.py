@@ -63,7 +63,7 @@ def resume(folder: Path, workers: str | None) -> None:
 def verify(folder: Path, workers: str | None) -> None:
     """Run the finished runs of a folder once more, elsewhere, and say what came out otherwise."""
     chosen = spread.workers(workers)
-    runs = [run for run in Results.read(folder).runs if run.finished]
+    runs = Results.read(folder).finished().runs
     if not runs:
         raise ScenarioError(f"{folder}: no run is finished; go on with: edgesim resume {folder}")
     unlike = 0
@@ -97,8 +97,7 @@ def _run_all(directories: Sequence[Path], workers: int | str, if_interrupted: st
 
 def print_summary(results: Results) -> None:
     """One line a variant, over its seeds; of an estimate, one line a class of devices."""
-    trained = any(run.scenario["execution"]["backend"] != "none" for run in results.runs)
-    found = summary_table(results) if trained else estimate_table(results)
+    found = summary_table(results) if results.trained else estimate_table(results)
     table = Table(title=escape(str(results.path)), caption=escape(found.note), box=box.SIMPLE_HEAD)
     table.title_justify = table.caption_justify = "left"
     table.padding = (0, 0, 0, 1)

@@ -60,17 +60,15 @@ def write(folders: Sequence[Path], against: str | None, target: str | None, out:
 
 def page(results: Results, compared: Sequence[Section], target: float | None = None) -> str:
     """The page as HTML. compared: the sections of the comparison; none where there are no accuracies."""
-    finished = {name: [run for run in runs if run.finished] for name, runs in results.variants().items()}
-    finished = {name: runs for name, runs in finished.items() if runs}
-    trained = any(run.scenario["execution"]["backend"] != "none" for run in results.runs)
-    whole = Results(results.path, tuple(run for runs in finished.values() for run in runs))
+    whole = results.finished()
+    finished = whole.variants()
     environment = Environment(
         loader=PackageLoader("edgesim", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     return environment.get_template("report.html").render(
         name=results.name,
-        summary=summary_table(results, target) if trained else estimate_table(results),
-        estimated=not trained,
+        summary=summary_table(results, target) if results.trained else estimate_table(results),
+        estimated=not results.trained,
         compared=compared,
         notes=comparison.NOTES,
         frontiers=_pictures(results, _FRONTIERS, target) if compared else _pictures(results, _GRADIENTS),
@@ -91,10 +89,7 @@ def _line(run: Run) -> tuple[str, ...]:
 def _accuracy(text: str | None) -> float | None:
     if text is None:
         return None
-    try:
-        accuracy = units.parse(text, "share")
-    except ValueError as error:
-        raise ScenarioError(f"--target {text}: {error}") from error
+    accuracy = units.of_option("--target", text, "share")
     if not 0 < accuracy <= 1:
         raise ScenarioError(f"--target {text}: no accuracy is {accuracy:.4g}; write e.g. 0.8 or 80 %")
     return accuracy

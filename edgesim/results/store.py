@@ -188,9 +188,18 @@ class Results:
         return ", ".join(dict.fromkeys(str(run.scenario.get("name", self.path.name)) for run in self.runs))
 
     @property
+    def trained(self) -> bool:
+        """Whether anything was: not in estimates."""
+        return any(run.scenario["execution"]["backend"] != "none" for run in self.runs)
+
+    @property
     def have_accuracies(self) -> bool:
         """Whether any run has: estimates, where nothing is trained, and quadratic problems have none."""
         return any(np.isfinite(run.metrics()["accuracy"]).any() for run in self.runs)
+
+    def finished(self) -> "Results":
+        """Of these, the runs that came to their end; there may be none."""
+        return Results(self.path, tuple(run for run in self.runs if run.finished))
 
     def variants(self) -> dict[str, list[Run]]:
         """The runs grouped without their seed, in the order in which variants first appear."""
