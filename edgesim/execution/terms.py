@@ -9,7 +9,7 @@ from edgesim.algorithms.contract import Algorithm, Client, Context, overrides
 from edgesim.algorithms.fedavg import FedAvg
 from edgesim.algorithms.messages import dense_bytes
 from edgesim.algorithms.zerofl import ZeroFl
-from edgesim.engine.learning import USUAL, Assignment, Terms
+from edgesim.engine.learning import USUAL, Terms
 from edgesim.errors import ScenarioError
 from edgesim.learning import split
 
@@ -45,13 +45,6 @@ def upload_bytes(context: Context) -> int | None:
     """Of a job that trains a part of the model and sends only that; None where it trains all."""
     names, shapes = context.training.trained, context.task.model.shapes
     return None if names is None else dense_bytes({name: shapes[name] for name in names})
-
-
-def at_most(assigned: Assignment, context: Context) -> Assignment:
-    """The same with an upload for certain: the whole model and a mask of it, where its size is open."""
-    if assigned.upload_bytes is not None:
-        return assigned
-    return replace(assigned, upload_bytes=context.dense_bytes + context.profile.parameters // 8)
 
 
 def check_epochs(algorithm: Algorithm, context: Context) -> None:

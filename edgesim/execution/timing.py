@@ -4,26 +4,20 @@ Exact for algorithms whose costs do not depend on trained values. Sizes that do 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from edgesim.algorithms.compressed import CompressedUpdates
-from edgesim.algorithms.contract import Algorithm, Client, Context, Payload, overrides
+from edgesim.algorithms.contract import Algorithm, Client, Context, overrides
 from edgesim.devices.workload import Workload
 from edgesim.engine.learning import USUAL, Assignment, Loss, Merging, Received, Terms
 from edgesim.execution import terms as on
 from edgesim.execution.atwork import AtWork
 from edgesim.execution.fitting import fitted
-from edgesim.learning import codecs
-from edgesim.learning.kernels import kernel
-from edgesim.learning.local import Order, Result, local_update
-from edgesim.learning.shards import Shards
-from edgesim.learning.tree import Params, State
+from edgesim.execution.longest import LongestUpload
 
 NAME = "none (timing only)"
 _UNKNOWN = -1
@@ -49,7 +43,7 @@ class TimingOnly(AtWork):
         super().__init__(algorithm, context)
         self._kinds: list[Assignment] = []
         self._number_of: dict[_Figures, int] = {}  # a kind's, by its figures
-        self._bounded = False
+        self._bounded, self._longest = False, LongestUpload(algorithm, context)
         samples = context.task.train.count
         hooks = ("init_client", "download", "workload", "upload_bytes")
         if not (context.shrink_batch or overrides(algorithm, *hooks)):  # alike but for samples
@@ -144,7 +138,7 @@ class TimingOnly(AtWork):
         upload_bytes = on.upload_bytes(where) or self._algorithm.upload_bytes(where, payload, who)
         if upload_bytes is None:
             self._bounded = True
-            upload_bytes = self._longest_upload(payload, state)
+            upload_bytes = self._longest.size_bytes(self._server, state)
         return Assignment(
             download_bytes=payload.size_bytes,
             workload=self._algorithm.workload(where, payload, who),
@@ -161,28 +155,6 @@ class TimingOnly(AtWork):
             self._number_of[figures] = len(self._kinds)
             self._kinds.append(assigned)
         return self._number_of[figures]
-
-    def _longest_upload(self, payload: Payload, before: State) -> int:
-        """The most bytes of an update: every mask that may have moved has."""
-        update, after = self._example.update, self._example.state
-        moved = {**after, **{group: _complement(params) for group, params in before.items()}}
-        return codecs.longest(self._algorithm.upload(update, before, moved))
-
-    @cached_property
-    def _example(self) -> Result:
-        """What an update is made of, which only the algorithm knows: client 0, trained on one sample."""
-        context, algorithm = self._context, self._algorithm
-        one = Shards(index=context.task.train.of(0)[:1], offset=np.array([0, 1]))
-        state = algorithm.init_client(context, 0)
-        payload = algorithm.download(context, self._server, Client(0, 1, state))
-        order = Order(0, 0, 0, payload.state, state, payload.training)
-        task = replace(context.task, train=one)
-        simple = kernel(task.model.module, "loop")
-        return local_update(algorithm, task, context.training, simple, context.seed, [order])[0]
-
-
-def _complement(params: Params) -> Params:
-    return {name: ~tensor if tensor.dtype == torch.bool else tensor for name, tensor in params.items()}
 
 
 def _figures(work: Workload) -> _Figures:

@@ -28,7 +28,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgesim.learning.wire import Reader, leb128, leb128_length, leb128_lengths, packed, packed_length
+from edgesim.learning.wire import Reader, gaps_most, leb128, leb128_length, leb128_lengths, packed, packed_length
 
 Shape: TypeAlias = tuple[int, ...]
 DENSE, BITMAP, ON, OFF, KNOWN = range(5)
@@ -93,7 +93,7 @@ def longest(parts: Sequence[Part]) -> int:
             mask_bytes, values = 0, _plan(part).values
         else:  # no form is longer than a bitmap, nor than a list of places
             values = part.mask.numel() if part.most is None else part.most
-            listed = leb128_length(values) + values * leb128_length(part.mask.numel())
+            listed = leb128_length(values) + gaps_most(values, part.mask.numel())
             mask_bytes = min(-(-part.mask.numel() // 8), listed)
         total += mask_bytes + _values_bytes(part, values)
     return total

@@ -20,6 +20,15 @@ def leb128_lengths(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     return lengths
 
 
+def gaps_most(count: int, places: int) -> int:
+    """The most bytes of so many gaps, or fewer, between some of so many places: few can be long, for all fit in."""
+    total, long = 0, places
+    while long and count:
+        total += min(count, long)
+        long //= 128
+    return total
+
+
 def leb128(numbers: NDArray[np.int64]) -> bytes:
     """The numbers [n], each ≥ 0, one after the other."""
     lengths = leb128_lengths(numbers)

@@ -21,7 +21,7 @@ def facts(train_s: list[float], samples: list[int] | None = None, availability: 
     devices, count = fleet(train_s, availability=availability), np.array(samples or [1] * len(train_s))
 
     def cost(client: int) -> Assignment:
-        return Assignment(download_bytes=10**6, workload=workload(1e9), upload_bytes=None)
+        return Assignment(download_bytes=10**6, workload=workload(1e9), upload_bytes=10**6)
 
     return Facts(fleet=devices, samples=count, expected=lambda: expect(devices, count, cost, "ideal"))
 

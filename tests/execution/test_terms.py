@@ -12,7 +12,9 @@ from edgesim.algorithms.fedprox import FedProx
 from edgesim.algorithms.fedspa import FedSpa
 from edgesim.algorithms.ffgg import FFGG
 from edgesim.algorithms.optimizers import Sgd
+from edgesim.algorithms.prunefl import PruneFl
 from edgesim.algorithms.rules import Average
+from edgesim.algorithms.scaffold import Scaffold
 from edgesim.engine.learning import Assignment, Merging, Received, Terms
 from edgesim.errors import ScenarioError
 from edgesim.execution import terms
@@ -61,6 +63,28 @@ def test_an_estimate_costs_what_a_run_costs() -> None:
     for asked in (Terms(), Terms(epochs=4), Terms(epochs=1, layers=1), Terms(group=1)):
         assert _figures(only.cost(2, asked)) == _figures(world.cost(2, asked))
     assert only.layers == world.layers == 3
+
+
+@pytest.mark.parametrize(
+    "algorithm",
+    [
+        FedSpa(density=0.5),
+        CompressedUpdates(inner=FedAvg(), codec=TopK(share=0.05)),
+        CompressedUpdates(inner=Scaffold(), codec=TopK(share=0.05)),
+        CompressedUpdates(inner=PruneFl(initial="none"), codec=TopK(share=0.05)),
+    ],
+    ids=["fedspa", "top-k", "scaffold top-k", "prunefl top-k"],
+)
+def test_a_forecast_of_an_upload_is_the_most_that_it_can_be_and_hardly_more(algorithm: Algorithm) -> None:
+    """Where training must tell its size: TimelyFL and tiers would plan by a whole model else."""
+    world = federation(algorithm, context(horizon=10))
+    for job in range(4):
+        forecast = world.cost(0).upload_bytes
+        assert forecast is not None
+        assert world.dispatch(job, 0, job).upload_bytes is None
+        assert forecast / 1.1 < world.upload_bytes(job) <= forecast
+        world.arrive(job, 0)
+        world.aggregate([Received(job, 0, 0, 1.0)])
 
 
 def test_an_algorithm_without_epochs_is_refused() -> None:

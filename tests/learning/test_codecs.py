@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from edgesim.learning.codecs import BITMAP, DENSE, KNOWN, OFF, ON, VALUES, Part, decode, encode, size
-from edgesim.learning.wire import Reader, leb128, leb128_length, leb128_lengths
+from edgesim.learning.wire import Reader, gaps_most, leb128, leb128_length, leb128_lengths
 
 SHAPES: list[tuple[int, ...]] = [(), (1,), (3, 5), (8, 9, 2), (0, 4), (4000,)]
 DENSITIES = [0.0, 0.002, 0.01, 0.3, 0.97, 1.0]
@@ -177,3 +177,19 @@ def test_leb128_numbers_come_back(numbers: list[int]) -> None:
 def test_an_endless_number_is_refused() -> None:
     with pytest.raises(ValueError, match="a number of 10 bytes is too long"):
         Reader(b"\xff" * 9 + b"\1" + b"\0" * 20).numbers(2)
+
+
+@given(st.integers(1, 40_000), st.data())
+def test_gaps_take_no_more_than_their_most(places: int, data: st.DataObject) -> None:
+    """Wherever the marked places lie; some are so far apart that each gap takes two bytes or three."""
+    apart = data.draw(st.sampled_from([1, 2, 129, 16_385]))
+    drawn = data.draw(st.lists(st.integers(0, places - 1), max_size=30))
+    marked = np.unique([*drawn, *range(apart - 1, places, apart)] if places // apart < 500 else drawn).astype(np.int64)
+    gaps = np.diff(marked, prepend=-1) - 1
+    assert int(leb128_lengths(gaps).sum()) <= gaps_most(len(gaps), places)
+
+
+def test_so_many_gaps_can_be_as_long_as_their_most() -> None:
+    """1,290 places hold ten gaps of 128, two bytes each; an eleventh place takes one byte."""
+    assert gaps_most(10, 1_290) == int(leb128_lengths(np.full(10, 128)).sum()) == 20
+    assert gaps_most(11, 1_291) == 21

@@ -30,7 +30,7 @@ def expect(
 
     `cost_of` is asked for one client of each such kind, so a million clients take a fraction of a second. Within a
     kind, units differ by the roofline of their own figures; finer figures of the device model (`Traits`) enter as
-    a factor, that of the kind's first unit. An upload whose size training must tell counts like the download.
+    a factor, that of the kind's first unit.
     """
     pairs = samples * len(fleet.class_names) + fleet.device_class
     _, first, kind = np.unique(pairs, return_index=True, return_inverse=True)
@@ -72,6 +72,6 @@ def _job(
         )
         for traits in (fleet.class_traits[fleet.device_class[client]], None)
     )
-    up_bytes = assigned.download_bytes if assigned.upload_bytes is None else assigned.upload_bytes
+    assert assigned.upload_bytes is not None
     finer = exact_ns / plain_ns if plain_ns else 1.0
-    return flops, work.traffic_bytes, work.steps, assigned.download_bytes, up_bytes, finer
+    return flops, work.traffic_bytes, work.steps, assigned.download_bytes, assigned.upload_bytes, finer
