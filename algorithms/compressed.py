@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, models_of
+from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, models_of, payloads_of
 from edgesim.algorithms.costs import holding
 from edgesim.algorithms.messages import SPARSE, travelling
 from edgesim.devices.workload import Workload
@@ -46,6 +46,9 @@ class CompressedUpdates(Algorithm):
 
     def download(self, context: Context, server: State, client: Client) -> Payload:
         return self.inner.download(context, server, self._own(client))
+
+    def downloads(self, context: Context, server: State, clients: Sequence[Client]) -> Sequence[Payload]:
+        return payloads_of(self.inner, context, server, [self._own(client) for client in clients])
 
     def workload(self, context: Context, payload: Payload, client: Client) -> Workload:
         work = self.inner.workload(context, payload, self._own(client))

@@ -3,7 +3,7 @@
 Three sides, and nothing of the clock. All state is in explicit trees (`State`: named groups of
 tensors), so runs can be checkpointed, shipped and batched. Trees are values: never change one in place.
 
-    server   init_server, init_client, download, workload, upload_bytes, upload, aggregate, server_work
+    server   init_server, init_client, download (downloads), workload, upload_bytes, upload, aggregate, server_work
     device   local_train = local_start, local_run (local_step for each mini-batch), local_end
     user     client_model (client_models), personalise
 
@@ -53,7 +53,7 @@ from edgesim.learning.tree import Params, State
 
 __all__ = [
     "STEPS", "Algorithm", "Arrivals", "Cadence", "Client", "Context", "Payload", "Peer", "dense", "home", "is_ours",
-    "local_work", "masked", "merge", "models_of", "overrides",
+    "local_work", "masked", "merge", "models_of", "overrides", "payloads_of",
 ]  # fmt: skip
 
 STEPS = ("local_start", "local_run", "local_step", "local_end")
@@ -86,6 +86,10 @@ class Algorithm:
     def download(self, context: Context, server: State, client: Client) -> Payload:
         """What this client is sent; its state is what server and device both know of it."""
         return Payload(state={"params": server["params"]}, size_bytes=context.dense_bytes)
+
+    def downloads(self, context: Context, server: State, clients: Sequence[Client]) -> Sequence[Payload]:
+        """`download` to several at once. Override it besides where all of them together take less."""
+        return [self.download(context, server, client) for client in clients]
 
     def workload(self, context: Context, payload: Payload, client: Client) -> Workload:
         """What the local training costs the client's device."""
@@ -179,10 +183,21 @@ def overrides(algorithm: Algorithm, *hooks: str) -> bool:
 
 def models_of(algorithm: Algorithm, server: State, clients: Sequence[Client]) -> Sequence[Params]:
     """Their `client_models`; one by one, where a subclass has a `client_model` that these know nothing of."""
-    together, alone = (home(type(algorithm), hook) for hook in ("client_models", "client_model"))
-    if issubclass(together, alone):
+    if _knows(algorithm, "client_models", "client_model"):
         return algorithm.client_models(server, clients)
     return [algorithm.client_model(server, client) for client in clients]
+
+
+def payloads_of(algorithm: Algorithm, context: Context, server: State, clients: Sequence[Client]) -> Sequence[Payload]:
+    """Their `downloads`; one by one, where a subclass has a `download` that these know nothing of."""
+    if _knows(algorithm, "downloads", "download"):
+        return algorithm.downloads(context, server, clients)
+    return [algorithm.download(context, server, client) for client in clients]
+
+
+def _knows(algorithm: Algorithm, together: str, alone: str) -> bool:
+    """Whether the form of a hook for several clients is of the class that has the one for a single client, or later."""
+    return issubclass(home(type(algorithm), together), home(type(algorithm), alone))
 
 
 def is_ours(kind: type) -> bool:

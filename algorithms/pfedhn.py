@@ -72,8 +72,11 @@ class PFedHN(Partial):
         return {"hyper": start(rng, targets, clients, length, self.hidden)}
 
     def download(self, context: Context, server: State, client: Client) -> Payload:
-        params = _one(server["hyper"], client.id)
-        return Payload(state={"params": params}, size_bytes=self._bytes(context))
+        return PFedHN.downloads(self, context, server, [client])[0]
+
+    def downloads(self, context: Context, server: State, clients: Sequence[Client]) -> Sequence[Payload]:
+        made = _made(server, clients)
+        return [Payload(state=row(made, i), size_bytes=self._bytes(context)) for i in range(len(clients))]
 
     def workload(self, context: Context, payload: Payload, client: Client) -> Workload:
         return phase_work(context, client.samples, context.task.model.shapes, steps=self.inner_steps)
@@ -122,10 +125,10 @@ class PFedHN(Partial):
 
     # ── user ────────────────────────────────────────────────────────────────────────────────────────
     def client_model(self, server: State, client: Client) -> Params:
-        return {**_one(server["hyper"], client.id), **kept(client.state)}
+        return self.client_models(server, [client])[0]
 
     def client_models(self, server: State, clients: Sequence[Client]) -> Sequence[Params]:
-        made = flattened({"params": generate(server["hyper"], torch.tensor([client.id for client in clients]))})
+        made = _made(server, clients)
         own = [kept(client.state) for client in clients]
         models = [row(made, i)["params"] for i in range(len(clients))]
         return [{**model, **mine} if mine else model for model, mine in zip(models, own, strict=True)]
@@ -160,6 +163,6 @@ def generate(hyper: Params, clients: Tensor) -> Params:
     }
 
 
-def _one(hyper: Params, client: int) -> Params:
-    """One client's model."""
-    return {name: tensor[0] for name, tensor in generate(hyper, torch.tensor([client])).items()}
+def _made(server: State, clients: Sequence[Client]) -> State:
+    """The models of these clients, flat."""
+    return flattened({"params": generate(server["hyper"], torch.tensor([client.id for client in clients]))})

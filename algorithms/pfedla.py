@@ -94,10 +94,17 @@ class PFedLA(Algorithm):
         return self.retained > 0 and not self.upload_retained
 
     def download(self, context: Context, server: State, client: Client) -> Payload:
-        mixed, kept = self._mixture(server, client.id)
-        shapes = {n: tuple(t.shape) for n, t in mixed.items() if n not in kept}
-        mark = {name: torch.tensor(name in kept) for name in mixed}
-        return Payload(state={"params": mixed, "kept": mark}, size_bytes=dense_bytes(shapes))
+        return PFedLA.downloads(self, context, server, [client])[0]
+
+    def downloads(self, context: Context, server: State, clients: Sequence[Client]) -> Sequence[Payload]:
+        mixed, kept = self._mixtures(server, [client.id for client in clients])
+        shapes, payloads = context.task.model.shapes, []
+        for i, stays in enumerate(kept):
+            sent = dense_bytes({name: shapes[name] for name in mixed if name not in stays})
+            mark = {name: torch.tensor(name in stays) for name in mixed}
+            params = {name: tensor[i] for name, tensor in mixed.items()}
+            payloads.append(Payload(state={"params": params, "kept": mark}, size_bytes=sent))
+        return payloads
 
     def upload_bytes(self, context: Context, payload: Payload, client: Client) -> int | None:
         kept = payload.state["kept"]
@@ -190,13 +197,9 @@ class PFedLA(Algorithm):
             for i in range(len(clients))
         ]
 
-    def _mixture(self, server: State, client: int) -> tuple[Params, frozenset[str]]:
-        """θ̄_i, and the names of the tensors that stay as the client has them."""
-        mixed, kept = self._mixtures(server, [client])
-        return {name: tensor[0] for name, tensor in mixed.items()}, kept[0]
-
     def _mixtures(self, server: State, clients: Sequence[int]) -> tuple[Params, list[frozenset[str]]]:
-        """The same of several clients, θ̄ [client, *shape]: each of all models is read once for all of them."""
+        """θ̄ of several, [client, *shape], and the names of the tensors that stay as each client has them: each of all
+        models is read once for all of them."""
         layer = {name: int(row) for name, row in server["layer"].items()}
         alpha = torch.stack([hypernetwork.rows(server[_network(client)], client) for client in clients])
         most_own = alpha[torch.arange(len(clients)), :, clients].argsort(dim=1, descending=True, stable=True)

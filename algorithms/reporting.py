@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, models_of
+from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, models_of, payloads_of
 from edgesim.algorithms.costs import at_density, forward_work
 from edgesim.devices.workload import Workload
 from edgesim.errors import ScenarioError
@@ -57,6 +57,9 @@ class LossReports(Algorithm):
 
     def download(self, context: Context, server: State, client: Client) -> Payload:
         return self.inner.download(context, server, client)
+
+    def downloads(self, context: Context, server: State, clients: Sequence[Client]) -> Sequence[Payload]:
+        return payloads_of(self.inner, context, server, clients)
 
     def workload(self, context: Context, payload: Payload, client: Client) -> Workload:
         work = self.inner.workload(context, payload, client)

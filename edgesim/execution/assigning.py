@@ -24,7 +24,7 @@ class Assigning:
         """`samples`, for training, of each client [client]."""
         self._algorithm, self._attackers = algorithm, attackers
         self._samples = samples.data  # single numbers are read faster from the plain buffer
-        hooks = ("init_client", "download", "workload", "upload_bytes")
+        hooks = ("init_client", "download", "downloads", "workload", "upload_bytes")
         self.alike = attackers is None and not overrides(algorithm, *hooks)
         self._known: dict[tuple[int, Terms, int], Assignment] = {}
         self._equal: dict[tuple[int, Workload, int | None, int], Assignment] = {}

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, models_of, overrides
+from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, models_of, overrides, payloads_of
 from edgesim.algorithms.reporting import REPORT, without_report
 from edgesim.devices.workload import Workload
 from edgesim.engine.learning import USUAL, Assignment, Loss, Merging, Received, Terms
@@ -71,18 +71,25 @@ class Federation(AtWork):
         """Fix what a job starts from; what it costs follows from that alone."""
         who, where = self._who(client), on.under(self._context, terms)
         server = self._server if terms.group is None else self._groups.send(terms.group, self._server)
-        payload = self._algorithm.download(where, server, who)
+        return self._begin(job, version, who, where, self._algorithm.download(where, server, who), terms)
+
+    def _begin(self, job: int, version: int, who: Client, where: Context, payload: Payload, terms: Terms) -> Assignment:
         where, payload, batch = fitted(self._algorithm, where, payload, who)
         training = payload.training or (None if where is self._context else where.training)
-        self._training.place([Order(job, client, version, payload.state, who.state, training)])
+        self._training.place([Order(job, who.id, version, payload.state, who.state, training)])
         return self._assigning.of(where, payload, who, terms, batch)
 
     def dispatch_all(
         self, first_job: int, clients: Sequence[int], version: int, terms: Sequence[Terms] = ()
     ) -> list[Assignment]:
         """The same for jobs numbered from `first_job`; where clients differ in samples only, all get one payload."""
-        if terms or not self._alike:
+        if terms:
             return super().dispatch_all(first_job, clients, version, terms)
+        if not self._alike:
+            each, where = [self._who(client) for client in clients], self._context
+            payloads = payloads_of(self._algorithm, where, self._server, each)
+            begun = enumerate(zip(each, payloads, strict=True), first_job)
+            return [self._begin(job, version, who, where, payload, USUAL) for job, (who, payload) in begun]
         server, payload = self._sent
         if server is not self._server or payload is None:
             payload = self._algorithm.download(self._context, self._server, self._who(clients[0]))

@@ -9,6 +9,7 @@ import torch
 from edgesim.algorithms.contract import Algorithm, Context, Peer
 from edgesim.devices.workload import Workload
 from edgesim.engine.learning import USUAL, Assignment, Merging, Mix, Received, Terms
+from edgesim.execution.atwork import AtWork
 from edgesim.execution.backend import Backend
 from edgesim.execution.federation import Federation
 from edgesim.execution.groups import Groups
@@ -64,13 +65,17 @@ class PeerFederation(Federation):
         super().__init__(algorithm, context, backend, clients, *rest)
         self._groups = Models(self._server, self._clients, context.task.clients)
         self._sizes: dict[int, int] = {}  # of messages, by job, where they do not depend on what is trained
-        self._alike = False  # each client has a model of its own
 
     def dispatch(self, job: int, client: int, version: int, terms: Terms = USUAL) -> Assignment:
         assigned = super().dispatch(job, client, version, terms._replace(group=client))
         if assigned.upload_bytes is not None:
             self._sizes[job] = assigned.upload_bytes
         return _silent(assigned)
+
+    def dispatch_all(
+        self, first_job: int, clients: Sequence[int], version: int, terms: Sequence[Terms] = ()
+    ) -> list[Assignment]:
+        return AtWork.dispatch_all(self, first_job, clients, version, terms)  # each starts from a model of its own
 
     def cost(self, client: int, terms: Terms = USUAL) -> Assignment:
         return _silent(super().cost(client, terms))

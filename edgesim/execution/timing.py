@@ -45,7 +45,7 @@ class TimingOnly(AtWork):
         self._number_of: dict[_Figures, int] = {}  # a kind's, by its figures
         self._bounded, self._longest = False, LongestUpload(algorithm, context)
         samples = context.task.train.count
-        hooks = ("init_client", "download", "workload", "upload_bytes")
+        hooks = ("init_client", "download", "downloads", "workload", "upload_bytes")
         if not (context.shrink_batch or overrides(algorithm, *hooks)):  # alike but for samples
             _, first, kind = np.unique(samples, return_index=True, return_inverse=True)
             numbers = np.array([self._number(self._assign(int(client))) for client in first])[kind]

@@ -131,6 +131,17 @@ def test_a_personal_classifier_stays_at_its_client() -> None:
     assert torch.equal(model["fc2.weight"], result.state["personal"]["fc2.weight"])
 
 
+def test_models_of_several_are_those_of_each() -> None:
+    algorithm = PFedHN(classifier="personal")
+    server, clients = algorithm.init_server(HERE), [Client(k, 20, algorithm.init_client(HERE, k)) for k in (5, 0, 3)]
+    payloads, models = algorithm.downloads(HERE, server, clients), algorithm.client_models(server, clients)
+    for client, payload, model in zip(clients, payloads, models, strict=True):
+        alone = algorithm.download(HERE, server, client)
+        assert payload.size_bytes == alone.size_bytes
+        torch.testing.assert_close(dict(payload.state["params"]), dict(alone.state["params"]))
+        torch.testing.assert_close(dict(model), dict(algorithm.client_model(server, client)))
+
+
 def test_norm_layers_are_each_clients_own() -> None:
     normed = make_task(dataset="digits", clients=4, model="cnn-bn", model_params={"width": 0.05}, seed=0)
     own = PFedHN().own(Context(task=normed, profile=HERE.profile, training=TRAINING, seed=0))

@@ -56,6 +56,11 @@ def test_models_of_all_together_are_those_of_each(retained: int) -> None:
         assert model.keys() == server["models"].keys()
         for name, tensor in algorithm.client_model(server, client).items():
             torch.testing.assert_close(model[name], tensor)
+    for client, payload in zip(clients, algorithm.downloads(HERE, server, clients), strict=True):
+        alone = algorithm.download(HERE, server, client)
+        assert payload.size_bytes == alone.size_bytes
+        assert payload.state["kept"] == alone.state["kept"]
+        torch.testing.assert_close(dict(payload.state["params"]), dict(alone.state["params"]))
 
 
 def two_groups(rounds: int, lr: float) -> State:
@@ -70,7 +75,7 @@ def two_groups(rounds: int, lr: float) -> State:
     }
     target = torch.tensor([1.0, 1, 1, -1, -1, -1])[:, None]
     for _ in range(rounds):
-        sent = torch.stack([algorithm._mixture(server, client)[0]["w"] for client in range(6)])
+        sent = algorithm._mixtures(server, range(6))[0]["w"]
         update = {"params": {"w": (0.5 * (target - sent)).tolist()}, "kept": {"w": [False] * 6}}
         moved = replace(arrivals(update, population=6), payloads=tuple({"params": {"w": row}} for row in sent))
         server = algorithm.aggregate(HERE, server, moved)

@@ -2,21 +2,25 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from edgesim.algorithms.contract import Algorithm, Client, Context, models_of
+from edgesim.algorithms.compressed import CompressedUpdates
+from edgesim.algorithms.contract import Algorithm, Client, Context, Payload, models_of
 from edgesim.algorithms.fedavg import FedAvg
 from edgesim.algorithms.fedspa import FedSpa
+from edgesim.algorithms.reporting import LossReports
 from edgesim.devices.workload import Workload
 from edgesim.engine.learning import Received
 from edgesim.execution.backend import InProcess, choose, in_process
 from edgesim.execution.federation import Federation
 from edgesim.learning import tree
 from edgesim.learning.batches import Batch
+from edgesim.learning.compression import TopK
 from edgesim.learning.local import Order, Result
 from edgesim.learning.models import make_model
 from edgesim.learning.profile import profile_model
@@ -194,6 +198,37 @@ def test_models_are_made_together_where_that_is_how_they_are_made() -> None:
     assert three is five
     assert [model["w"].tolist() for model in models_of(Again(), server, clients)] == [[6, 6], [10, 10]]
     assert all(model is server["params"] for model in models_of(FedAvg(), server, clients))
+
+
+class Sent(FedAvg):
+    """Twice the server's model, to all in one go."""
+
+    def download(self, context: Context, server: State, client: Client) -> Payload:
+        return Payload(state={"params": tree.scale(2.0, server["params"])}, size_bytes=7)
+
+    def downloads(self, context: Context, server: State, clients: Sequence[Client]) -> Sequence[Payload]:
+        return [self.download(context, server, clients[0])] * len(clients)
+
+
+class SentAgain(Sent):
+    """A subclass that has a `download` of its own only."""
+
+    def download(self, context: Context, server: State, client: Client) -> Payload:
+        return replace(super().download(context, server, client), size_bytes=client.id)
+
+
+def test_payloads_are_made_together_where_that_is_how_they_are_made() -> None:
+    """And so they are for a round's jobs, with a codec and reported losses, too."""
+    together, alone = federation(Sent())[0], federation(SentAgain())[0]
+    assert [assigned.download_bytes for assigned in together.dispatch_all(0, [3, 5], 0)] == [7, 7]
+    three, five = (order.payload for order in together._training.take([0, 1])[0])
+    assert three is five
+    assert [assigned.download_bytes for assigned in alone.dispatch_all(0, [3, 5], 0)] == [3, 5]
+    for inner in (CompressedUpdates(inner=Sent(), codec=TopK(share=0.1)), LossReports(inner=Sent())):
+        wrapped = federation(inner)[0]
+        wrapped.dispatch_all(0, [3, 5], 0)
+        three, five = (order.payload for order in wrapped._training.take([0, 1])[0])
+        assert three is five
 
 
 class InPlace(FedAvg):
