@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from edgesim.devices.figures import Name
 from edgesim.devices.levels import choose
 from edgesim.errors import ScenarioError
 from edgesim.explain import wrong
@@ -32,6 +33,9 @@ class Variation(Section):
 class FleetEntry(Section):
     """A part of the fleet: devices of one kind on links of one kind."""
 
+    name: Name | None = None
+    """what results and network.topology.placement call its devices (lower-case letters, digits and -); by default
+    what their profile does. Entries of one name count as one class"""
     device: DeviceChoice
     """name in the catalogue (`edgesim devices`) or in `profiles`, or your own file (.yaml, relative to this one); or
     figures drawn from a trace, {kind: trace, name: …} or {kind: trace, path: …, base: …}"""

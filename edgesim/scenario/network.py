@@ -58,7 +58,8 @@ class Tree(Section):
     gateway_trace: str | None = None
     """CSV file of factors of the backhauls' capacities over time: time_s,factor (relative to this file)"""
     placement: Placement = Field(default={})
-    """device name → the gateways that such devices join, e.g. {pixel-6: [gateway-0]}; others join any"""
+    """devices by the name of their entry or, if it has none, of their profile → the gateways that they join, e.g.
+    {pixel-6: [gateway-0]}; others join any"""
 
     @field_validator("gateway_trace")
     @classmethod
@@ -87,7 +88,8 @@ class File(Section):
     gateways: Names
     """the nodes that devices join; they are spread evenly"""
     placement: Placement = Field(default={})
-    """device name → the gateways that such devices join; others join any"""
+    """devices by the name of their entry or, if it has none, of their profile → the gateways that they join; others
+    join any"""
 
     @model_validator(mode="after")
     def _can_be_built(self, info: ValidationInfo) -> Self:
@@ -180,7 +182,7 @@ def make_network(choice: Network, fleet: Fleet, folder: Path, seed: int) -> netw
         placement, gateways = choice.topology.placement, choice.topology.gateway_names
     for device in placement:
         if device not in fleet.class_names:
-            what = f"the fleet has no such device; {advice(device, fleet.class_names)}"
+            what = f"the fleet has no such entry or device; {advice(device, fleet.class_names)}"
             raise ScenarioError(f"network.topology.placement.{device}: {what}")
     return network.attach(
         hops,

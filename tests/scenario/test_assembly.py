@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgesim import devices
 from edgesim.errors import ScenarioError
 from edgesim.execution.federation import Federation
 from edgesim.results.store import Results, Run
@@ -70,6 +71,48 @@ def test_halving_the_density_lowers_transfer_time_energy_work_and_memory(tmp_pat
 
     for column in ("bytes_up", "bytes_down", "upload_s", "download_s", "flops", "energy_j"):
         assert per_job(sparse, column) < per_job(dense, column), column
+
+
+WIRED_AND_NOT = (
+    "fleet=[{name: wired, device: raspberry-pi-4, share: 0.5, link: ethernet}, "
+    "{device: raspberry-pi-4, share: 0.5, link: lte}]"
+)
+
+
+def test_one_device_on_two_links_is_told_apart_by_a_name(tmp_path: Path) -> None:
+    """In results, and where devices are put behind gateways."""
+    behind = (
+        "network={sharing: max-min, topology: {kind: tree, gateways: 2, gateway_down: 1 Mbit/s, gateway_up: %s, %s}}"
+    )
+    near = "placement: {wired: [gateway-0], raspberry-pi-4: [gateway-1]}"
+    run = one(tmp_path, WIRED_AND_NOT, behind % ("1 Mbit/s", near))
+    classes, up_s = run.clients()["device_class"], run.clients()["upload_s"]
+    assert np.unique(classes, return_counts=True)[0].tolist() == ["raspberry-pi-4", "wired"]
+    assert run.summary is not None
+    assert {name: of["clients"] for name, of in run.summary["by_device_class"].items()} == {
+        "wired": 6, "raspberry-pi-4": 6,
+    }  # fmt: skip
+    crowded = one(tmp_path, WIRED_AND_NOT, behind % ("1 Mbit/s", "placement: {wired: [gateway-0]}"), name="crowded")
+    assert crowded.clients()["upload_s"][classes == "wired"].sum() > up_s[classes == "wired"].sum()
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ("{device: raspberry-pi-4, share: 0.5, link: lte}, {device: mine.yaml, share: 0.5, link: lte}",
+         r"fleet.1.device: devices of other figures are called 'raspberry-pi-4', too \(fleet.0\), and results could "
+         "not tell them apart; give this entry name: my-raspberry-pi-4"),
+        ("{name: a, device: raspberry-pi-4, share: 0.5, link: lte}, {name: a, device: pixel-4, share: 0.5, link: lte}",
+         "fleet.1.name: devices of other figures are called 'a', too .* give this entry a name of its own"),
+        ("{name: My Pi, device: raspberry-pi-4, share: 1, link: lte}", "fleet.0.name: got 'My Pi'; write lower-case"),
+    ],
+    ids=["a copy of the catalogue's", "two of a name", "no name"],
+)  # fmt: skip
+def test_unlike_devices_of_one_name_are_refused(tmp_path: Path, entries: str, message: str) -> None:
+    profile = (Path(devices.__file__).parent / "raspberry-pi-4.yaml").read_text()
+    (tmp_path / "mine.yaml").write_text(profile.replace("9 GFLOP/s\n", "12 GFLOP/s\n", 1))
+    with pytest.raises(ScenarioError, match=message):
+        one(tmp_path, f"fleet=[{entries}]")
 
 
 def test_every_client_second_and_joule_is_accounted_for(tmp_path: Path) -> None:
