@@ -106,9 +106,12 @@ class Batteries:
         """
         # from the last debit, where nothing new begins now: the pieces are then those that `at` goes through
         charge = self.at(device, now_ns) if extra_w else self._now(device)
+        never_rises = self._figures.charge_w[device] <= self._figures.drain_w[device] + extra_w
         for after in self._walk(device, charge, until_ns, extra_w):
             if after.stopped != charge.stopped and after.at_ns > now_ns:
                 return after.at_ns
+            if after.stopped and never_rises:
+                return None
             charge = after
         return None
 

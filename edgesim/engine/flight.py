@@ -206,10 +206,19 @@ class Flight:
         if job.open_ns < 0:
             self._go_on(job)
         elif job.is_flowing:
-            self._planner.break_off(job, job.wake_ns)
-            self._go_on(job)
+            self._look(job)
         else:
             self._flow(job)
+
+    def _look(self, job: Job) -> None:
+        """Its open transfer breaks off now, or else is to be looked at again."""
+        assert self.transfers is not None
+        wake_ns = self.transfers.wakes_ns(job)
+        if wake_ns != self._clock.now_ns:
+            self._wake_at(job, wake_ns)
+            return
+        self._planner.break_off(job, wake_ns)
+        self._go_on(job)
 
     def _flowed(self, number: int) -> None:
         """The open transfer of a job is complete."""

@@ -21,6 +21,10 @@ class Mishaps:
         self._rules, self._presence = rules, presence
         self.by_chance = rules.corruption is not None or rules.crash_s is not None
 
+    def has_battery(self, client: int) -> bool:
+        """Whether a device can run out of power."""
+        return self._presence.has_battery(client)
+
     def next_phase(self, job: Job) -> tuple[int, int]:
         """The phase that begins, or goes on, after a job's stretches, and from when on."""
         if not job.stretches:

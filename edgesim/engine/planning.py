@@ -107,7 +107,7 @@ class Planner:
         if moved == left:
             self._close(job, moved, now_ns, *self._mishaps.completed(job, phase))
             return
-        breaks = self._mishaps.breaks(job, phase, job.open_ns)  # as when it was opened
+        breaks = self._mishaps.breaks(job, phase, job.open_ns, now_ns + 1)  # as when it was opened
         assert breaks is not None
         self._close(job, moved, now_ns, self._mishaps.broken(job, phase), breaks[1])
 

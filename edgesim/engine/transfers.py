@@ -13,6 +13,8 @@ from edgesim.engine.job import Job, Phase
 from edgesim.engine.mishaps import Mishaps
 from edgesim.engine.parts import attempt, size_bytes, worked_ns
 
+_LOOK_NS = 60_000_000_000  # how far ahead at first a battery is followed
+
 
 class Transfers:
     """Open transfers, at most one a job; `ended` is told the number of a job whose transfer is complete.
@@ -35,9 +37,23 @@ class Transfers:
         delay_ns = max(0, self._network.latency_ns(job.client) - on_line_ns)
         direction = Direction.DOWN if phase == Phase.DOWNLOAD else Direction.UP
         self._flows.start(now_ns, job.id, job.client, direction, self.left_bytes(job), delay_ns)
-        breaks = self._mishaps.breaks(job, phase, now_ns)
-        job.wake_ns = -1 if breaks is None else breaks[0]
+        job.wake_ns = self.wakes_ns(job)
         self.unsettled = True
+
+    def wakes_ns(self, job: Job) -> int:
+        """When an open transfer breaks off, or is to be looked at again; -1: it never breaks off.
+
+        When it ends is not known, and a battery that is charged now and then may never run empty: so it is followed
+        no further ahead than the transfer has come already, and a minute at first.
+        """
+        now_ns, (phase, _) = self._clock.now_ns, self._mishaps.next_phase(job)
+        until_ns = None
+        if self._mishaps.has_battery(job.client):
+            until_ns = now_ns + max(_LOOK_NS, now_ns - job.open_ns)
+        breaks = self._mishaps.breaks(job, phase, job.open_ns, until_ns)
+        if breaks is not None:
+            return breaks[0]
+        return -1 if until_ns is None else until_ns
 
     def left_bytes(self, job: Job) -> int:
         """What a job's open transfer had to move when it began, or went on."""

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import Counting, Gap, events, fleet, simulation
 
-from edgesim.devices.availability import AlwaysOn, FleetAvailability, Markov, Process
+from edgesim.devices.availability import AlwaysOn, FleetAvailability, Markov, Process, Trajectories
 from edgesim.devices.battery import Batteries, BatteryFigures
 from edgesim.devices.fleet import Fleet
 from edgesim.devices.network import Hop, attach
@@ -147,6 +147,46 @@ def test_devices_without_a_battery_do_as_they_would_alone(tmp_path: Path) -> Non
     assert seen[0] == seen[1]
     large = finished(tmp_path / "large", made, power(made, [1e9] * 3, capacity_j=1e10), 60, schedule=Sync(3))
     assert large.state()["recorder"]["events"] == seen[0]
+
+
+class Ticking(Trajectories):
+    """On in every other second, from the first on; not to be asked for ever."""
+
+    asked = 0
+
+    def start(self, seed: int) -> "Ticking":
+        return self
+
+    def is_on(self, device: int, t_ns: int) -> bool:
+        return t_ns // S % 2 == 0
+
+    def next_change_ns(self, device: int, t_ns: int) -> int | None:
+        self.asked += 1
+        assert self.asked < 10_000
+        return (t_ns // S + 1) * S
+
+
+@pytest.mark.parametrize("charge_w", [4.0, 0.5])
+def test_batteries_are_followed_as_far_as_work_goes_and_no_year_ahead(tmp_path: Path, charge_w: float) -> None:
+    """On a shared network nobody knows when a transfer ends: here within the second. Charged at 4 W every other
+    second, batteries never run empty; at 0.5 W they do, and at a drain of 0.6 W they are never charged again."""
+    devices, ticking = fleet([2.0, 3.0]), Ticking()
+    batteries = power(devices, [9.0, 9.0], capacity_j=10.0, charge_w=charge_w, drain_w=0.6, law=ticking)
+    network = attach([Hop(name="server", parent=None)], devices, [[0]], 0)
+    run = finished(tmp_path, devices, batteries, 60, rules=Rules(transfer="resume"), network=network)
+    assert any(row[-1] == "lost" for row in rows(run)) == (charge_w == 0.5)
+
+
+@pytest.mark.parametrize("latency_s", [0.0, 1000.0])
+def test_a_transfer_that_takes_long_breaks_off_when_its_battery_is_empty(tmp_path: Path, latency_s: float) -> None:
+    """Of 301 J, 1 J must stay. A download takes 0.75 W beyond idling, and every other second brings 1 W: two seconds
+    cost 0.5 J, so that the battery is empty after 600 times that."""
+    devices = fleet([2.0], rate_bps=4e3, latency_s=latency_s)
+    batteries = power(devices, [301.0], capacity_j=400.0, charge_w=1.0, law=Ticking())
+    network = attach([Hop(name="server", parent=None)], devices, [[0]], 0)
+    run = finished(tmp_path, devices, batteries, 1300, network=network)
+    assert rows(run)[0] == ("download", 0, 1200, "lost")
+    assert run.state()["recorder"]["events"][0][7] == 500 * (1200 - latency_s)
 
 
 rules = st.builds(
