@@ -61,6 +61,7 @@ def predicted_s(work: Workload, rates: Rates) -> float:
     """By the cost model of a run."""
     traits = Traits(
         compute_flops=rates.dense_flops,
+        bandwidth=rates.bandwidth,
         convolution_flops=rates.convolution_flops,
         convolution_bandwidth=rates.convolution_bandwidth,
         activation_bandwidth=rates.activation_bandwidth,

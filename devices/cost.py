@@ -174,7 +174,7 @@ def _compute_ns(
     overhead_ns = work.steps * 1e9 * step_overhead_s
     if traits is None:
         return most(1e9 * total / compute_flops, traffic_ns) + overhead_ns
-    speed = compute_flops / traits.compute_flops
+    speed, memory_speed = compute_flops / traits.compute_flops, bandwidth / traits.bandwidth
     rate = speed * (traits.convolution_flops or traits.compute_flops)
     arithmetic_ns = 1e9 * (rest / compute_flops + of_convolutions / rate)
     for part_bytes, own in (
@@ -182,7 +182,7 @@ def _compute_ns(
         (work.convolution_bytes, traits.convolution_bandwidth),
     ):
         if own is not None:
-            traffic_ns = traffic_ns + 1e9 * part_bytes * (1 / (speed * own) - 1 / bandwidth)
+            traffic_ns = traffic_ns + 1e9 * part_bytes * (1 / (memory_speed * own) - 1 / bandwidth)
     together_ns = most(arithmetic_ns, traffic_ns) if traits.overlap else arithmetic_ns + traffic_ns
     layers_ns = work.layer_calls * 1e9 * traits.layer_overhead_s / speed
     return 1e9 * traits.burst_time_s((together_ns + overhead_ns + layers_ns) / 1e9)

@@ -90,6 +90,7 @@ class Processor(Section):
         """The finer figures; None where there are none. Raises ValueError for a curve that does not rise."""
         found = Traits(
             compute_flops=median(self.training),
+            bandwidth=self.bandwidth,
             convolution_flops=self.convolution,
             layer_overhead_s=self.layer_overhead,
             activation_bandwidth=self.activation_bandwidth,

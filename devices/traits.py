@@ -19,6 +19,7 @@ class Traits:
     Attributes:
         compute_flops: the model's own rate, which the others go with: a unit that is s times as fast has s
             times the convolution rate and 1 / s of the overhead.
+        bandwidth: the model's own, in byte/s, which the other bandwidths go with; it has a clock of its own.
         convolution_flops: FLOP/s reached in convolutions, where they run at another rate than matrix products.
         layer_overhead_s: fixed cost of one layer in one step, on top of the step's own.
         activation_bandwidth: byte/s of activations and their gradients, where it is not that of weights: they are
@@ -36,6 +37,7 @@ class Traits:
     """
 
     compute_flops: float
+    bandwidth: float
     convolution_flops: float | None = None
     layer_overhead_s: float = 0.0
     activation_bandwidth: float | None = None
@@ -46,7 +48,8 @@ class Traits:
     burst_s: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("compute_flops", "convolution_flops", "activation_bandwidth", "convolution_bandwidth"):
+        rates = ("compute_flops", "bandwidth", "convolution_flops", "activation_bandwidth", "convolution_bandwidth")
+        for name in rates:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{name} {value!r}: must be above 0")
@@ -60,7 +63,7 @@ class Traits:
     @property
     def plain(self) -> bool:
         """Whether there is nothing here that the plain figures do not say."""
-        return self == Traits(compute_flops=self.compute_flops)
+        return self == Traits(compute_flops=self.compute_flops, bandwidth=self.bandwidth)
 
     def burst_time_s(self, sustained_s: Time) -> Time:
         """How long a job takes, or each of several [job], that would take `sustained_s` on a hot device."""

@@ -158,6 +158,7 @@ def test_a_profile_may_say_much_more(tmp_path: Path) -> None:
     assert board.levels == (Level(frequency=0.5, voltage=0.8), Level(frequency=1.0, voltage=1.0))
     assert board.traits == Traits(
         compute_flops=9e9,
+        bandwidth=12.8e9,
         convolution_flops=12e9,
         layer_overhead_s=5e-5,
         activation_bandwidth=5e9,

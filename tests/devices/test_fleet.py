@@ -278,7 +278,7 @@ def test_impossible_groups_of_this_kind_are_refused() -> None:
 
 
 def test_traits_go_with_the_class() -> None:
-    traits = Traits(compute_flops=2e10, overlap=False)
+    traits = Traits(compute_flops=2e10, bandwidth=1e10, overlap=False)
     fleet = sample_fleet(
         [GROUPS[0], dataclasses.replace(GROUPS[1], device=dataclasses.replace(PHONE, traits=traits))], 9, 0
     )

@@ -26,18 +26,27 @@ JOB = Workload(  # a convolution of 1e9 and a matrix product of 2e9 FLOPs, 1e9 t
     activation_bytes=1e9,
     convolution_bytes=0.5e9,
 )
-PLAIN = Traits(compute_flops=1e9)
+PLAIN = Traits(compute_flops=1e9, bandwidth=1e9)
+FINER = Traits(
+    compute_flops=1e9, bandwidth=1e9, convolution_flops=2e9, overlap=False, activation_bandwidth=0.5e9,
+    layer_overhead_s=0.001,
+)  # fmt: skip
 MEASURED = ((0.05, 5.3), (0.1, 2.73), (0.5, 0.52))
 
 
 def seconds(
-    traits: Traits | None, job: Workload = JOB, *, flops: float = 1e9, speedup: SparseSpeedup = "ideal"
+    traits: Traits | None,
+    job: Workload = JOB,
+    *,
+    flops: float = 1e9,
+    bandwidth: float = 1e9,
+    speedup: SparseSpeedup = "ideal",
 ) -> float:
-    """On a device of 1e9 byte/s whose step costs 10 ms."""
+    """On a device whose step costs 10 ms."""
     return 1e-9 * compute_ns(
         job,
         compute_flops=flops,
-        bandwidth=1e9,
+        bandwidth=bandwidth,
         step_overhead_s=0.01,
         sparse_efficiency=0.25,
         sparse_speedup=speedup,
@@ -69,11 +78,13 @@ def test_traits_that_say_nothing_change_nothing() -> None:
 
 
 def test_a_unit_twice_as_fast_halves_all_that_is_the_processors() -> None:
-    """Convolutions 0.25, the rest 1.5 s, activations 1 s, layers 20 ms; weights 2 s and steps 0.1 s are given apart."""
-    traits = Traits(
-        compute_flops=1e9, convolution_flops=2e9, overlap=False, activation_bandwidth=0.5e9, layer_overhead_s=0.001
-    )
-    assert seconds(traits, flops=2e9) == pytest.approx(0.25 + 1.5 + 2 + 1 + 0.02 + 0.1)
+    """Convolutions 0.25, the rest 1.5 s, weights 1 s, activations 1 s, layers 20 ms; steps 0.1 s are given apart."""
+    assert seconds(FINER, flops=2e9, bandwidth=2e9) == pytest.approx(0.25 + 1.5 + 1 + 1 + 0.02 + 0.1)
+
+
+def test_a_slower_clock_leaves_all_bandwidths_as_they_are() -> None:
+    """At half the clock arithmetic takes 1 + 6 s and layers 80 ms; weights still 2 s, activations 2 s."""
+    assert seconds(FINER, flops=0.5e9) == pytest.approx(1 + 6 + 2 + 2 + 0.08 + 0.1)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +113,7 @@ def test_a_sparser_layer_never_takes_longer(densities: list[float]) -> None:
 def test_the_measured_curve_takes_the_place_of_eta() -> None:
     """Densities 0.1 and 0: the convolution takes 1 / 2.73 of its second, the empty layer nothing."""
     sparse = dataclasses.replace(JOB, layer_density=np.array([0.1, 0.0]), traffic_bytes=0.0)
-    traits = Traits(compute_flops=1e9, sparse_curve=MEASURED)
+    traits = dataclasses.replace(PLAIN, sparse_curve=MEASURED)
     assert seconds(traits, sparse, speedup="realised") == pytest.approx(1 / 2.73 + 1 + 0.1)
     assert seconds(traits, sparse, speedup="ideal") == pytest.approx(0.1 + 1 + 0.1)
     assert seconds(None, sparse, speedup="realised") == pytest.approx(0.1 / 0.25 + 1 + 0.1)

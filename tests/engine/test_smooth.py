@@ -169,10 +169,10 @@ def test_to_look_at_a_plan_leaves_it_smooth_and_to_change_it_does_not(tmp_path: 
 # ── training times ──────────────────────────────────────────────────────────────────────────────────────
 TRAITS = [
     None,
-    Traits(compute_flops=2e9, burst=2.0, burst_s=0.5),
+    Traits(compute_flops=2e9, bandwidth=1e9, burst=2.0, burst_s=0.5),
     Traits(
-        compute_flops=3e9, convolution_flops=1e9, layer_overhead_s=1e-5, activation_bandwidth=2e9, overlap=False,
-        convolution_bandwidth=1e9, sparse_curve=((0.1, 4.0), (0.5, 1.5)),
+        compute_flops=3e9, bandwidth=1e9, convolution_flops=1e9, layer_overhead_s=1e-5, activation_bandwidth=2e9,
+        overlap=False, convolution_bandwidth=1e9, sparse_curve=((0.1, 4.0), (0.5, 1.5)),
     ),
 ]  # fmt: skip
 
