@@ -182,6 +182,8 @@ class Flash(Algorithm):
             ones = clients if self.recalibration == "avg" else consensus.ones(state["params"], held)
             mask = consensus.by_magnitude(state["params"], ones, self.density)
             state = shared_mask.present(state["params"], mask, state)
+        elif self.mode == "jmwst":  # who began before the mask came to rest may hold weights outside it
+            state["params"] = masks.apply(server["mask"], state["params"])
         return self._leveled({**state, "stage": {**server["stage"], "round": server["stage"]["round"] + 1}})
 
     def _remaining(self, arrivals: Arrivals) -> Params:
@@ -240,8 +242,11 @@ class Flash(Algorithm):
         change = masks.apply(local["mask"], difference(local["params"], payload["params"]))
         if payload["job"]["warm"].any():  # of a report none of the weights are part
             change = tree.scale((~payload["job"]["warm"]).float(), change)
-        seen = {name: payload["job"][name] for name in ("version", "level")}
-        after = {**client, "seen": seen, **({"mask": local["mask"]} if self.mode == "nst" else {})}
+        version, level = payload["job"]["version"], payload["job"]["level"]
+        whole = torch.where(level == FULL, version, client["seen"]["version"])  # a sub-mask does not tell the whole one
+        after = {**client, "seen": {"version": whole, "level": level}}
+        if self.mode == "nst":
+            after["mask"] = local["mask"]
         return {"params": change, "mask": local["mask"], "job": payload["job"]}, after
 
     # ── user ────────────────────────────────────────────────────────────────────────────────────────

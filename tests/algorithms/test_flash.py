@@ -11,6 +11,7 @@ from toys import TRAINING, context, federation, task
 from edgesim.algorithms.contract import Cadence, Client, Context
 from edgesim.algorithms.fedavg import FedAvg
 from edgesim.algorithms.flash import Flash
+from edgesim.algorithms.levels import drawn
 from edgesim.engine.learning import Received
 from edgesim.errors import ScenarioError
 from edgesim.execution.federation import Federation
@@ -154,6 +155,23 @@ def test_jmwst_makes_a_mask_of_the_largest_weights_every_r_int_rounds(recalibrat
     assert not torch.equal(seen[1], seen[2])
 
 
+@pytest.mark.parametrize("update_mode", ["mean", "masked"])
+def test_the_model_stays_under_the_mask_where_a_late_client_holds_more(update_mode: str) -> None:
+    """Two clients begin while masks move; the first one's update brings a new mask, which then rests for a round, and
+    the second one's comes in that round: places of its own that the mask has off are not part of the model in use."""
+    algorithm = Flash(mode="jmwst", density=0.2, r_int=2, update_mode=update_mode)  # type: ignore[arg-type]
+    world = rounds(federation(algorithm), 1, clients=1)
+    world.dispatch(98, 1, 1)
+    world.dispatch(99, 2, 1)
+    world.aggregate([Received(98, 1, 0, 1.0)])
+    held = world._training.result(99)[1].update["mask"]["fc1.weight"]
+    world.aggregate([Received(99, 2, 1, 1.0)])
+    mask = world._server["mask"]["fc1.weight"]
+    assert (held & ~mask).any()
+    assert not world._server["params"]["fc1.weight"][~mask].any()
+    assert world._server["params"]["fc1.weight"][held & mask].any()
+
+
 def test_the_masked_mean_divides_by_the_holders_and_the_mean_by_all() -> None:
     """w = (1, 2, 4, 8); A trains to (3, 4, 0, 0), B to (5, 0, 0, 6); held: A 1, 2; B 1, 4.
     mean: (8, 4, 0, 6) / 2. masked: (8/2, 4/1, nobody: 0, 6/1)."""
@@ -275,6 +293,21 @@ def test_jmwst_sends_masks_both_ways() -> None:
     world.dispatch(99, 0, 2)
     held = world._training.result(99)[1].update["mask"]["fc1.weight"]
     assert world.upload_bytes(99) == 4 * (int(held.sum()) + 186) + 5 + 128
+
+
+def test_a_client_that_was_sent_a_sub_mask_has_yet_to_be_told_the_whole_one() -> None:
+    """Of one mask: a sub-mask in one round, all of it in the next, 3 words and a form more; and then no more."""
+    world = rounds(federation(HETERO), 2, clients=1)
+    level = {turn: [drawn(MLP, HETERO.levels, turn, client) for client in range(8)] for turn in (1, 2)}
+    client = next(c for c in range(1, 8) if level[1][c] < 1 == level[2][c])
+    world.dispatch(99, client, 2)
+    world.arrive(99, client)
+    world.aggregate([Received(99, client, 0, 1.0)])
+    values = 4 * (int(world._server["mask"]["fc1.weight"].sum()) + 186) + 5
+    assert _bytes(HETERO, world._server, world._who(client))[0] == values + 4 * (2 + 1) + 1
+    world.dispatch(100, client, 3)
+    world.arrive(100, client)
+    assert _bytes(HETERO, world._server, world._who(client))[0] == values
 
 
 def test_random_regrowth_costs_no_dense_gradients() -> None:
