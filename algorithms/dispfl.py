@@ -67,8 +67,8 @@ class DisPfl(Algorithm):
     def _sibling(self) -> FedSpa:
         """Masks are made and moved as FedSpa's."""
         return FedSpa(
-            density=self.density, masking="dst" if self.prune_rate else "rsm", regrow=self.regrow,
-            prune_rate=self.prune_rate, rounds=self.rounds, layers=self.layers, initial_masks=self.initial_masks,
+            density=self.density, regrow=self.regrow, prune_rate=self.prune_rate, rounds=self.rounds,
+            layers=self.layers, initial_masks=self.initial_masks,
         )  # fmt: skip
 
     def check(self, context: Context) -> None:

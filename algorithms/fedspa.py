@@ -56,7 +56,9 @@ class FedSpa(Algorithm):
     regrow: Annotated[
         Literal["gradient", "random"], Doc("which weights come (DST): largest dense gradient, or drawn")
     ] = "gradient"
-    prune_rate: Annotated[float, Ge(0), Le(1), Doc("α_0, the share replaced at the first update (DST)")] = 0.5
+    prune_rate: Annotated[
+        float, Ge(0), Le(1), Doc("α_0, the share replaced at the first update (DST); 0: masks never change")
+    ] = 0.5
     rounds: Annotated[
         Annotated[int, Gt(0)] | None, Doc("T of the annealing (DST); by default the run's stop.aggregations")
     ] = None
@@ -67,11 +69,16 @@ class FedSpa(Algorithm):
     ] = "sampled"
 
     def check(self, context: Context) -> None:
-        if self.masking == "dst" and self._horizon(context) is None:
+        if self._moves and self._horizon(context) is None:
             raise ScenarioError(
                 "algorithm.rounds: fedspa anneals its prune rate over T rounds, and this run does not say how many "
                 "aggregations it makes; write rounds: 500, or stop.aggregations, or masking: rsm"
             )
+
+    @property
+    def _moves(self) -> bool:
+        """Whether masks change."""
+        return self.masking == "dst" and self.prune_rate > 0
 
     def _horizon(self, context: Context) -> int | None:
         return context.horizon if self.rounds is None else self.rounds
@@ -94,12 +101,12 @@ class FedSpa(Algorithm):
         return Payload(state={"params": server["params"]}, size_bytes=codecs.size(parts))
 
     def workload(self, context: Context, payload: Payload, client: Client) -> Workload:
-        screens = self.masking == "dst" and self.regrow == "gradient"
+        screens = self._moves and self.regrow == "gradient"
         density = masks.densities(client.state["mask"])
         return local_work(context, client.samples, density=density, dense_gradients=int(screens))
 
     def upload_bytes(self, context: Context, payload: Payload, client: Client) -> int | None:
-        if self.masking == "dst":  # the new mask's length on the wire depends on where it moved
+        if self._moves:  # the new mask's length on the wire depends on where it moved
             return None
         return codecs.size(masked(payload.state["params"], client.state["mask"]))
 
@@ -125,7 +132,7 @@ class FedSpa(Algorithm):
     def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:
         start = masks.apply(client["mask"], payload["params"])
         update = {"params": difference(local["params"], start), "held": client["mask"]}
-        if self.masking == "rsm":
+        if not self._moves:
             return update, client
         score = self._scores(local, learner)
         rate = self._prune_rate(learner.version, client["rounds"]["T"])

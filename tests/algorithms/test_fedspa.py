@@ -155,6 +155,19 @@ def test_work_is_the_masks_share_and_one_dense_screening_batch() -> None:
     assert extra == pytest.approx(dense * batch)
 
 
+def test_a_prune_rate_of_nothing_costs_what_static_masks_cost() -> None:
+    """No mask moves, so that no gradient is taken for it, nor a horizon wanted, and the upload is known beforehand."""
+    seen = []
+    for algorithm in (FedSpa(density=0.4, masking="rsm"), FedSpa(density=0.4, prune_rate=0.0)):
+        algorithm.check(context(horizon=None))
+        world = federation(algorithm)
+        assigned = world.dispatch(0, 0, 0)
+        order, trained = world._training.result(0)
+        assert torch.equal(trained.state["mask"]["fc1.weight"], order.state["mask"]["fc1.weight"])
+        seen.append((assigned.workload.flops, assigned.workload.memory_bytes, assigned.upload_bytes))
+    assert seen[0] == seen[1]
+
+
 def test_halving_the_density_lowers_bytes_work_and_memory() -> None:
     seen = []
     for density in (0.8, 0.4):
