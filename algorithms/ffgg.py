@@ -86,6 +86,16 @@ class FFGG(Partial):
             )
         if self.start != "warm" and set(self.own(context)) & context.task.model.statistics:
             raise ScenarioError("algorithm.start: running statistics cannot start from nothing; write start: warm")
+        if self.local_steps and self.lr_out is not None:
+            raise ScenarioError(
+                "algorithm.lr_out: with local_steps θ steps by training.lr, and its change is merged as it is; write "
+                f"training.lr: {self.lr_out:g}, or local_steps: 0"
+            )
+        if self.local_steps and self.step != "constant":
+            raise ScenarioError(
+                f"algorithm.step: {self.step} is of gradients, and with local_steps a change of θ is sent; write "
+                "schedule.staleness: delay-adaptive, or local_steps: 0"
+            )
         if statistics:
             raise ScenarioError(
                 f"algorithm.personal: {', '.join(statistics)} have no gradient to send; write personal: norm, or take "

@@ -161,5 +161,9 @@ def test_what_makes_no_sense_is_refused_with_the_way_out() -> None:
         FFGG().check(context(bn_task()))
     with pytest.raises(ScenarioError, match="write start: warm"):
         FFGG(personal="norm", start="zero").check(context(bn_task()))
+    with pytest.raises(ScenarioError, match=r"with local_steps .*; write training\.lr: 0\.3, or local_steps: 0"):
+        FFGG(local_steps=2, lr_out=0.3).check(context())
+    with pytest.raises(ScenarioError, match=r"delay-adaptive is of gradients.* write schedule\.staleness"):
+        FFGG(local_steps=2, step="delay-adaptive").check(context())
     FFGG(personal="norm").check(context(bn_task()))
     EXACT.check(where(problem()))
