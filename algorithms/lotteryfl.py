@@ -93,7 +93,7 @@ class LotteryFl(Algorithm):
         """A thinner ticket at w_0 for clients that may prune; biases go back as well."""
         right = learner.accuracy(local["params"], learner.samples())
         prunes = (right > self.start_accuracy) & self._may_prune(local["mask"])
-        counts = masks.below_percentile(masks.count(local["mask"]), prunes * self.percent / 100)
+        counts = masks.below_percentile(masks.count(local["mask"]), prunes.double() * (self.percent / 100))
         thinner = {
             name: masks.prune(mask, local["params"][name], count)
             for (name, mask), count in zip(local["mask"].items(), counts.T, strict=True)

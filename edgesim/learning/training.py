@@ -222,8 +222,9 @@ class Learner:
 
     def accuracy(self, params: Params, batch: Batch) -> Tensor:
         """Share of each client's batch that is predicted right: [client]."""
-        right = self.kernel.logits(params, batch.x).argmax(2) == batch.y
-        return (right * batch.weight).sum(1)
+        real = batch.weight > 0
+        right = (self.kernel.logits(params, batch.x).argmax(2) == batch.y) & real
+        return right.sum(1) / real.sum(1).clamp_min(1)  # not a sum of shares: half of them may exceed 1/2
 
     def probe(self) -> Batch:
         """One random mini-batch a client, apart from those it trains on."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.func import functional_call
 from toys import TRAINING, arrivals, context, federation, task
 
 from edgesim.algorithms.contract import Client
@@ -12,6 +13,7 @@ from edgesim.algorithms.fedavg import FedAvg
 from edgesim.algorithms.lotteryfl import LotteryFl
 from edgesim.engine.learning import Received
 from edgesim.learning import masks
+from edgesim.learning.shards import Shards
 from edgesim.learning.tree import State
 
 MLP = context()  # digits, 64-16-10: weights of 1,024 and 160, biases of 26
@@ -81,6 +83,31 @@ def test_density_falls_by_a_tenth_at_a_time_down_to_the_end() -> None:
     assert world.evaluate()["density"] < 1
     left = float(world._clients.get(0)["mask"]["fc1.weight"].float().mean())
     assert left == pytest.approx(0.9**7, abs=0.01)
+
+
+def test_a_percentile_that_is_a_place_is_that_place() -> None:
+    """⌈0.1 · 1,023⌉ = 103, and of the 921 that are left 0.1 · 920 = 92 and no more, though float32's 0.1 is larger."""
+    world = federation(ALWAYS)
+    for turn in range(2):
+        world.dispatch(turn, 0, turn)
+        world.arrive(turn, 0)
+        world.aggregate([Received(turn, 0, 0, 1.0)])
+    assert int(world._state(0)["mask"]["fc1.weight"].sum()) == 1024 - 103 - 92
+
+
+@pytest.mark.parametrize(("right", "prunes"), [(14, False), (15, True)])
+def test_half_of_28_right_is_not_more_than_half(right: int, prunes: bool) -> None:
+    """Whatever their order: shares of 1/28 in float32, added up, come to more than 1/2 every other time."""
+    own, model = task().train.of(0)[:28], task().model
+    predicted = functional_call(model.module, model.init(0), (task().x[own],)).argmax(1)
+    y = task().y.clone()
+    y[own] = (predicted + (torch.arange(28) >= right)) % task().classes
+    shards = Shards(index=own, offset=np.array([0, 28]))
+    world = federation(LotteryFl(start_accuracy=0.5), context(replace(task(), y=y, train=shards, test=shards)))
+    for job in range(10):
+        world.dispatch(job, 0, 0)
+    left = [world._training.result(job)[1].state["mask"]["fc1.weight"].all() for job in range(10)]
+    assert left == [not prunes] * 10
 
 
 def test_costs_are_the_masks_share_a_forward_pass_and_the_start_in_memory() -> None:
