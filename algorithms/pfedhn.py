@@ -43,7 +43,7 @@ class PFedHN(Partial):
 
     summary: ClassVar[str] = "a hypernetwork at the server generates every client's own model"
     paper: ClassVar[str] = "Shamsian et al. 2021, arXiv:2103.04628"
-    refuses: ClassVar[Mapping[str, str]] = {"gossip": "a server keeps the hypernetwork; take fedper"}
+    refuses: ClassVar[Mapping[str, str]] = {"gossip": "a server keeps the hypernetwork; take ditto or apfl"}
 
     inner_steps: Annotated[int, Gt(0), Doc("mini-batches of a job")] = 50
     classifier: Annotated[

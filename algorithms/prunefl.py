@@ -47,7 +47,7 @@ class PruneFl(Algorithm):
 
     summary: ClassVar[str] = "one sparse model; weights stay while they are worth their time; starts at one client"
     paper: ClassVar[str] = "Jiang et al. 2019, arXiv:1909.12326"
-    refuses: ClassVar[Mapping[str, str]] = {"gossip": "a server keeps its mask; take fedspa with masking: rsm"}
+    refuses: ClassVar[Mapping[str, str]] = {"gossip": "a server keeps its mask; take dispfl or fedavg"}
 
     initial: Annotated[
         Literal["one", "none"] | None, Doc("stage 1 at one client, or none; by default one under sync, else none")

@@ -41,12 +41,16 @@ def normed(shape, classes):
 NEEDS = {"fedbn": ["task.model=./model.py:normed"]}  # what an algorithm cannot do without
 
 
-def simulated(folder: Path, name: str, *overrides: str) -> Simulation:
+def assembled(folder: Path, name: str, *overrides: str) -> Simulation:
     path = folder / "every.yaml"
     path.write_text(SCENARIO)
     (folder / "model.py").write_text(MODEL)
     (planned,) = load(path, [f"algorithm={name}", *NEEDS.get(name, []), *overrides]).scenarios
-    simulation = assemble(planned.scenario, folder, folder / "run")
+    return assemble(planned.scenario, folder, folder / "run")
+
+
+def simulated(folder: Path, name: str, *overrides: str) -> Simulation:
+    simulation = assembled(folder, name, *overrides)
     simulation.begin()
     simulation.run()
     laws = simulation.finish()
@@ -58,15 +62,17 @@ def simulated(folder: Path, name: str, *overrides: str) -> Simulation:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", sorted(registry.names()))
 def test_every_algorithm_runs_under_every_schedule_or_says_why_not(tmp_path: Path, name: str, kind: str) -> None:
-    """What is refused is told with what to take instead; rounds and buffers are refused to nobody who does not say so
-    in his own class."""
-    refusal = ""
+    """What is refused is told with what to take instead, which runs; rounds and buffers are refused to nobody who does
+    not say so in his own class."""
+    refusal, schedule = "", f"schedule={json.dumps({'kind': kind, **SCHEDULES[kind]})}"
     try:
-        simulation = simulated(tmp_path, name, f"schedule={json.dumps({'kind': kind, **SCHEDULES[kind]})}")
+        simulation = simulated(tmp_path, name, schedule)
     except ScenarioError as error:
         refusal = str(error)
     if refusal:
         assert re.search(r"schedule\.\w+: .*(take|write|use) ", refusal), refusal
+        for other in set(re.findall(r"[\w-]+", refusal.rpartition("take ")[2])) & registry.names().keys():
+            assembled(tmp_path, other, schedule)
         assert kind not in ("sync", "buffered") or kind in registry.find(name, Path()).refuses
         return
     assert simulation.version == 4
