@@ -5,6 +5,8 @@ local   w_k ← w_k − η ∇F(w_k)             as FedAvg, and on the same batc
         v ← v − η α ∇F(v̄)                 the chain rule through v̄
         α ← α − η ⟨v − w_k, ∇F(v̄)⟩        if adaptive, kept within [0, 1]
 server  FedAvg of w_k
+
+Running statistics of norms in v are those of what v̄ is trained on, and mixed like all else for use.
 """
 
 from dataclasses import dataclass
@@ -47,10 +49,12 @@ class Apfl(FedAvg):
         return {"params": payload["params"], "personal": client["personal"], "share": client["share"]}
 
     def local_step(self, local: State, batch: Batch, learner: Learner) -> State:
-        alpha = local["share"]["alpha"]
-        mixed = _mixed(alpha, local["personal"], local["params"])
+        alpha, own = local["share"]["alpha"], local["personal"]
+        mixed = _mixed(alpha, own, local["params"])
+        if statistics := learner.task.model.statistics:  # v's: moved by the mixture's, a variance might fall below 0
+            mixed = {**mixed, **{name: own[name] for name in statistics}}
         at_mixture = learner.gradient(mixed, batch)
-        away = learner.without_statistics(tree.subtract(local["personal"], local["params"]))
+        away = learner.without_statistics(tree.subtract(own, local["params"]))
         slope = tree.inner(away, at_mixture)
         local = learner.descend(local, learner.gradient(local["params"], batch))
         local = learner.descend(local, learner.scaled(at_mixture, alpha), group="personal")

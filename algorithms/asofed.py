@@ -84,6 +84,8 @@ class AsoFed(Algorithm):
     def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:
         learned = tree.subtract(payload["params"], local["params"])  # s
         change = tree.add(tree.subtract(learned, client["last"]), client["balance"])  # ζ
+        if statistics := learner.task.model.statistics:  # averaged as models, so that what was before has no part
+            change = {**change, **{name: learned[name] for name in statistics}}
         balance = tree.apply(lambda h, s: self.beta * h + (1 - self.beta) * s, client["balance"], client["last"])
         return {"params": tree.scale(-1.0, change)}, {"last": learned, "balance": balance}
 

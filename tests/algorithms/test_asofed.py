@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from toys import arrivals, context, federation, trained
+from toys import arrivals, bn_task, context, federation, trained
 
 from edgesim.algorithms.asofed import AsoFed
 from edgesim.algorithms.contract import Client
@@ -61,3 +61,18 @@ def test_feature_learning_reweights_the_first_layer_only() -> None:
     first = params["fc1.weight"]
     torch.testing.assert_close(after["fc1.weight"], torch.softmax(first.abs(), 1) * first)
     assert torch.equal(after["fc2.weight"], params["fc2.weight"])
+
+
+def test_running_statistics_are_what_the_client_ends_with_whatever_it_sent_before() -> None:
+    """ζ of a variance, what changed since the client's last update, may lead the server's below 0."""
+    world = federation(AsoFed(), context(bn_task()), "loop")
+    statistics = world._context.task.model.statistics
+    for job in range(3):
+        world.dispatch(job, 1, job)
+        _, trained = world._training.result(job)
+        for name in statistics:
+            step = trained.state["last"][name]  # w_t − w_k
+            assert step.any()
+            assert torch.equal(trained.update["params"][name], -step)
+        world.arrive(job, 1)
+        world.aggregate([Received(job, 1, 0, 1.0)])

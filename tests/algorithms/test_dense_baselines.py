@@ -1,11 +1,12 @@
 """FedProx, fine-tuning, local training, SCAFFOLD, Ditto, pFedMe, Per-FedAvg, APFL: what their papers say of them."""
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
 from torch.func import functional_call, grad, vjp
-from toys import TRAINING, arrivals, context, federation, play, task, trained
+from toys import TRAINING, arrivals, bn_task, context, federation, play, task, trained
 
 from edgesim.algorithms.apfl import Apfl
 from edgesim.algorithms.contract import Algorithm, Client, Context
@@ -306,6 +307,23 @@ def test_each_of_the_two_models_has_a_momentum() -> None:
         Apfl().workload(where, payload, client) for where in (HERE, context(training=replace(TRAINING, momentum=0.9)))
     )
     assert heavy.memory_bytes - plain.memory_bytes == 2 * 4 * (1024 + 16 + 160 + 10)
+
+
+def test_statistics_of_the_mixture_are_averages_and_no_differences() -> None:
+    """α = 0: v̄ is w_k, so that v's statistics see the same batches and differ from w_k's by 0.9^steps of what they did
+    at first. Moved by the mixture's instead, variances of 0.01 under the server's of 50 would fall to about −5."""
+    world = federation(Apfl(alpha=0.0, adaptive=False), context(bn_task()), "loop")
+    model, state = world._context.task.model, world._first.of(2)
+    variances = [name for name in model.statistics if name.endswith("running_var")]
+    low, high = ({name: torch.full_like(state["personal"][name], v) for name in variances} for v in (0.01, 50.0))
+    world._clients.put(2, {**state, "personal": {**state["personal"], **low}})
+    world._server = {**world._server, "params": {**world._server["params"], **high}}
+    world.dispatch(0, 2, 0)
+    trained = world._training.result(0)[1]
+    steps = 2 * math.ceil(world._context.task.train.count[2] / 5)
+    for name in variances:
+        whole = high[name] + trained.update["params"][name]
+        torch.testing.assert_close(trained.state["personal"][name] - whole, 0.9**steps * (low[name] - high[name]))
 
 
 def test_the_share_moves_along_its_gradient_and_stays_a_share() -> None:

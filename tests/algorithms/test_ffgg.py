@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from quadratics import module, problem, where
-from test_partial import bn_task
-from toys import arrivals, context, federation, task
+from toys import arrivals, bn_task, context, federation, task
 
 from edgesim.algorithms.contract import Cadence, Client, Context
 from edgesim.algorithms.ffgg import FFGG

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from toys import TRAINING, context, federation, task
+from toys import TRAINING, bn_task, context, federation, task
 
 from edgesim.algorithms.contract import Algorithm, Client, Context
 from edgesim.algorithms.fedalt import FedAlt, FedSim
@@ -17,17 +17,11 @@ from edgesim.engine.learning import Received
 from edgesim.errors import ScenarioError
 from edgesim.execution.backend import BackendName
 from edgesim.execution.federation import Federation
-from edgesim.learning.task import Task, make_task
 from edgesim.learning.training import Training
 from edgesim.learning.tree import Params
 
 BASE, HEAD = {"fc1.weight", "fc1.bias"}, {"fc2.weight", "fc2.bias"}
 ALL: tuple[Partial, ...] = (FedPer(), FedRep(head_epochs=2), LGFedAvg(), FedAlt(personal="input"), FedSim())
-
-
-def bn_task() -> Task:
-    params = {"width": 0.05}
-    return make_task(dataset="digits", clients=4, model="cnn-bn", model_params=params, seed=0)
 
 
 def turn(world: Federation, number: int, clients: int = 8) -> None:

@@ -27,6 +27,12 @@ def task(clients: int = 8, model: str = "mlp", alpha: float | None = None) -> Ta
     )  # fmt: skip
 
 
+@cache
+def bn_task() -> Task:
+    """A tiny model with batch norms."""
+    return make_task(dataset="digits", clients=4, model="cnn-bn", model_params={"width": 0.05}, seed=0)
+
+
 def context(world: Task | None = None, training: Training = TRAINING, horizon: int | None = 10) -> Context:
     world = world or task()
     return Context(task=world, profile=profile_model(world.model), training=training, seed=0, horizon=horizon)
