@@ -2,16 +2,18 @@
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
 from edgesim.scenario.sweeps import Axis
 
 LONGEST = 120
+"""Bytes of a name, of which file systems allow 255."""
 _LONG = 60
 """Where the text of an entry is longer, the entries of that key are numbered instead, unless they are choices."""
 _CHOICES = {"algorithm", "schedule", "selector", "dataset", "model", "partition", "availability", "staleness"}
-_UNSAFE = re.compile(r"[^A-Za-z0-9_.=,+-]+")
+_UNSAFE = re.compile(r"[^\w.=,+-]+")
 
 
 def parts(axes: Sequence[Axis]) -> list[list[str]]:
@@ -24,9 +26,9 @@ def parts(axes: Sequence[Axis]) -> list[list[str]]:
 def join(texts: Sequence[str]) -> str:
     """One directory name; a long one is cut and ends in a digest of the whole."""
     label = "_".join(texts)
-    if len(label) <= LONGEST:
+    if len(label.encode()) <= LONGEST:
         return label
-    return f"{label[: LONGEST - 9]}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
+    return f"{_cut(label, LONGEST - 9)}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
 
 
 def _entries(axis: Axis, name: str) -> list[str]:
@@ -68,8 +70,14 @@ def _text(value: Any) -> str:
 
 
 def safe(text: str) -> str:
-    """The text with only what every file system allows."""
-    return _UNSAFE.sub("-", text).strip("-.")[:LONGEST] or "entry"
+    """The text with only what every file system allows: letters and digits of any script, and a few signs."""
+    # ü as one character, and not as u and two dots: some file systems would take them for the same, others not
+    return _cut(_UNSAFE.sub("-", unicodedata.normalize("NFC", text)).strip("-."), LONGEST) or "entry"
+
+
+def _cut(text: str, size: int) -> str:
+    """As many whole characters as that many bytes hold."""
+    return text.encode()[:size].decode(errors="ignore")
 
 
 def _distinct(texts: list[str]) -> list[str]:

@@ -105,6 +105,8 @@ def _entry_problems(document: Document, name: str) -> Iterator[str]:
                     f"{where}: got {shown(entry)} under the name '{key}'; only lists and mappings can have names here, "
                     "write a list of values, e.g. [0, 1]"
                 )
+            elif isinstance(key, str) and not any(map(str.isalnum, key)):
+                yield f"{where}: the name '{key}' has no letter or digit, by which a directory could be called; add one"
             elif any(entry == earlier for _, earlier in entries[:number]):
                 yield f"{where}: entry {key} repeats an earlier one; remove it"
 

@@ -103,9 +103,23 @@ def test_names_are_safe_and_distinct(tmp_path: Path) -> None:
     assert [one.label for one in plan.scenarios] == ["Mean", "Mean+2"]
 
 
-def test_a_long_name_is_cut_and_stays_distinct() -> None:
-    one, two = (join(["x" * 150, f"seed={seed}"]) for seed in (0, 1))
-    assert len(one) == len(two) == LONGEST
+def test_names_keep_the_letters_of_every_script(tmp_path: Path) -> None:
+    """Halls are called as people call them; ü is one character, however an editor has written it."""
+    halls = "{süd: {lr: 0.1}, nord 2: {lr: 0.2}, su\u0308d-west: {lr: 0.3}, 工場: {lr: 0.4}}"
+    labels = [planned.label for planned in _load(tmp_path, f"sweep: {{training: {halls}}}").scenarios]
+    assert labels == ["training=süd", "training=nord-2", "training=süd-west", "training=工場"]
+
+
+@pytest.mark.parametrize("name", ["", "..", "?"])
+def test_a_name_that_would_leave_nothing_to_call_a_directory_by_is_refused(tmp_path: Path, name: str) -> None:
+    told = _refusal(tmp_path, f"sweep: {{fleet: {{homes: [{PHONES}], '{name}': [{BOARDS}]}}}}")
+    assert f"sweep.fleet: the name '{name}' has no letter or digit, by which a directory could be called" in told
+
+
+@pytest.mark.parametrize("letter", ["x", "ü", "工"])
+def test_a_long_name_is_cut_and_stays_distinct(letter: str) -> None:
+    one, two = (join([letter * 150, f"seed={seed}"]) for seed in (0, 1))
+    assert LONGEST - 4 < len(one.encode()) == len(two.encode()) <= LONGEST
     assert one != two
 
 
