@@ -9,10 +9,16 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from edgesim.spelling import advice, shown
+from edgesim.units import Quantity
+from edgesim.units import format as with_unit
 from edgesim.yamltext import KeyPath
 
 Complaint: TypeAlias = tuple[KeyPath, bool, str]
 """path, whether the key rather than the value is meant, text"""
+_LIMITS = {
+    "greater_than": ("gt", "greater than"), "greater_than_equal": ("ge", "greater than or equal to"),
+    "less_than": ("lt", "less than"), "less_than_equal": ("le", "less than or equal to"),
+}  # fmt: skip
 _NUMBER = re.compile(r"-?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?")
 
 
@@ -42,6 +48,7 @@ def complaints(
         # A union complains once a member: "not a list" is beside the point if a number was out of range or in quotes.
         apt = [detail for detail in details if not detail["type"].endswith("_type")]
         apt = apt or [detail for detail in details if _remedy(detail)] or details
+        apt = [detail for detail in apt if detail["type"] == "too_short"] or apt  # what else an empty list is not
         text = "; or ".join(dict.fromkeys(wording(detail, model) for detail in apt))
         yield path, is_key, text + _elsewhere(model, details[0]["loc"]) if is_key else text
 
@@ -88,6 +95,10 @@ def wording(detail: ErrorDetails, model: type[BaseModel]) -> str:
         case "union_tag_not_found":
             kinds = _kinds(_at(model, detail["loc"]))
             return f"missing kind; write {{kind: …}}; {advice(str(detail['input'].get('name', '')), kinds)}"
+        case "too_short" if not detail["input"]:
+            return "got an empty list; write at least one entry"
+        case limit if limit in _LIMITS and (kind := _kind_of(model, detail["loc"])) not in (None, "share"):
+            return _beyond(detail, kind)
     expected = (
         detail["msg"]
         .replace("Input should be", "should be")
@@ -96,6 +107,27 @@ def wording(detail: ErrorDetails, model: type[BaseModel]) -> str:
     )
     remedy = _remedy(detail) or f"{expected[0].lower()}{expected[1:]}"
     return f"got {shown(detail['input'])}; {remedy}"
+
+
+def _beyond(detail: ErrorDetails, kind: str) -> str:
+    """A quantity beyond its limit, both with units: pydantic knows them as numbers of seconds, bytes and the like."""
+    name, words = _LIMITS[detail["type"]]
+    got, limit = detail["input"], float(detail["ctx"][name])
+    written = shown(got) if isinstance(got, str) else with_unit(got, kind)
+    return f"got {written}; should be {words} {with_unit(limit, kind) if limit else 0}"
+
+
+def _kind_of(model: type[BaseModel], path: Sequence[int | str]) -> str | None:
+    """What kind of quantity stands at `path`; None for all else."""
+    around = model_at(model, path[:-1])
+    field = around.model_fields.get(str(path[-1])) if around else None
+    pending = [*field.metadata, field.annotation] if field else []
+    while pending:
+        part = pending.pop()
+        if isinstance(part, Quantity):
+            return part.kind
+        pending += get_args(part)
+    return None
 
 
 def _remedy(detail: ErrorDetails) -> str | None:

@@ -163,6 +163,10 @@ def test_a_page_of_mistakes_is_told_at_once(tmp_path: Path) -> None:
         ("fleet", "{device: x}", "fleet: got a mapping; write a list, a '- ' before the first key of each entry"),
         ("algorithm.density", "50%", "algorithm.density: got '50%'; write 0.5"),
         ("algorithm.density", "true", "algorithm.density: got true; should be a valid number; or got true; should be a valid list"),
+        ("fleet.0.availability", "{kind: diurnal, peak: 02:00, hours: 30 h}", "fleet.0.availability.hours: got 1.25 d; should be less than or equal to 23 h"),
+        ("fleet.0.availability", "{kind: markov, on: 0 s, off: 1 s}", "fleet.0.availability.on: got 0 s; should be greater than or equal to 1 ms"),
+        ("fleet.0.availability", "{kind: diurnal, peak: 02:00, hours: 6 h, timezone: []}", "fleet.0.availability.timezone: got an empty list; write at least one entry"),
+        ("fleet.0.battery", "{capacity: 1 Wh, start: []}", "fleet.0.battery.start: got an empty list; write at least one entry"),
         ("stop.seed", "1", "stop.seed: unknown key; choose one of accuracy, aggregations, bytes, energy, time, updates; seed belongs at the top"),
     ],
 )  # fmt: skip
