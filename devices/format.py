@@ -7,7 +7,7 @@ processor:                                   latency: 40 ms
   bandwidth: 12.8 GB/s                       tail: {time: 10 s, power: 0.12 W}
   step_overhead: 2 ms                        confidence: medium
   sparse_efficiency: 0.45                    sources: [...]
-memory: {ram: 4 GB, usable: 0.6}
+memory: {ram: 4 GiB, usable: 0.6}
 power: {idle: 3.1 W, training: 6.6 W}
 confidence: high
 sources: [...]

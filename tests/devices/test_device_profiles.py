@@ -34,7 +34,7 @@ def test_the_rows_that_the_documentation_quotes() -> None:
     """The default figures of the Raspberry Pi 4B and of LTE: 0.40 + 0.0150 · 36 and 0.57 + 0.0795 · 11 W."""
     board, lte = devices()["raspberry-pi-4"], links()["lte"]
     assert (board.compute_flops, board.bandwidth_bytes_per_s, board.step_overhead_s) == (9e9, 12.8e9, 2e-3)
-    assert (board.memory_bytes, board.idle_w, board.training_w) == (2_400_000_000, 3.1, 6.6)
+    assert (board.memory_bytes, board.idle_w, board.training_w) == (2_576_980_377, 3.1, 6.6)  # 0.6 of 4 GiB
     assert (lte.down_bps, lte.up_bps, lte.latency_s) == (36e6, 11e6, 0.04)
     assert [lte.receive_w, lte.send_w, lte.tail_j] == pytest.approx([0.40 + 0.015 * 36, 0.57 + 0.0795 * 11, 1.2])
 

@@ -43,7 +43,7 @@ def test_every_device_is_a_mark_where_it_belongs() -> None:
     assert np.asarray(boards.get_offsets()).tolist() == [[9.0, 86.0]] * 7
     assert np.asarray(chips.get_offsets()).tolist() == [[0.15, 36.0]] * 3
     assert float(boards.get_sizes()[0]) == pytest.approx(60.0)  # the most memory
-    assert float(chips.get_sizes()[0]) == pytest.approx(60 - 18 * np.log10(2.4e9 / 6.8e6))
+    assert float(chips.get_sizes()[0]) == pytest.approx(60 - 18 * np.log10(0.6 * 4 * 2**30 / (0.8 * 8.5 * 2**20)))
     assert [text.get_text() for text in drawn(10).axes[0].texts] == ["×7", "×3"]  # alike, so under one mark each
 
 
@@ -72,8 +72,8 @@ def test_the_table_says_what_the_fleet_is(tmp_path: Path, capsys: pytest.Capture
     fleetview.show(tmp_path / "s.yaml", tmp_path / "fleet.png")
     text = capsys.readouterr().out
     rows = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
-    assert rows["raspberry-pi-4"][1:] == ["7", "9", "GFLOP/s", "86", "Mbit/s", "46", "Mbit/s", "2.4", "GB"]
-    assert rows["esp32-s3"][1:] == ["3", "150", "MFLOP/s", "36", "Mbit/s", "11", "Mbit/s", "6.8", "MB"]
+    assert rows["raspberry-pi-4"][1:] == ["7", "9", "GFLOP/s", "86", "Mbit/s", "46", "Mbit/s", "2.58", "GB"]
+    assert rows["esp32-s3"][1:] == ["3", "150", "MFLOP/s", "36", "Mbit/s", "11", "Mbit/s", "7.13", "MB"]
     assert (tmp_path / "fleet.png").stat().st_size > 1_000
     assert (tmp_path / "fleet-availability.png").stat().st_size > 1_000
 
@@ -87,7 +87,7 @@ def test_quantiles_far_apart_have_units_of_their_own(tmp_path: Path, capsys: pyt
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
     assert "0.15 280 280 GFLOP/s" in rows["all"]
     assert "48 bit/s 940 Mbit/s 940 Mbit/s" in rows["all"]
-    assert "6.8 MB 51.2 GB 51.2 GB" in rows["all"]
+    assert "7.13 MB 55 GB 55 GB" in rows["all"]
 
 
 def test_availability_over_the_week_is_that_of_the_law() -> None:
