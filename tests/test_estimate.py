@@ -84,7 +84,7 @@ def test_an_estimate_knows_how_much_a_codec_sends(tmp_path: Path) -> None:
 
 
 def test_the_table_adds_up(tmp_path: Path) -> None:
-    """By hand from clients.parquet: devices, jobs and bytes of each class, and of all."""
+    """By hand from clients.parquet: devices, jobs, bytes and most memory of each class, and of all."""
     run = estimated(tmp_path, SHORT)
     clients = run.clients()
     moved = clients["bytes_down"] + clients["bytes_up"]
@@ -96,7 +96,8 @@ def test_the_table_adds_up(tmp_path: Path) -> None:
         assert row[2:4] == (str(here.sum()), str(jobs))
         assert row[4] == f"{clients['download_s'][here].sum() / jobs:.3g} s"
         assert row[7] == f"{moved[here].sum() / jobs / 1e3:.3g} kB"
-        assert row[10] == f"{clients['energy_j'][here].sum():.3g} J"
+        assert row[9] == f"{clients['memory_bytes'][here].max() / 1e3:.3g} kB"
+        assert row[11] == f"{clients['energy_j'][here].sum():.3g} J"
 
 
 def test_it_goes_to_a_folder_of_its_own_and_is_never_taken_for_a_run(

@@ -96,7 +96,9 @@ class Coordinator(Standing):
             self.idle.leave(client)
         self._ledger.count_all("dispatched", clients)
         self.history.dispatch(clients, version, self._clock.now_ns)
-        self.flight.start(first, clients, version, self._learning.dispatch_all(first, clients, version, terms))
+        assignments = self._learning.dispatch_all(first, clients, version, terms)
+        self._ledger.need(clients, [assigned.workload.memory_bytes for assigned in assignments])
+        self.flight.start(first, clients, version, assignments)
         return range(first, self.dispatches)
 
     def aggregate(self, received: list[Received], merging: Merging | None = None) -> None:

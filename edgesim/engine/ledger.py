@@ -14,7 +14,7 @@ from edgesim.errors import RunError
 _COUNTS = ("dispatched", "aggregated", "lost", "discarded")
 _ACCOUNTS = ("total", "useful", "wasted", "repeated")
 _WHOLE = ("radio_until_ns", "bytes_down", "bytes_up")
-_COLUMNS = (*_WHOLE, *_COUNTS, "phase_ns", "phase_j", "flops")
+_COLUMNS = (*_WHOLE, *_COUNTS, "phase_ns", "phase_j", "flops", "memory_bytes")
 _TRANSFERS = ("delivered", "broken", "moving")
 _, _TRAIN, _UPLOAD = (phase.value for phase in Phase)
 _COMPLETE = ("done", "stale")  # outcomes
@@ -30,6 +30,7 @@ class Ledger:
         dispatched, aggregated, lost, discarded: numbers of jobs, int32 [device]; one too many would raise ValueError.
         total: of all jobs that ended; useful, of aggregated updates; wasted, of lost and discarded ones, and of
             attempts at a phase that had to begin anew, whatever became of the job; repeated, of these attempts alone.
+        memory_bytes: the largest peak memory of a job that it was given, int64 [device].
         radio_until_ns: when the radio tail ends that was booked last, int64 [device].
         delivered: bytes of transfers that completed; broken, bytes moved by those that were given up or began
             anew; moving, by those that the end of the run cut short.
@@ -47,8 +48,10 @@ class Ledger:
         self.dispatched, self.aggregated, self.lost, self.discarded = counts
         self.phase_ns = whole[len(_WHOLE) : len(_WHOLE) + len(Phase)]
         self.flops, self.phase_j = real[0], real[1:]
+        self.memory_bytes = np.zeros(devices, np.int64)
         self._phase_ns, self._phase_j = [*map(scalars, self.phase_ns)], [*map(scalars, self.phase_j)]
         self._down, self._up, self._flops = map(scalars, (self.bytes_down, self.bytes_up, self.flops))
+        self._memory = scalars(self.memory_bytes)
         self._counts = {name: scalars(getattr(self, name)) for name in _COUNTS}
 
     def book(self, job: Job) -> Spent:
@@ -141,6 +144,16 @@ class Ledger:
         else:
             np.add.at(getattr(self, fate), np.array(devices), 1)
         self._fates[fate] += len(devices)
+
+    def need(self, devices: Sequence[int], memory_bytes: Sequence[int]) -> None:
+        """What the jobs that these devices are given take of memory at most."""
+        if len(devices) < MANY:
+            known = self._memory
+            for device, wanted in zip(devices, memory_bytes, strict=True):
+                if wanted > known[device]:
+                    known[device] = wanted
+        else:
+            np.maximum.at(self.memory_bytes, np.array(devices), np.array(memory_bytes, np.int64))
 
     def jobs(self) -> dict[str, int]:
         """Number of jobs by fate."""

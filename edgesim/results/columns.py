@@ -123,6 +123,7 @@ CLIENTS = pa.schema(
         ("idle_j", pa.float64()),
         ("battery_j", pa.float64()),  # what its battery holds; NaN without one
         ("carbon_g", pa.float64()),  # CO2 equivalent of energy_j; NaN unless costs.carbon is given
+        ("memory_bytes", pa.int64()),  # the largest peak of a job that it was given
     ]
 )
 """One row for each client, at the end."""
@@ -139,7 +140,7 @@ AVAILABILITY = pa.schema(
 
 ADDED: Mapping[str, Mapping[str, tuple[Any, Any]]] = {
     "events": {"reason": (None, _NAME)},
-    "clients": {"no_charge_s": (0.0, pa.float64())},
+    "clients": {"no_charge_s": (0.0, pa.float64()), "memory_bytes": (0, pa.int64())},
     "availability": {"reason": (OFF_LINE, _NAME)},
 }
 """Columns that runs of earlier versions lack, by table: what stands for them where such a run is read, and its type."""

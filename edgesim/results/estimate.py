@@ -12,7 +12,7 @@ from edgesim.results.store import Columns, Results, Run
 from edgesim.results.table import Table
 
 _HEADER = (
-    "variant", "device", "devices", "jobs", "download", "training", "upload", "bytes a job", "energy a job",
+    "variant", "device", "devices", "jobs", "download", "training", "upload", "bytes a job", "energy a job", "memory",
     "bytes", "energy",
 )  # fmt: skip
 _PHASES = ("download_s", "train_s", "upload_s")
@@ -34,7 +34,8 @@ def _rows(variant: str, runs: Sequence[Run]) -> Iterator[tuple[str, ...]]:
 
 
 def _figures(parts: Sequence[tuple[Columns, NDArray[Any]]]) -> Iterator[str]:
-    """Devices and jobs, then what a job takes on average, lost ones included, then all of them together."""
+    """Devices and jobs, then what a job takes on average, lost ones included, its memory at most, then all of them
+    together."""
 
     def mean(*columns: str) -> float:
         return float(np.mean([sum(float(table[column][here].sum()) for column in columns) for table, here in parts]))
@@ -48,14 +49,15 @@ def _figures(parts: Sequence[tuple[Columns, NDArray[Any]]]) -> Iterator[str]:
         ("energy", ("energy_j",)),
     ):
         yield COSTS[cost].readable(mean(*columns) / jobs) if jobs else "no job"
+    yield COSTS["bytes"].readable(max(float(table["memory_bytes"][here].max(initial=0)) for table, here in parts))
     yield COSTS["bytes"].readable(mean(*_BYTES))
     yield COSTS["energy"].readable(mean("energy_j"))
 
 
 def _note(results: Results) -> str:
     lines = [
-        "Times, bytes and energy of jobs: the mean over all that were dispatched, then their sum. Idle devices draw "
-        "energy, too: idle_j in summary.json."
+        "Times, bytes and energy of jobs: the mean over all that were dispatched, then their sum; memory is what the "
+        "most demanding one needs. Idle devices draw energy, too: idle_j in summary.json."
     ]
     for variant, runs in results.variants().items():
         time_s = float(np.mean([run.metrics()["time_s"][-1] for run in runs]))

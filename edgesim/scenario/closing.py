@@ -122,6 +122,7 @@ def client_table(simulation: Simulation) -> dict[str, Any]:
         "idle_j": (idle_ns + no_charge_ns) / 1e9 * fleet.idle_w,
         "battery_j": nothing if flight.power is None else flight.power.levels_j(now_ns),
         "carbon_g": nothing if flight.emissions is None else flight.emissions.grams,
+        "memory_bytes": ledger.memory_bytes,
     }
 
 

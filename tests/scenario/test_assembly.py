@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edgesim import devices
+from edgesim.engine.ledger import Ledger
 from edgesim.errors import ScenarioError
 from edgesim.execution.federation import Federation
 from edgesim.results.store import Results, Run
@@ -71,6 +72,32 @@ def test_halving_the_density_lowers_transfer_time_energy_work_and_memory(tmp_pat
 
     for column in ("bytes_up", "bytes_down", "upload_s", "download_s", "flops", "energy_j"):
         assert per_job(sparse, column) < per_job(dense, column), column
+    assert (sparse.clients()["memory_bytes"] < dense.clients()["memory_bytes"]).all()
+
+
+def test_memory_is_that_of_the_jobs_that_a_client_was_given(tmp_path: Path) -> None:
+    """mlp of 16 units on digits, N = 1,210 values and a = 64 + 16 + 16 + 10 activations: weights and gradients take
+    8 N, a batch's activations with their gradients 8 a each; small clients have small batches; no job, no memory."""
+    clients = one(tmp_path, "task.partition={kind: quantity, alpha: 0.1}", "schedule.cohort=4").clients()
+    batch = np.minimum(10, clients["samples"])
+    assert batch.min() < 10
+    wanted = np.where(clients["jobs_dispatched"] > 0, 8 * 1210 + 8 * 106 * batch, 0)
+    assert clients["memory_bytes"].tolist() == wanted.tolist()
+
+
+def test_of_jobs_that_need_more_and_less_the_most_is_kept_one_by_one_or_together() -> None:
+    known = np.random.default_rng(0)
+    by_one, at_once = Ledger(40), Ledger(40)
+    for _ in range(5):
+        clients, memory = known.permutation(40)[:30].tolist(), known.integers(1, 100, 30).tolist()
+        at_once.need(clients, memory)
+        for client, wanted in zip(clients, memory, strict=True):
+            by_one.need([client], [wanted])
+    assert by_one.memory_bytes.tolist() == at_once.memory_bytes.tolist()
+    again = Ledger(40)
+    again.restore(by_one.state())
+    assert again.memory_bytes.tolist() == by_one.memory_bytes.tolist()
+    assert again.memory_bytes.max() > 90
 
 
 WIRED_AND_NOT = (
