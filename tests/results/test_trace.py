@@ -48,8 +48,10 @@ def made(folder: Path, kind: str = "buffered", *, unit_ns: int = MS, finished: b
     recorder.aggregation(1, 40 * unit_ns, 42 * unit_ns, 1, "arrival", 0)
     recorder.aggregation(2, 60 * unit_ns, 60 * unit_ns, 1, "arrival", 1)
     recorder.aggregation(3, 60 * unit_ns, 60 * unit_ns, 0, "timer", None)
-    for at, accuracy in ((0, 0.1), (50, float("nan")), (70, 0.5)):
-        recorder.metric(metric(time_s=at * unit_ns / 1e9, accuracy=accuracy, energy_j=at, jobs_in_flight=3))
+    none = float("nan")
+    for at, accuracy, charge in ((0, 0.1, none), (50, none, 0.75), (70, 0.5, 0.5)):
+        power = {"energy_j": at, "battery_level": charge, "batteries_empty": none}
+        recorder.metric(metric(time_s=at * unit_ns / 1e9, accuracy=accuracy, jobs_in_flight=3, **power))
     record = {"label": folder.name, "variant": "v", "scenario": {"schedule": {"kind": kind, "mode": "sync"}}}
     (folder / "scenario.yaml").write_text(json.dumps(record))
     away: dict[str, Sequence[Any]] = {
@@ -93,6 +95,7 @@ def test_who_did_what_when(tmp_path: Path) -> None:
         "accuracy mean": [(0, 0.1), (70 * MS, 0.5)],
         "energy J": [(0, 0), (50 * MS, 50), (70 * MS, 70)],
         "jobs in flight": [(0, 3), (50 * MS, 3), (70 * MS, 3)],
+        "battery mean charge": [(50 * MS, 0.75), (70 * MS, 0.5)],
     }
 
 

@@ -2,8 +2,8 @@
 
 A process for each device class, a track for each client: its jobs' stretches, waiting between these, off line and
 without charge; no two of all these overlap. A process for the server: its rounds, from one aggregation to the next, the
-aggregations, and what metrics.parquet says of accuracy, energy and jobs in flight. Arrows, where the tables leave no
-doubt:
+aggregations, and what metrics.parquet says of accuracy, energy, jobs in flight and batteries. Arrows, where the tables
+leave no doubt:
 
 - update, from an upload to the aggregation that took it. Most schedules take all that has arrived, so that this is the
   first one after its arrival: version + staleness + 1. Those of tiers, edges and exchanges do not.
@@ -28,7 +28,13 @@ from edgesim.results.trace.rows import Absences, Job, Round, Rounds, Stretch
 NEVER = 2**63 - 1
 _TAKES_ALL = ("sync", "deadline", "async", "buffered", "periodic", "safa", "timelyfl")
 _COLOURS = {"download": "rail_response", "train": "rail_load", "upload": "thread_state_iowait"}
-_LEVELS = {"accuracy": ("accuracy", "mean"), "energy_j": ("energy", "J"), "jobs_in_flight": ("jobs", "in flight")}
+_LEVELS = {
+    "accuracy": ("accuracy", "mean"),
+    "energy_j": ("energy", "J"),
+    "jobs_in_flight": ("jobs", "in flight"),
+    "battery_level": ("battery", "mean charge"),
+    "batteries_empty": ("batteries", "empty"),
+}
 
 
 class Window(NamedTuple):
