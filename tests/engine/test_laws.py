@@ -1,6 +1,7 @@
 """Laws that hold for every run: conservation, determinism, and that a pause changes nothing (P1, P4–P9)."""
 
 import copy
+import re
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,6 +13,7 @@ from worlds import Counting, Gap, events, fleet, simulation, workload
 
 from edgesim.devices.availability import Markov
 from edgesim.devices.device import Device
+from edgesim.engine.ledger import Ledger
 from edgesim.engine.limits import Evaluate, Stop
 from edgesim.engine.rules import Rules
 from edgesim.engine.schedules import (
@@ -143,6 +145,51 @@ def after(instants: int) -> Callable[[Simulation], bool]:
         return left[0] <= 0
 
     return pause
+
+
+def hand(name: str, by: float, at: int | None = None) -> Callable[[Ledger], None]:
+    """Falsify an entry of a ledger: a total's, or, with `at`, that of a device."""
+
+    def change(books: Ledger) -> None:
+        if at is not None:
+            getattr(books, name)[..., at] += by
+        elif hasattr(books, name):
+            setattr(books, name, getattr(books, name) + by)
+        else:
+            account, entry = name.split(".")
+            setattr(getattr(books, account), entry, getattr(getattr(books, account), entry) + by)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("falsified", "broken"),
+    [
+        (hand("dispatched", 1, at=0), "jobs by device = total"),
+        (lambda books: books.count("lost", 1), "jobs dispatched = aggregated + lost + discarded + in flight"),
+        (hand("phase_ns", 10**12, at=0), "busy + idle + no charge + off = wall-clock, for each device"),
+        (hand("phase_ns", 1, at=0), "time by device and state = total"),
+        (hand("useful.ns", 1), "time = useful + wasted + in flight"),
+        (hand("bytes_up", 1, at=2), "bytes by device = total"),
+        (hand("delivered", 1), "bytes sent = delivered + lost + in flight"),
+        (hand("broken", -1), "bytes sent = delivered + lost + in flight"),
+        (hand("wasted.bytes_down", 1), "bytes = useful + wasted + in flight"),
+        (hand("phase_j", 1e-3, at=1), "energy by device and state = total"),
+        (hand("wasted.energy_j", 1e-3), "energy = useful + wasted + in flight"),
+        (hand("useful.flops", 1e3), "FLOPs = useful + wasted + in flight"),
+    ],
+)
+def test_books_that_do_not_balance_end_the_run(
+    tmp_path: Path, falsified: Callable[[Ledger], None], broken: str
+) -> None:
+    """A byte, a nanosecond, a job, a millijoule or a thousand FLOPs that nobody spent."""
+    run, _ = world(tmp_path, "buffered", Rules(), [1.0, 2.0, 0.5, 3.0, 1.5, 2.5], 3)
+    run.begin()
+    run.run()
+    assert run.ledger.wasted.bytes_down > 0
+    falsified(run.ledger)
+    with pytest.raises(RunError, match=rf"broke its own laws of conservation: .*{re.escape(broken)}"):
+        run.finish()
 
 
 def test_ties_fall_the_same_way_after_a_pause(tmp_path: Path) -> None:
