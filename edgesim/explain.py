@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
-from edgesim.spelling import advice, shown
+from edgesim.spelling import advice, shown, synonym
 from edgesim.units import Quantity
 from edgesim.units import format as with_unit
 from edgesim.yamltext import KeyPath
@@ -152,12 +152,15 @@ def _remedy(detail: ErrorDetails) -> str | None:
 
 def _described(model: type[BaseModel] | None, name: str) -> str:
     field = model.model_fields.get(name) if model else None
-    return f" ({field.description})" if field and field.description else ""
+    return f" ({' '.join(field.description.split())})" if field and field.description else ""
 
 
 def _elsewhere(model: type[BaseModel], path: KeyPath) -> str:
     """Where an unknown key belongs: to another kind of the same part, or else to the nearest parts that know it."""
     *inside, key = path
+    around = model_at(model, path[:-1])
+    if around and synonym(str(key), around.model_fields):
+        return ""
     kinds = _kinds(_at(model, inside[:-1]))
     if inside and inside[-1] in kinds:
         fitting = [tag for tag, kind in kinds.items() if key in kind.model_fields]

@@ -1,11 +1,26 @@
 """What a misspelt word was likely meant to be: one wording for every message that names choices."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
+
+_ALSO_CALLED = {
+    "rounds": "aggregations", "num_rounds": "aggregations", "learning_rate": "lr", "clients_per_round": "cohort",
+    "fraction": "share", "network": "link",
+}  # fmt: skip
+
+
+def synonym(word: str, choices: Container[str]) -> str | None:
+    """The choice that others call `word`."""
+    found = _ALSO_CALLED.get(word.casefold())
+    return found if found in choices else None
 
 
 def nearest(word: str, choices: Iterable[str], likeness: float = 0.6) -> str | None:
-    """The choice most like `word`, capitals apart first; None when none is so much like it."""
+    """The choice that others call `word`, or else the one most like it, capitals apart first; None when none is so much
+    like it."""
+    choices = list(choices)
+    if other := synonym(word, choices):
+        return other
     folded = {choice.casefold(): choice for choice in choices}
     found = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=likeness)
     return folded[found[0]] if found else None

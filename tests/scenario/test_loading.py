@@ -167,6 +167,9 @@ def test_a_page_of_mistakes_is_told_at_once(tmp_path: Path) -> None:
         ("fleet.0.availability", "{kind: markov, on: 0 s, off: 1 s}", "fleet.0.availability.on: got 0 s; should be greater than or equal to 1 ms"),
         ("fleet.0.availability", "{kind: diurnal, peak: 02:00, hours: 6 h, timezone: []}", "fleet.0.availability.timezone: got an empty list; write at least one entry"),
         ("fleet.0.battery", "{capacity: 1 Wh, start: []}", "fleet.0.battery.start: got an empty list; write at least one entry"),
+        ("fleet.0", "{device: raspberry-pi-4, share: 1}", "fleet.0.link: missing (name in the catalogue (`edgesim devices`) or in `profiles`, or your own file (.yaml, relative to this one); or figures drawn from a trace, {kind: trace, name: …} or {kind: trace, path: …, base: …})"),
+        ("stop.rounds", "1", "stop.rounds: unknown key; did you mean aggregations? (accuracy, aggregations, bytes, energy, time, updates)"),
+        ("training.learning_rate", "1", "training.learning_rate: unknown key; did you mean lr? (batch_size, clip, epochs, lr, lr_decay, momentum, optimizer, weight_decay)"),
         ("stop.seed", "1", "stop.seed: unknown key; choose one of accuracy, aggregations, bytes, energy, time, updates; seed belongs at the top"),
     ],
 )  # fmt: skip
