@@ -68,6 +68,11 @@ class Average:
                 f"{self._made_into(updates)}; write a larger cohort or buffer, or aggregator: median"
             )
 
+    @property
+    def averages(self) -> bool:
+        """Whether the mean is all that combines updates."""
+        return isinstance(self.aggregator, Mean) and self.before is None
+
     def _is_enough(self, updates: int) -> bool:
         return self._left(updates) >= self.aggregator.least(updates)
 
@@ -90,7 +95,7 @@ class Average:
         if self.worker_momentum:
             update, memory = self._momentum(update, memory, arrivals)
             update = update if held is None else masks.apply(held, update)  # masks may have moved since
-        if isinstance(self.aggregator, Mean) and self.before is None:
+        if self.averages:
             delta = weighted_sum(update, weights * arrivals.discount, weights, held)
         elif held is not None:
             raise ScenarioError(

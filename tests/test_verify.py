@@ -67,6 +67,20 @@ def test_what_was_changed_afterwards_is_told(server: Server, finished: Path) -> 
     ]
 
 
+def test_columns_that_came_or_went_are_named(server: Server, finished: Path) -> None:
+    run = finished / "Own_seed=0"
+    table = pq.read_table(run / "metrics.parquet")
+    pq.write_table(table.rename_columns({"loss": "losses"}), run / "metrics.parquet")
+    clients = pq.read_table(run / "clients.parquet")
+    pq.write_table(clients.select(clients.schema.names[::-1]), run / "clients.parquet")
+    assert server.run("verify", run).out.splitlines() == [
+        "Own_seed=0: not the same",
+        "  clients.parquet: columns in another order",
+        "  metrics.parquet: column losses is not made any more",
+        "  metrics.parquet: column loss is new",
+    ]
+
+
 def test_another_version_of_ones_own_file_is_named(server: Server, finished: Path) -> None:
     (finished.parent / "own.py").write_text(OWN.replace("epochs=1", "epochs=2"))
     ended = server.run("verify", finished / "Own_seed=1")

@@ -31,12 +31,17 @@ def _of_files(one: Path, other: Path) -> Iterator[str]:
 
 def _of_tables(one: Path, other: Path) -> Iterator[str]:
     before, now = pq.read_table(one), pq.read_table(other)
-    if before.schema.names != now.schema.names:
-        yield "other columns"
+    old, new = before.schema.names, now.schema.names
+    if old != new:
+        gone, added = ([name for name in names if name not in known] for names, known in ((old, new), (new, old)))
+        yield from (f"column {name} is not made any more" for name in gone)
+        yield from (f"column {name} is new" for name in added)
+        if not gone and not added:
+            yield "columns in another order"
     elif before.num_rows != now.num_rows:
         yield f"{before.num_rows:,} rows, now {now.num_rows:,}"
     else:
-        for name in before.schema.names:
+        for name in old:
             yield from (f"{name} {what}" for what in _of_columns(before[name], now[name]))
 
 

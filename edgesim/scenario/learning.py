@@ -31,7 +31,7 @@ from edgesim.references import is_reference, resolve
 from edgesim.scenario import scheduling, selecting
 from edgesim.scenario.choice import Choice
 from edgesim.scenario.schema import Scenario
-from edgesim.scenario.trial import tried
+from edgesim.scenario.trial import merged, tried
 
 
 def make_learning(
@@ -74,6 +74,8 @@ def make_learning(
         own = algorithm.inner if isinstance(algorithm, CompressedUpdates) else algorithm
         tried(own, context, kernel(task.model.module, _backend_name(scenario, task)))
     algorithm.check(context)
+    if trial and not (scenario.codec is None and isinstance(context.rule, Average) and context.rule.averages):
+        merged(algorithm, context)
     if scenario.execution.backend == "none":
         selecting.check_trains(scenario.selector, folder)
         return scheduling.timing(scenario)(algorithm, context)

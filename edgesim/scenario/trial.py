@@ -18,7 +18,10 @@ from torch import Tensor
 from edgesim.algorithms.contract import STEPS, Algorithm, Arrivals, Client, Context, Payload, Peer, is_ours, overrides
 from edgesim.algorithms.rules import Average
 from edgesim.devices.workload import Workload
+from edgesim.engine.learning import Received
 from edgesim.errors import EdgesimWarning, ScenarioError
+from edgesim.execution.backend import in_process
+from edgesim.execution.federation import Federation
 from edgesim.learning import codecs, tree
 from edgesim.learning.batches import Batch
 from edgesim.learning.codecs import Part
@@ -29,7 +32,7 @@ from edgesim.learning.local import Order, cohort_of, personalised
 from edgesim.learning.shards import Shards
 from edgesim.learning.task import Task
 from edgesim.learning.training import Learner, learner
-from edgesim.learning.tree import State
+from edgesim.learning.tree import Params, State
 from edgesim.scenario.watched import Watched
 
 _SAMPLES = (4, 3)  # of each client: mini-batches of two and of one
@@ -46,6 +49,34 @@ def tried(algorithm: Algorithm, context: Context, kernel: Kernel) -> None:
     trial = _Trial(algorithm, _small(context), kernel)
     trial.check(context)
     trial.run()
+
+
+def merged(algorithm: Algorithm, context: Context) -> None:
+    """Train one client on a few samples, twice, and merge what it holds in part by the server's own rule.
+
+    Raises ScenarioError where the rule does not divide values among those that hold them, or a codec finds nothing.
+    """
+
+    class Divided(Average):
+        def step(
+            self,
+            params: Params,
+            memory: State,
+            arrivals: Arrivals,
+            weights: Tensor,
+            update: Params,
+            held: Params | None,
+        ) -> tuple[Params, State]:
+            if held is not None:
+                context.rule.step(params, memory, arrivals, weights, update, held)
+            return super().step(params, memory, arrivals, weights, update, held)
+
+    where = replace(_small(context), rule=Divided())
+    backend = in_process("loop", algorithm, where.task, where.training, seed=where.seed, cohort=1)
+    world = Federation(algorithm, where, backend)
+    for job in range(2):  # FLASH begins with a stage of its own
+        world.dispatch(job, 0, job)
+        world.aggregate([Received(job, 0, 0, 1.0)])
 
 
 def _small(context: Context) -> Context:
