@@ -95,6 +95,10 @@ class Batteries:
         """What each holds when it is full [device]."""
         return self._figures.capacity_j
 
+    def debited_ns(self, device: int) -> int:
+        """When its last debit ended: 0, if it had none."""
+        return int(self._at_ns[device])
+
     def levels_j(self, t_ns: int) -> FloatArray:
         """Level of every device at t [device], none of which has a later debit."""
         return np.array([self.at(device, t_ns).level_j for device in range(len(self._level_j))])

@@ -6,7 +6,7 @@ another, so a stretch is debited when it is over, and no stretch is planned befo
 
 from collections.abc import Iterable
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,6 +39,15 @@ class Charging(Trajectories):
         return self._laws.next_change_ns(device, t_ns)
 
 
+class Refill(NamedTuple):
+    """When an empty battery lets its device work again, if it is asked in [since, until) and has no further debit."""
+
+    debited_ns: int
+    since_ns: int
+    until_ns: int
+    refills_ns: int | None
+
+
 class Power:
     """Attributes: batteries; has [device], whether there is a battery."""
 
@@ -49,6 +58,7 @@ class Power:
         self._availability, self._keeps_stops = fleet.availability, len(fleet) <= STOPS_UP_TO
         self._stopped_ns: IntArray = np.zeros(len(fleet), np.int64)
         self._stops: list[Stop] = []
+        self._refills: dict[int, Refill] = {}  # no state: what is found anew is the same
         self._found: tuple[int, IntArray, list[Stop]] | None = None  # what `stopped` last found, and up to when
 
     def is_empty(self, client: int, t_ns: int) -> bool:
@@ -64,8 +74,19 @@ class Power:
         return found_ns if found_ns is not None and found_ns < end_ns else None
 
     def refills_ns(self, client: int, at_ns: int) -> int | None:
-        """When an empty battery lets its device work again; None: not within a year."""
-        return self.batteries.next_crossing_ns(client, at_ns, at_ns + _HORIZON_NS)
+        """When an empty battery lets its device work again; None: not within this year and the next.
+
+        What was found is kept until the next debit: a device that nobody charges for long is asked about again and
+        again, and each time its charging would be followed from the last debit on.
+        """
+        until_ns, debited_ns = (at_ns // _HORIZON_NS + 2) * _HORIZON_NS, self.batteries.debited_ns(client)
+        known = self._refills.get(client)
+        if known is not None and known.debited_ns == debited_ns and known.since_ns <= at_ns < known.until_ns:
+            return known.refills_ns
+        found_ns = self.batteries.next_crossing_ns(client, at_ns, until_ns)
+        valid_ns = until_ns - _HORIZON_NS if found_ns is None else found_ns
+        self._refills[client] = Refill(debited_ns, at_ns, valid_ns, found_ns)
+        return found_ns
 
     def are_empty(self, clients: IntArray, t_ns: int) -> BoolArray:
         """`is_empty` of each [n]."""

@@ -150,20 +150,21 @@ def test_devices_without_a_battery_do_as_they_would_alone(tmp_path: Path) -> Non
 
 
 class Ticking(Trajectories):
-    """On in every other second, from the first on; not to be asked for ever."""
+    """On in every other second, or turn of a length, from the first on; not to be asked for ever."""
 
-    asked = 0
+    def __init__(self, turn_ns: int = S) -> None:
+        self.turn_ns, self.asked = turn_ns, 0
 
     def start(self, seed: int) -> "Ticking":
         return self
 
     def is_on(self, device: int, t_ns: int) -> bool:
-        return t_ns // S % 2 == 0
+        return t_ns // self.turn_ns % 2 == 0
 
     def next_change_ns(self, device: int, t_ns: int) -> int | None:
         self.asked += 1
         assert self.asked < 10_000
-        return (t_ns // S + 1) * S
+        return (t_ns // self.turn_ns + 1) * self.turn_ns
 
 
 @pytest.mark.parametrize("charge_w", [4.0, 0.5])
@@ -175,6 +176,18 @@ def test_batteries_are_followed_as_far_as_work_goes_and_no_year_ahead(tmp_path: 
     network = attach([Hop(name="server", parent=None)], devices, [[0]], 0)
     run = finished(tmp_path, devices, batteries, 60, rules=Rules(transfer="resume"), network=network)
     assert any(row[-1] == "lost" for row in rows(run)) == (charge_w == 0.5)
+
+
+def test_who_is_hardly_charged_is_not_looked_for_anew_at_each_dispatch(tmp_path: Path) -> None:
+    """Half of each day the second device is charged at 1.1 W, and always drained at 1 W: it gains 4.32 kJ at most, and
+    never comes to 5 kJ. The schedule would give it work each time that it gives the other one some."""
+    devices, law = fleet([2.0, 2.0]), Ticking(43_200 * S)
+    batteries = power(
+        devices, [1.0, 1.0], capacity_j=5000.0, charge_w=1.1, drain_w=1.0, resume_j=5000.0, law=law, has=[False, True]
+    )
+    run = finished(tmp_path, devices, batteries, 160, schedule=Buffered(2, 1, Polynomial(0.5)))
+    assert {row[0] for row in events(run)} == {0}
+    assert run.updates == 39
 
 
 @pytest.mark.parametrize("latency_s", [0.0, 1000.0])
