@@ -132,11 +132,14 @@ class Planner:
             if phase == _TRAIN and job.memory_bytes > board.memory_bytes:
                 plan.append(Stretch(_TRAIN, at_ns, at_ns, 0, 0.0, 0.0, "out-of-memory", OUT_OF_MEMORY))
                 return
-            left_ns = length_ns(job, board, phase) - worked_ns(attempt(plan, phase))
+            is_open = phase != _TRAIN and self._transfers is not None
+            left_ns = length_ns(job, board, phase)
+            if not is_open:  # else it has bytes left, or it would be done, however long it has taken
+                left_ns -= worked_ns(attempt(plan, phase))
             start_ns, reason = self._mishaps.begins(job, phase, at_ns) if left_ns else (at_ns, "")
             if start_ns is None:
                 self._lose(job, board, phase, at_ns, reason)
-            elif left_ns and phase != _TRAIN and self._transfers is not None:
+            elif left_ns and is_open:
                 job.open_ns = start_ns
                 return
             else:

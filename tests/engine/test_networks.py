@@ -57,6 +57,17 @@ def test_two_devices_on_one_server_link_take_twice_the_time(tmp_path: Path) -> N
     assert run.ledger.total.energy_j == pytest.approx(4.5 + 5)  # 1 W in every state
 
 
+def test_a_transfer_that_breaks_off_when_alone_it_would_be_over_goes_on(tmp_path: Path) -> None:
+    """Two devices share 8 Mbit/s. When they leave at 1 s each has half of its 1 MB, which alone would take 1 s."""
+    devices = fleet([1.0, 1.0], availability=Gap(S, 4 * S))
+    run = finished(tmp_path, devices, star(devices, 8e6), Stop(aggregations=1), rules=Rules(transfer="resume"))
+    for client in (0, 1):
+        assert [row for row in rows(run) if row[:2] == (client, "download")] == [
+            (client, "download", 0, 1, "interrupted"), (client, "download", 4, 5, "done"),
+        ]  # fmt: skip
+    assert run.ledger.total.bytes_down == 2 * MB
+
+
 class Late(Gap):
     """All on line for ever, but for one device that comes later."""
 
