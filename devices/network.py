@@ -146,15 +146,18 @@ def attach(
     """The devices of a fleet on a network; a pure function of its arguments.
 
     `gateways` lists for each of `fleet.class_names` the hops at which its devices join: in an order of the
-    seed's they are dealt out in turn, so the numbers at two hops differ by one at most.
+    seed's they are dealt out in turn, a class going on where the last one of the same hops ended. So the numbers
+    at two hops differ by one at most, of each class and of all classes of the same hops.
     """
     count = len(fleet)
-    hop = np.zeros(count, np.int32)
+    hop, given = np.zeros(count, np.int32), dict[tuple[int, ...], int]()
     draws = uniforms(fold(key(seed, "network-attach"), np.arange(count)), 2)
     for number, among in enumerate(gateways):
         members = np.flatnonzero(fleet.device_class == number)
         dealt = members[np.argsort(draws[members, 0], kind="stable")]
-        hop[dealt] = np.asarray(among, np.int32)[np.arange(len(dealt)) % len(among)]
+        first = given.get(tuple(among), 0)
+        hop[dealt] = np.asarray(among, np.int32)[(first + np.arange(len(dealt))) % len(among)]
+        given[tuple(among)] = first + len(dealt)
     offset_ns = None
     if device_trace is not None:
         offset_ns = (draws[:, 1] * device_trace.period_ns).astype(np.int64)

@@ -101,6 +101,19 @@ def test_devices_are_spread_evenly_where_their_kind_may_join_and_latencies_add_u
     assert attach(hops, devices, [[1], [1, 2, 3]], seed=5).hop.tolist() != network.hop.tolist()
 
 
+@pytest.mark.parametrize("count", [3, 10, 14, 21])
+def test_devices_of_several_kinds_are_spread_evenly_in_all(count: int) -> None:
+    """Five boards and five phones at two gateways are five and five; each kind from the first on they were six and
+    four, and ten kinds of one device each all at the first."""
+    hops = route(tree(4, down_bps=1e7, up_bps=1e6), Hop(name="server", parent=None))
+    devices = fleet(count)
+    for among in ([1, 2], [1, 2, 3, 4]):
+        network = attach(hops, devices, [among, among], seed=4)
+        for chosen in (devices.device_class >= 0, devices.device_class == 0, devices.device_class == 1):
+            found = np.bincount(network.hop[chosen], minlength=5)[among]
+            assert found.max() - found.min() <= 1
+
+
 def test_capacities_are_asymmetric_and_lose_what_is_lost() -> None:
     hop = Hop(name="gateway", parent=None, down_bps=10e6, up_bps=1e6, loss=0.1)
     assert hop.capacity(Direction.DOWN, 0) == 9 * 10**12
