@@ -44,6 +44,8 @@ def test_spdst_keeps_layer_densities_only_and_draws_mask_and_weights_anew() -> N
     algorithm = Flash(density=0.3, layers="conv+linear")
     first, second = algorithm.init_server(MLP), begun(algorithm)
     assert first["stage"]["warm"]
+    for mask in first["mask"].values():  # of uniform density, and not ERK's, which leaves fc2 dense
+        assert float(mask.float().mean()) == pytest.approx(0.3, abs=4 * (0.3 * 0.7 / mask.numel()) ** 0.5)
     assert not second["stage"]["warm"]
     for name, mask in second["mask"].items():
         share = float(mask.float().mean())
@@ -191,6 +193,25 @@ def test_the_masked_mean_divides_by_the_holders_and_the_mean_by_all() -> None:
     masked = Flash(mode="nst", update_mode="masked").aggregate(MLP, server, two)["params"]["w"]
     assert mean.tolist() == [[4.0, 2.0, 0.0, 3.0]]
     assert masked.tolist() == [[4.0, 4.0, 0.0, 6.0]]
+
+
+def test_weights_that_all_clients_have_off_leave_no_trace() -> None:
+    """w − w/3 − w/3 − w/3 is not 0 in single precision for a fifth of all numbers; they would count as active, and so
+    make tensors' budgets larger."""
+    from toys import arrivals
+
+    start = torch.linspace(0.1, 1.0, 100).view(1, 100)
+    server: State = {
+        "params": {"w": start},
+        "mask": {"w": torch.ones(1, 100, dtype=torch.bool)},
+        "stage": {"warm": torch.tensor(False), "round": torch.tensor(1)},
+    }
+    job = {"warm": [False] * 3, "moves": [True] * 3, "level": [1.0] * 3}
+    held = torch.arange(100).lt(10).expand(3, 1, 100)
+    three = arrivals({"params": {"w": [[[0.5] * 100]] * 3}, "mask": {"w": held.tolist()}, "job": job})
+    after = Flash(mode="nst").aggregate(MLP, server, three)["params"]["w"]
+    assert int(torch.count_nonzero(after)) == 10
+    torch.testing.assert_close(after[held[0]], start[held[0]] + 0.5)
 
 
 # ── budgets ─────────────────────────────────────────────────────────────────────────────────────────────
