@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from test_partial import bn_task
 from toys import arrivals, context, federation, play, task, trained
 
 from edgesim.algorithms import hypernetwork
 from edgesim.algorithms.contract import Arrivals, Client, Context
+from edgesim.algorithms.messages import dense_bytes
 from edgesim.algorithms.pfedla import PFedLA
 from edgesim.errors import ScenarioError
 from edgesim.learning.tree import Params, State
@@ -130,6 +132,44 @@ def test_participants_keep_their_model_and_others_theirs() -> None:
     for name, tensor in after.items():
         torch.testing.assert_close(tensor[5], order.payload["params"][name] + result.update["params"][name])
         assert torch.equal(tensor[4], before[name][4])
+
+
+def test_a_row_of_which_nothing_is_left_is_the_clients_own() -> None:
+    """A ReLU may leave a row without weights; the public ports fail there, or fall back to the own model, too."""
+    network = PFedLA().init_server(HERE)["hyper/3"]
+    empty = {**network, "A": torch.cat([-network["A"][:1], network["A"][1:]])}
+    rows = hypernetwork.rows(empty, 3)
+    assert rows[0].tolist() == [0, 0, 0, 1, 0, 0, 0, 0]
+    torch.testing.assert_close(rows[1], hypernetwork.rows(network, 3)[1])
+
+
+def test_a_late_update_replaces_the_clients_model_and_moves_its_network_less() -> None:
+    """Discounted by a quarter: the network's step is as much shorter, θ_i ← θ̄_i + D_i all the same."""
+    algorithm = PFedLA(hyper_lr=0.5, embedding=6, hidden=5)
+    server, rng = algorithm.init_server(HERE), torch.Generator().manual_seed(2)
+    server["models"] = {n: torch.randn(t.shape, generator=rng) for n, t in server["models"].items()}
+    sent = algorithm.download(HERE, server, Client(2, 1, {})).state
+    fresh = one(2, {n: torch.randn(t.shape, generator=rng) for n, t in sent["params"].items()}, sent)
+    late = replace(fresh, discount=torch.tensor([0.25], dtype=torch.float64))
+    whole, quarter = (algorithm.aggregate(HERE, server, each) for each in (fresh, late))
+    for name, start in server["hyper/2"].items():
+        step = whole["hyper/2"][name] - start
+        torch.testing.assert_close(quarter["hyper/2"][name] - start, 0.25 * step, rtol=1e-3, atol=1e-6)
+    assert all(torch.equal(quarter["models"][name], tensor) for name, tensor in whole["models"].items())
+
+
+def test_running_statistics_are_the_clients_own() -> None:
+    """Neither mixed nor sent down, whatever the weights of the layer that they stand behind."""
+    where, algorithm = context(bn_task()), PFedLA()
+    server, rng = algorithm.init_server(where), torch.Generator().manual_seed(1)
+    server["models"] = {n: torch.rand(t.shape, generator=rng) for n, t in server["models"].items()}
+    payload = algorithm.download(where, server, Client(1, 1, {}))
+    statistics = where.task.model.statistics
+    assert {name for name, kept in payload.state["kept"].items() if kept} == statistics
+    for name, tensor in payload.state["params"].items():
+        assert torch.equal(tensor, server["models"][name][1]) == (name in statistics)
+    shapes = where.task.model.shapes
+    assert payload.size_bytes == dense_bytes({name: shapes[name] for name in shapes if name not in statistics})
 
 
 # ── HeurpFedLA ──────────────────────────────────────────────────────────────────────────────────────────

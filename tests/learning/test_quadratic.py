@@ -98,6 +98,36 @@ def test_smoothness_is_the_largest_over_the_clients_and_gradient_steps_of_one_ov
     assert module.smoothness > alone[-1][1]
 
 
+def test_smoothness_is_the_larger_of_its_two_bounds() -> None:
+    """‖Aᵀ (I − B B⁺) A‖_F, in which w has been minimised, and the largest eigenvalue of HᵀH; in w that of BᵀB."""
+    problem = Problem(setting="comparison", d_theta=4, d_w=2, rows=30, noise=0.0, zeta=1.0)
+    (h, a, b), _ = quadratic._matrices(problem, 0, 0)
+    bounds = np.linalg.norm(a.T @ (np.eye(30) - b @ np.linalg.pinv(b)) @ a), np.linalg.eigvalsh(h.T @ h).max()
+    _, smooth, smooth_w = quadratic._client(problem, 0, 0)
+    assert smooth == pytest.approx(max(bounds))
+    assert smooth_w == pytest.approx(np.linalg.eigvalsh(b.T @ b).max())
+
+
+def test_matrices_differ_between_clients_as_in_the_settings() -> None:
+    """U[0, 1]/d; comparison adds ζ times a fresh one, async a matrix of norm ζ, of H of norm 1 (there the code has no
+    ζ); byzantine has fresh ones."""
+
+    def matrices(setting: quadratic.Setting, zeta: float, client: int = 1) -> list[quadratic.FloatArray]:
+        problem = Problem(setting=setting, d_theta=4, d_w=2, rows=30, noise=0.0, zeta=zeta)
+        return quadratic._matrices(problem, client, 0)[0]
+
+    base = matrices("comparison", 0.0)
+    for one, other, d in zip(base, matrices("comparison", 0.0, client=2), (4, 4, 2), strict=True):
+        assert np.array_equal(one, other)
+        assert 0.9 < one.max() * d < 1
+    for one, other, d in zip(matrices("comparison", 3.0), base, (4, 4, 2), strict=True):
+        assert 0.9 < (one - other).max() * d / 3 < 1
+    moved = [np.linalg.norm(one - other) for one, other in zip(matrices("async", 3.0), base, strict=True)]
+    assert moved == pytest.approx([1, 3, 3])
+    for one, other in zip(matrices("byzantine", 0.0), matrices("byzantine", 0.0, client=2), strict=True):
+        assert np.corrcoef(one.ravel(), other.ravel())[0, 1] < 0.4
+
+
 @pytest.mark.parametrize(
     ("setting", "d_theta", "rows", "noise", "zeta"),
     [("comparison", 100, 1000, 1e-3, 0.0), ("byzantine", 100, 10_000, 0.0, 0.0), ("async", 400, 10_000, 1e-3, 10.0)],
