@@ -113,7 +113,7 @@ def dst(
     return local, mask
 
 
-@pytest.mark.parametrize("epochs", [1, 3])
+@pytest.mark.parametrize("epochs", [1, 4])
 @pytest.mark.parametrize(
     "options",
     [
@@ -131,7 +131,7 @@ def test_flash(options: dict[str, Any], epochs: int) -> None:
     """Two rounds of one report each until ⌊0.45 · 6⌋ = 2 are there; then three rounds of stage 2, merged with equal
     weights; the learning rate falls from then on."""
     where = here(Training(lr=0.1, lr_decay=0.5, batch_size=8, epochs=epochs))
-    algorithm = Flash(warm_up_share=0.45, warm_up_epochs=3, **options)
+    algorithm = Flash(warm_up_share=0.45, warm_up_epochs=4, **options)
     mode, density, masked = options["mode"], options["density"], options.get("update_mode") == "masked"
     before = 2 if mode in ("spdst", "jmwst") else 0
     cohorts = [[3], [0]][:before] + COHORTS
@@ -156,7 +156,7 @@ def test_flash(options: dict[str, Any], epochs: int) -> None:
             break
         if turn < before:
             ((job, client),) = jobs
-            _, moved = dst(where, client, job, w, mask, budget, 0.1, 3)
+            _, moved = dst(where, client, job, w, mask, budget, 0.1, 4)
             found = {name: value + float(moved[name].double().mean()) for name, value in found.items()}
             continue
         renews = mode == "jmwst" and (turn - before) % options.get("r_int", 1) == 0

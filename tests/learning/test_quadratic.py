@@ -98,13 +98,14 @@ def test_smoothness_is_the_largest_over_the_clients_and_gradient_steps_of_one_ov
     assert module.smoothness > alone[-1][1]
 
 
-def test_smoothness_is_the_larger_of_its_two_bounds() -> None:
+@pytest.mark.parametrize(("setting", "larger"), [("comparison", 1), ("async", 0)])
+def test_smoothness_is_the_larger_of_its_two_bounds(setting: quadratic.Setting, larger: int) -> None:
     """‖Aᵀ (I − B B⁺) A‖_F, in which w has been minimised, and the largest eigenvalue of HᵀH; in w that of BᵀB."""
-    problem = Problem(setting="comparison", d_theta=4, d_w=2, rows=30, noise=0.0, zeta=1.0)
+    problem = Problem(setting=setting, d_theta=4, d_w=2, rows=30, noise=0.0, zeta=3.0)
     (h, a, b), _ = quadratic._matrices(problem, 0, 0)
     bounds = np.linalg.norm(a.T @ (np.eye(30) - b @ np.linalg.pinv(b)) @ a), np.linalg.eigvalsh(h.T @ h).max()
     _, smooth, smooth_w = quadratic._client(problem, 0, 0)
-    assert smooth == pytest.approx(max(bounds))
+    assert smooth == pytest.approx(max(bounds)) == pytest.approx(bounds[larger])
     assert smooth_w == pytest.approx(np.linalg.eigvalsh(b.T @ b).max())
 
 
