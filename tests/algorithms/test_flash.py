@@ -196,7 +196,7 @@ def test_the_masked_mean_divides_by_the_holders_and_the_mean_by_all() -> None:
 
 
 def test_weights_that_all_clients_have_off_leave_no_trace() -> None:
-    """w − w/3 − w/3 − w/3 is not 0 in single precision for a fifth of all numbers; they would count as active, and so
+    """w − w/3 − w/3 − w/3 is not 0 in single precision for a quarter of all numbers; they would count as active, and so
     make tensors' budgets larger."""
     from toys import arrivals
 
