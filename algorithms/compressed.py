@@ -79,7 +79,7 @@ class CompressedUpdates(Algorithm):
         units: Params = {}
         for name, tensor in update["params"].items():
             if name in learner.task.model.statistics:
-                sent[name] = tensor
+                sent[name] = tensor * on[name] if name in on else tensor
                 continue
             whole = tensor + error[name] if name in error else tensor
             whole = whole * on[name] if name in on else whole

@@ -98,9 +98,13 @@ class Average:
         if self.averages:
             delta = weighted_sum(update, weights * arrivals.discount, weights, held)
         elif held is not None:
+            key, what, instead = (
+                ("before", self.before, "leave it out") if isinstance(self.aggregator, Mean) else
+                ("aggregator", self.aggregator, "write aggregator: mean")
+            )  # fmt: skip
             raise ScenarioError(
-                f"server.aggregator: {type(self.aggregator).__name__} takes whole vectors, and this algorithm "
-                "divides each weight among those that hold it; write aggregator: mean, or another divisor"
+                f"server.{key}: {type(what).__name__} takes whole vectors, and this algorithm divides each weight "
+                f"among those that hold it; {instead}, or another divisor"
             )
         else:
             delta, memory = self._combined(update, memory, arrivals.discount)

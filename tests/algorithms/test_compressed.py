@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from toys import context, federation
+from toys import bn_task, context, federation
 
 from edgesim.algorithms.compressed import CompressedUpdates
 from edgesim.algorithms.contract import Algorithm
@@ -148,3 +148,13 @@ def test_of_what_is_not_sent_at_all_nothing_is_remembered(inner: Algorithm) -> N
     order, (update, after) = world._training.result(0)
     assert all(part.values is None or len(part.values) == 2 for part in inner.upload(update, order.state, after))
     assert not any(tensor.any() for tensor in after["codec/error"].values())
+
+
+def test_statistics_that_are_not_sent_do_not_reach_the_server() -> None:
+    """Top-k lets them travel as they are, where they travel at all; those of a client that retains layers do not."""
+    inner = PFedLA(retained=1, upload_retained=False)
+    world = federation(CompressedUpdates(inner=inner, codec=TopK(share=0.5)), context(bn_task()), "loop")
+    world.dispatch(0, 0, 0)
+    update = world._training.result(0)[1].update
+    statistics = world._context.task.model.statistics
+    assert not any(update["held"][name].any() or update["params"][name].any() for name in statistics)

@@ -203,6 +203,38 @@ def test_a_mistake_that_only_the_data_shows_stops_before_anything_runs(tmp_path:
     assert not (tmp_path / "out").exists()
 
 
+HOLDERS = "takes whole vectors, and this algorithm divides each weight among those that hold it; "
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "given", "told"),
+    [
+        ("subfedavg", "server.aggregator=median", f"aggregator: Median {HOLDERS}write aggregator: mean"),
+        ("lotteryfl", "server.before={name: bucketing, size: 2}", f"before: Bucketing {HOLDERS}leave it out"),
+        ("feddst", "server.aggregator=krum", f"aggregator: Krum {HOLDERS}write aggregator: mean"),
+        ("heterofl", "server.rule=ca2fl", "rule: ca2fl divides by all updates"),
+        ("fjord", "server.aggregator=median", f"aggregator: Median {HOLDERS}write aggregator: mean"),
+        ("{name: fedspa, divisor: holders}", "server.rule=ca2fl", "rule: ca2fl divides by all updates"),
+        ("{name: flash, update_mode: masked}", "server.aggregator=median", f"aggregator: Median {HOLDERS}write"),
+        ("local", "codec=qsgd", "codec: LocalOnly sends no update of a model; leave codec out"),
+    ],
+)
+def test_what_the_algorithm_cannot_be_merged_with_stops_before_anything_runs(
+    tmp_path: Path, algorithm: str, given: str, told: str
+) -> None:
+    with pytest.raises(ScenarioError) as error:
+        one(tmp_path, f"algorithm={algorithm}", given)
+    assert told in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "algorithm", ["fedspa", "{name: flash, density: 0.5}", "{name: heterofl, rates: [1], masked_loss: false}", "zerofl"]
+)
+def test_what_divides_by_all_updates_goes_with_any_aggregator(tmp_path: Path, algorithm: str) -> None:
+    assert one(tmp_path, f"algorithm={algorithm}", "server.aggregator=median", "stop.aggregations=1").finished
+
+
 def test_stops_come_whichever_is_first(tmp_path: Path) -> None:
     for stop, why in (
         ("{updates: 20, aggregations: 100}", "updates"),

@@ -142,26 +142,6 @@ def test_all_variants_are_told_at_once(tmp_path: Path) -> None:
     assert len(str(error.value).splitlines()) == 2
 
 
-MASKED = "{name: flash, density: 0.3, update_mode: masked}"  # no update of its first stage is divided
-
-
-@pytest.mark.parametrize(
-    ("algorithm", "other", "told"),
-    [
-        ("heterofl", "server={aggregator: median}", "server.aggregator: Median takes whole vectors"),
-        ("heterofl", "server={before: {name: bucketing, size: 2}}", "divides each weight among those that hold it"),
-        (MASKED, "server={rule: ca2fl}", "server.rule: ca2fl divides by all updates"),
-        ("local", "codec={name: top-k, share: 0.1}", "codec: LocalOnly sends no update of a model; leave codec out"),
-    ],
-)
-def test_what_the_server_cannot_merge_is_told_before_anything_runs(
-    tmp_path: Path, algorithm: str, other: str, told: str
-) -> None:
-    with pytest.raises(ScenarioError, match=told):
-        check(tmp_path, f"algorithm={algorithm}", other)
-    check(tmp_path, "algorithm={name: fedspa, density: 0.3}", other)
-
-
 def test_what_reaches_the_server_for_nothing_is_mentioned(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(f"{HEAD}{END}        return {{'params': d, 'secret': d}}, client\n")
     with pytest.warns(EdgesimWarning, match="leaves the group 'secret' of the update out"):
