@@ -78,7 +78,10 @@ class LotteryFl(Algorithm):
         if takes_models(context.rule) or not rewound.any():
             return arrivals
         models = tree.add(arrivals.sent["params"], arrivals.update["params"])
-        change = tree.where(rewound, tree.subtract(models, server["params"]), arrivals.update["params"])
+        update, statistics = arrivals.update["params"], context.task.model.statistics
+        change = tree.where(rewound, tree.subtract(models, server["params"]), update)
+        if statistics:  # `merge` counts those from the present ones itself
+            change = {name: update[name] if name in statistics else tensor for name, tensor in change.items()}
         return replace(arrivals, update={**arrivals.update, "params": change})
 
     # ── device ──────────────────────────────────────────────────────────────────────────────────────

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch.func import functional_call
-from toys import TRAINING, arrivals, context, federation, task
+from toys import TRAINING, arrivals, bn_task, context, federation, task
 
 from edgesim.algorithms.contract import Client
 from edgesim.algorithms.fedavg import FedAvg
@@ -108,6 +108,21 @@ def test_half_of_28_right_is_not_more_than_half(right: int, prunes: bool) -> Non
         world.dispatch(job, 0, 0)
     left = [world._training.result(job)[1].state["mask"]["fc1.weight"].all() for job in range(10)]
     assert left == [not prunes] * 10
+
+
+def test_statistics_of_a_late_client_that_began_again_are_averaged_as_models() -> None:
+    """A lone one's replace the server's; counted from the present ones twice, its variances would be below 0."""
+    world = federation(ALWAYS, context(bn_task()), "loop")
+    world.dispatch(0, 0, 0)
+    order, trained = world._training.result(0)
+    assert trained.update["job"]["rewound"]
+    names = world._context.task.model.statistics
+    now = {name: torch.full_like(world._server["params"][name], 50.0) for name in names}
+    world._server = {**world._server, "params": {**world._server["params"], **now}}
+    world.aggregate([Received(0, 0, 1, 1.0)])
+    for name in names:
+        ended = order.payload["params"][name] + trained.update["params"][name]
+        torch.testing.assert_close(world._server["params"][name], ended, atol=1e-5, rtol=0)
 
 
 def test_costs_are_the_masks_share_a_forward_pass_and_the_start_in_memory() -> None:
