@@ -71,7 +71,7 @@ class LossReports(Algorithm):
 
     def upload_bytes(self, context: Context, payload: Payload, client: Client) -> int | None:
         size = self.inner.upload_bytes(context, payload, client)
-        return None if size is None else size + _BYTES
+        return None if size is None else size + REPORT_BYTES
 
     def upload(self, update: State, before: State, after: State) -> list[Part]:
         return [*self.inner.upload(without_report(update), before, after), _part(update[REPORT]["loss"])]
@@ -143,4 +143,4 @@ def _part(loss: Tensor) -> Part:
     return Part(values=loss.float(), mask=None, mask_known=False)
 
 
-_BYTES: Final = codecs.size([_part(torch.zeros(2))]) - codecs.size([])
+REPORT_BYTES: Final = codecs.size([_part(torch.zeros(2))]) - codecs.size([])

@@ -37,7 +37,7 @@ class Assigning:
         workload = self._algorithm.workload(where, payload, who)
         if self._attackers is not None and self._attackers.hostile[who.id] and not self._attackers.attack.works:
             workload = NO_WORK
-        upload_bytes = on.upload_bytes(where) or self._algorithm.upload_bytes(where, payload, who)
+        upload_bytes = on.upload_bytes(self._algorithm, where) or self._algorithm.upload_bytes(where, payload, who)
         assigned = self._shared(payload.size_bytes, workload, upload_bytes, batch)
         if self.alike:
             self._known[kind] = assigned

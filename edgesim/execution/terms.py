@@ -8,6 +8,7 @@ from edgesim.algorithms.compressed import CompressedUpdates
 from edgesim.algorithms.contract import Algorithm, Client, Context, overrides
 from edgesim.algorithms.fedavg import FedAvg
 from edgesim.algorithms.messages import dense_bytes
+from edgesim.algorithms.reporting import REPORT_BYTES, LossReports
 from edgesim.algorithms.zerofl import ZeroFl
 from edgesim.engine.learning import USUAL, Terms
 from edgesim.errors import ScenarioError
@@ -41,10 +42,14 @@ def under(context: Context, terms: Terms) -> Context:
     return replace(context, training=training)
 
 
-def upload_bytes(context: Context) -> int | None:
-    """Of a job that trains a part of the model and sends only that; None where it trains all."""
+def upload_bytes(algorithm: Algorithm, context: Context) -> int | None:
+    """Of a job that trains a part of the model and sends only that, with a report of its loss if it is to; None where
+    it trains all."""
     names, shapes = context.training.trained, context.task.model.shapes
-    return None if names is None else dense_bytes({name: shapes[name] for name in names})
+    if names is None:
+        return None
+    report = REPORT_BYTES if isinstance(algorithm, LossReports) else 0
+    return dense_bytes({name: shapes[name] for name in names}) + report
 
 
 def check_epochs(algorithm: Algorithm, context: Context) -> None:

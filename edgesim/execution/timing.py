@@ -135,7 +135,7 @@ class TimingOnly(AtWork):
         who = Client(client, int(self.samples[client]), state)
         payload = self._algorithm.download(where, self._server, who)
         where, payload, batch = fitted(self._algorithm, where, payload, who)
-        upload_bytes = on.upload_bytes(where) or self._algorithm.upload_bytes(where, payload, who)
+        upload_bytes = on.upload_bytes(self._algorithm, where) or self._algorithm.upload_bytes(where, payload, who)
         if upload_bytes is None:
             self._bounded = True
             upload_bytes = self._longest.size_bytes(self._server, state)

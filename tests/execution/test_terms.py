@@ -13,6 +13,7 @@ from edgesim.algorithms.fedspa import FedSpa
 from edgesim.algorithms.ffgg import FFGG
 from edgesim.algorithms.optimizers import Sgd
 from edgesim.algorithms.prunefl import PruneFl
+from edgesim.algorithms.reporting import LossReports
 from edgesim.algorithms.rules import Average
 from edgesim.algorithms.scaffold import Scaffold
 from edgesim.engine.learning import Assignment, Merging, Received, Terms
@@ -106,6 +107,16 @@ def test_a_job_of_the_last_layer_moves_and_sends_only_that(algorithm: Algorithm)
     assert part.upload_bytes < whole.upload_bytes / 10  # 90 of 1,266 values
     assert part.download_bytes == whole.download_bytes
     world.aggregate([Received(0, 0, 0, 1.0), Received(1, 1, 0, 1.0)])
+
+
+def test_a_report_of_a_loss_is_sent_with_a_part_as_with_a_whole_model() -> None:
+    """Nine bytes: two numbers, and what says that there are two."""
+    asked = [Terms(epochs=1, layers=1), Terms(epochs=1)]
+    kinds = FedAvg(), LossReports(inner=FedAvg())
+    plain, reporting = (federation(kind).dispatch_all(0, [0, 1], 0, asked) for kind in kinds)
+    for less, more in zip(plain, reporting, strict=True):
+        assert less.upload_bytes is not None
+        assert more.upload_bytes == less.upload_bytes + 9
 
 
 def test_algorithms_that_do_not_train_parts_are_refused() -> None:
