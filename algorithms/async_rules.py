@@ -81,8 +81,8 @@ class CacheAided:
 class Port:
     """PORT (Su & Li 2022, Plato's code): weights by data, by direction and by staleness, normalised.
 
-    p_k ∝ (n_k/n) (a (cos(d, Δ_k) + 1)/2 + b · β/(τ_k + β)), d = the server's last step; the form of the
-    staleness part is from memory of the paper, so β is an option.
+    p_k ∝ (n_k/n) (a (cos(d, Δ_k) + 1)/2 + b · β/(τ_k + β)), d = the server's last step. Here all updates are held
+    against it; in its authors' code those more than one version behind, and of the others the cosine counts as 1.
     """
 
     similarity: Annotated[float, Ge(0), Doc("a, weight of the direction")] = 1.0

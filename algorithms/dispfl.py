@@ -10,7 +10,7 @@ FedSpa's decentralised sibling: client i has a mask m_i of fixed density and a m
 
 As its official code does it (github rong-dai/DisPFL): ERK densities, α_0 = 0.5, masks that differ between clients. The
 published runs draw the weights that come (`regrow: random`). The sum over neighbours has no other weights; a tensor
-without a mask is averaged. t counts the client's own turns.
+without a mask is averaged. t counts rounds or, under `mode: async`, the client's own turns.
 
 The code's cost counts values only; here the mask travels as well, since a neighbour does not know it.
 """
