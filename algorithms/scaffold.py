@@ -57,7 +57,7 @@ class Scaffold(Algorithm):
         return Payload(state=state, size_bytes=2 * context.dense_bytes)
 
     def workload(self, context: Context, payload: Payload, client: Client) -> Workload:
-        work = local_work(context, client.samples, copies=2)
+        work = local_work(context, client.samples, copies=3)  # w, c and c_k
         if self.control == "steps":
             return work
         # a gradient of all samples adds up over mini-batches, so it takes their memory and no more

@@ -120,6 +120,13 @@ def test_control_variates_cost_fedavgs_bytes_twice() -> None:
 
 
 @pytest.mark.usefixtures("step_by_step")
+def test_the_model_received_and_both_controls_are_in_memory() -> None:
+    """A step needs c_k − c; what goes up, w − w_k less c; what is kept, all three."""
+    client, payload = Client(0, 20, {}), FedAvg().download(HERE, FedAvg().init_server(HERE), Client(0, 20, {}))
+    plain, controlled = (algorithm.workload(HERE, payload, client) for algorithm in (FedAvg(), Scaffold()))
+    assert controlled.memory_bytes - plain.memory_bytes == 3 * 4 * (1024 + 16 + 160 + 10)
+
+
 def test_the_first_round_of_scaffold_is_fedavgs() -> None:
     plain, controlled = trained(FedAvg()), trained(Scaffold())
     assert all(same(a.update["params"], b.update["params"]) for a, b in zip(plain, controlled, strict=True))
