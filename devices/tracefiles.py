@@ -51,9 +51,9 @@ def _recording(rows: list[Interval], periods_s: dict[str, float], period_s: floa
     by_user: dict[str, list[Interval]] = {user: [] for user in periods_s}
     for row in rows:
         by_user.setdefault(row.user, []).append(row)
-    last_s = max((row.end_s for row in rows), default=0.0)
-    if not last_s:
+    if not rows:
         lose("as a whole", "there is no interval")
+    last_s = max(row.end_s for row in rows)
     for user, own in by_user.items():
         periods_s[user] = period_s or periods_s.get(user, last_s)
         _check(own, periods_s[user])

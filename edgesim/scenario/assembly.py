@@ -1,8 +1,6 @@
 """Assembly: from a scenario to a simulation ready to begin. With learning.py, the only one that knows every
 concrete class."""
 
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,6 @@ from edgesim.engine import limits
 from edgesim.engine.emissions import Emissions
 from edgesim.engine.power import Power
 from edgesim.engine.simulation import Simulation
-from edgesim.errors import ScenarioError
 from edgesim.execution.together import Company
 from edgesim.results.recorder import Recorder
 from edgesim.scenario import availability, battery, carbon, scheduling, schema, selecting
@@ -80,10 +77,9 @@ def make_fleet(scenario: Scenario, folder: Path) -> Fleet:
 
 def _groups(scenario: Scenario, folder: Path) -> list[FleetGroup]:
     profiles = _profiles(scenario, folder)
-    devices = _named([(entry.name, device_of(entry.device, folder, profiles)) for entry in scenario.fleet])
     return [
         FleetGroup(
-            device=devices[entry],
+            device=group.called(device_of(group.device, folder, profiles)),
             share=group.share,
             link=link_of(group.link, folder, profiles),
             availability=availability.process(group.availability, group.outages, folder, entry),
@@ -96,21 +92,6 @@ def _groups(scenario: Scenario, folder: Path) -> list[FleetGroup]:
         )
         for entry, group in enumerate(scenario.fleet)
     ]
-
-
-def _named(entries: Sequence[tuple[str | None, Device]]) -> list[Device]:
-    """Devices as the entries of a fleet name them. Raises ScenarioError for unlike ones of one name."""
-    found: dict[str, tuple[int, Device]] = {}
-    for place, (name, device) in enumerate(entries):
-        named = device if name is None else replace(device, name=name)
-        first, known = found.setdefault(named.name, (place, named))
-        if known != named:
-            key, own = ("device", f"name: my-{named.name}") if name is None else ("name", "a name of its own")
-            raise ScenarioError(
-                f"fleet.{place}.{key}: devices of other figures are called '{named.name}', too (fleet.{first}), and "
-                f"results could not tell them apart; give this entry {own}"
-            )
-    return [found[device.name if name is None else name][1] for name, device in entries]
 
 
 def _power(scenario: Scenario, folder: Path, fleet: Fleet) -> Power | None:

@@ -50,6 +50,8 @@ class Battery(Section):
         bounds = self.bounds
         if len(bounds) != 2 or bounds[0] > bounds[1]:
             raise wrong("write one share, or two, the lower one first, e.g. [30 %, 100 %]", "start")
+        if self.charging != Always() and not self.charger:
+            raise wrong("counts only with a charger; write its power, too, e.g. charger: 10 W", "charging")
         return self
 
     @property

@@ -1,12 +1,14 @@
 """The fleet of a scenario: which devices, how many of each, how connected and when on line."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import fsum, isclose
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from edgesim.devices.device import Device
 from edgesim.devices.figures import Name
 from edgesim.devices.levels import choose
 from edgesim.errors import ScenarioError
@@ -73,7 +75,7 @@ class FleetEntry(Section):
     @classmethod
     def _capacity_is_known(cls, battery: Battery | None, info: ValidationInfo) -> Battery | None:
         if battery is not None and battery.capacity is None and "device" in info.data:
-            device = device_of(info.data["device"], folder_of(info), profiles_of(info))
+            device = _profile(info.data["device"], info)
             if device.battery_j is None:
                 raise wrong(f"the profile of {device.name} has no battery; write its capacity, e.g. 17 Wh", "capacity")
         return battery
@@ -82,8 +84,20 @@ class FleetEntry(Section):
     @classmethod
     def _level_exists(cls, dvfs: str | float, info: ValidationInfo) -> str | float:
         if "device" in info.data:  # else that is the mistake to tell
-            choose(device_of(info.data["device"], folder_of(info), profiles_of(info)).levels, dvfs)
+            choose(_profile(info.data["device"], info).levels, dvfs)
         return dvfs
+
+    def profile(self, info: ValidationInfo) -> Device:
+        """Its device, or the base of a trace, by the name that it has here; `info` says whose folders count."""
+        return self.called(_profile(self.device, info))
+
+    def called(self, device: Device) -> Device:
+        """The same by the name that this entry gives it, if it does."""
+        return device if self.name is None else replace(device, name=self.name)
+
+
+def _profile(choice: str | DeviceTrace, info: ValidationInfo) -> Device:
+    return device_of(choice, folder_of(info), profiles_of(info))
 
 
 def profiles_of(info: ValidationInfo) -> Path | None:

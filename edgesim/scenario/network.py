@@ -167,11 +167,7 @@ class Network(Section):
 
 
 def make_network(choice: Network, fleet: Fleet, folder: Path, seed: int) -> network.Network | None:
-    """The network that a fleet's transfers share; None where they share nothing.
-
-    Raises:
-        ScenarioError: a placement of devices that the fleet does not have.
-    """
+    """The network that a fleet's transfers share; None where they share nothing."""
     if choice.sharing == "none":
         return None
     hops = _hops(choice, folder)
@@ -180,10 +176,6 @@ def make_network(choice: Network, fleet: Fleet, folder: Path, seed: int) -> netw
     gateways: Sequence[str] = [hops[0].name]
     if not isinstance(choice.topology, Star):
         placement, gateways = choice.topology.placement, choice.topology.gateway_names
-    for device in placement:
-        if device not in fleet.class_names:
-            what = f"the fleet has no such entry or device; {advice(device, fleet.class_names)}"
-            raise ScenarioError(f"network.topology.placement.{device}: {what}")
     return network.attach(
         hops,
         fleet,

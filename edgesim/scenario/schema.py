@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
+from edgesim.devices.device import Device
 from edgesim.errors import ScenarioError
 from edgesim.explain import together, wrong
 from edgesim.scenario.availability import Always, Availability, Outages, Rules
@@ -231,6 +232,18 @@ class Scenario(Section):
             raise ValueError(f"there is no folder {folder_of(info) / text}; a path counts from the scenario's folder")
         return text
 
+    @field_validator("fleet")
+    @classmethod
+    def _names_tell_devices_apart(cls, fleet: tuple[FleetEntry, ...], info: ValidationInfo) -> tuple[FleetEntry, ...]:
+        named = dict[str, Device]()
+        for place, entry in enumerate(fleet):
+            device = entry.profile(info)
+            if named.setdefault(device.name, device) != device:
+                what = f"the devices of an earlier entry are called '{device.name}', too, and have other figures"
+                remedy = f"give this one a name of its own, e.g. name: my-{device.name}, to tell them apart by"
+                raise wrong(f"{what}; {remedy}", place, "device" if entry.name is None else "name")
+        return fleet
+
     @field_validator("schedule")
     @classmethod
     def _enough_clients(cls, schedule: Schedule, info: ValidationInfo) -> Schedule:
@@ -265,6 +278,15 @@ class Scenario(Section):
                 problems.append(wrong(f"{said}; {advice(entry.region or '', known)}", *at))
         if problems:
             raise together(problems)
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_placed_is_there(self, info: ValidationInfo) -> Self:
+        placed = getattr(self.network.topology, "placement", {})
+        names = {entry.profile(info).name for entry in self.fleet} if placed else set()
+        for name in sorted(placed.keys() - names):
+            what = f"the fleet has no such entry or device; {advice(name, names)}"
+            raise wrong(what, "network", "topology", "placement", name)
         return self
 
     @model_validator(mode="after")

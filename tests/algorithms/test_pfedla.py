@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_partial import bn_task
-from toys import arrivals, context, federation, play, task, trained
+from toys import arrivals, bn_task, context, federation, play, task, trained
 
 from edgesim.algorithms import hypernetwork
 from edgesim.algorithms.contract import Arrivals, Client, Context

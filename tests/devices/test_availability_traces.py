@@ -104,6 +104,10 @@ def test_flash_states(tmp_path: Path) -> None:
         ("device,start,end\na,0,1\n", "row 1: 'device,start,end': must say its unit, as in device,start_s,end_s"),
         ("device,start_mins,end_mins\na,1,2\n", "row 1: unknown unit 'mins' in 'start_mins'; did you mean min?"),
         ("device,start_s,end_s\n", "as a whole: there is no interval"),
+        (
+            "device,start_s,end_s\na,30,0\n",
+            "row 2: user a: 30 s to 0 s: must end after it begins, and within a century",
+        ),
         ("device,start_s,end_s\na,0,1\na,2\n", "row 3: 'a,2': must be device,start,end"),
         ("device,start_s,end_s\na,0,\n", "row 2: 'a,0,': must be device,start,end, none of them empty"),
         ("device,start_s,end_s\na,0,1 h\n", "row 2: 'a,0,1 h': start and end must be numbers"),

@@ -127,10 +127,10 @@ def test_one_device_on_two_links_is_told_apart_by_a_name(tmp_path: Path) -> None
     ("entries", "message"),
     [
         ("{device: raspberry-pi-4, share: 0.5, link: lte}, {device: mine.yaml, share: 0.5, link: lte}",
-         r"fleet.1.device: devices of other figures are called 'raspberry-pi-4', too \(fleet.0\), and results could "
-         "not tell them apart; give this entry name: my-raspberry-pi-4"),
+         "fleet.1.device: the devices of an earlier entry are called 'raspberry-pi-4', too, and have other figures; "
+         "give this one a name of its own, e.g. name: my-raspberry-pi-4, to tell them apart by"),
         ("{name: a, device: raspberry-pi-4, share: 0.5, link: lte}, {name: a, device: pixel-4, share: 0.5, link: lte}",
-         "fleet.1.name: devices of other figures are called 'a', too .* give this entry a name of its own"),
+         "fleet.1.name: the devices of an earlier entry are called 'a', too, and have other figures"),
         ("{name: My Pi, device: raspberry-pi-4, share: 1, link: lte}", "fleet.0.name: got 'My Pi'; write lower-case"),
     ],
     ids=["a copy of the catalogue's", "two of a name", "no name"],

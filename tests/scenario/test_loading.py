@@ -170,6 +170,8 @@ def test_a_page_of_mistakes_is_told_at_once(tmp_path: Path) -> None:
         ("fleet.0", "{device: raspberry-pi-4, share: 1}", "fleet.0.link: missing (name in the catalogue (`edgesim devices`) or in `profiles`, or your own file (.yaml, relative to this one); or figures drawn from a trace, {kind: trace, name: …} or {kind: trace, path: …, base: …})"),
         ("stop.rounds", "1", "stop.rounds: unknown key; did you mean aggregations? (accuracy, aggregations, bytes, energy, time, updates)"),
         ("training.learning_rate", "1", "training.learning_rate: unknown key; did you mean lr? (batch_size, clip, epochs, lr, lr_decay, momentum, optimizer, weight_decay)"),
+        ("fleet.0.battery", "{capacity: 1 Wh, charging: {kind: markov, on: 1 h, off: 1 h}}", "fleet.0.battery.charging: counts only with a charger; write its power, too, e.g. charger: 10 W"),
+        ("network", "{sharing: max-min, topology: {kind: tree, gateways: 2, gateway_down: 1 Mbit/s, gateway_up: 1 Mbit/s, placement: {jetson-nan: [gateway-0]}}}", "network.topology.placement.jetson-nan: the fleet has no such entry or device; did you mean jetson-nano? (jetson-nano, raspberry-pi-4)"),
         ("stop.seed", "1", "stop.seed: unknown key; choose one of accuracy, aggregations, bytes, energy, time, updates; seed belongs at the top"),
     ],
 )  # fmt: skip

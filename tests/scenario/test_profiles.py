@@ -47,6 +47,18 @@ def test_clock_and_background_reach_the_fleet(scenario: Path) -> None:
     assert fleet.training_w.tolist() == pytest.approx([3.1 + 3.5 * 0.33 * 0.85**2] * 4)
 
 
+def test_two_profiles_of_one_name_are_refused(scenario: Path) -> None:
+    """Results call devices by the names in their profiles, whatever their files are called."""
+    other = scenario.parent / "other.yaml"
+    other.write_text((scenario.parent / "mine" / "my-pi.yaml").read_text().replace("ram: 4 GiB", "ram: 8 GiB"))
+    entries = ", ".join(f"{{device: {name}, share: 0.5, link: wifi-home}}" for name in ("my-pi", "other.yaml"))
+    with pytest.raises(
+        ScenarioError, match=r"fleet\.1\.device: the devices of an earlier entry are called 'my-pi', too"
+    ):
+        load(scenario, [f"fleet=[{entries}]"])
+    assert load(scenario, [f"fleet=[{entries.replace('other.yaml', 'mine/my-pi.yaml')}]"])
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
