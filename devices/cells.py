@@ -72,14 +72,18 @@ class Cells(Trajectories):
         """The first flip strictly after t; None if there is none."""
         # flips fall on whole µs, so the first one after t is the first one after t rounded down to µs
         t_us = t_ns // 1000
-        stretch = self._around(device, t_us)
-        place = bisect_right(stretch.flips_us, t_us)
-        if place < len(stretch.flips_us):
-            change_us = stretch.flips_us[place]
-            return 1000 * change_us if change_us <= _END_US else None
-        if stretch.until_us > _END_US:
-            return None
-        return self._beyond(device, stretch)
+        while True:
+            stretch = self._around(device, t_us)
+            place = bisect_right(stretch.flips_us, t_us)
+            if place < len(stretch.flips_us):
+                change_us = stretch.flips_us[place]
+                return 1000 * change_us if change_us <= _END_US else None
+            if stretch.until_us > _END_US:
+                return None
+            was_on, t_us = stretch.starts_on == (len(stretch.flips_us) % 2 == 0), stretch.until_us
+            if self.patience is not None or self.is_on(device, 1000 * t_us) != was_on:
+                change_ns = int(self.next_change_many(np.array([device]), 1000 * (t_us - 1))[0])
+                return None if change_ns == NEVER else change_ns
 
     def is_on_many(self, devices: IntArray, t_ns: Instant) -> BoolArray:
         """`is_on` of each of `devices` [n] → [n]."""
@@ -137,15 +141,6 @@ class Cells(Trajectories):
         none = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.bool_), np.zeros(0, np.bool_)
         from_us, until_us, on, flips = (np.concatenate(column) for column in zip(none, *parts, strict=True))
         return from_us, until_us, on, flips
-
-    def _beyond(self, device: int, stretch: _Stretch) -> int | None:
-        """The first flip at or after the end of a stretch."""
-        was_on = stretch.starts_on == (len(stretch.flips_us) % 2 == 0)
-        until_us = stretch.until_us
-        if self.patience is None and self.is_on(device, 1000 * until_us) == was_on:
-            return self.next_change_ns(device, 1000 * until_us)
-        change_ns = int(self.next_change_many(np.array([device]), 1000 * (until_us - 1))[0])
-        return None if change_ns == NEVER else change_ns
 
     def _next(self, devices: IntArray, t_us: IntArray) -> IntArray:
         """The first flip after t, in µs; NEVER where there is none."""

@@ -13,6 +13,8 @@ from edgesim.devices.windows import intervals
 from edgesim.streams import fold, key, uniforms
 
 HOUR_S = 3600.0
+LONGEST_S = 23 * HOUR_S
+"""A session; so each device goes off line some time."""
 _DAY_US = 86_400_000_000
 _ZONE, _HABIT, _LENGTH = -1, -2, -3  # what the draws of a device that are not those of a day are for
 _SHIFT, _CHANCE = 0, 1  # what the draws of one day are for
@@ -31,7 +33,7 @@ class Diurnal:
         zones_s: local time less UTC, one for each of equally likely time zones.
         habit_s: sigma of a device's own shift of the peak, the same each day.
         daily_s: sigma of a day's own shift of it.
-        variation: sigma of the factor exp(N(0, sigma)) of a device's session length.
+        variation: sigma of the factor exp(N(0, sigma)) of a device's session length, which is 23 h at most.
         chance: probability that the device comes on line on a day at all.
 
     Raises:
@@ -52,7 +54,7 @@ class Diurnal:
         for name in ("peak_s", "weekend_peak_s"):
             _within(name, getattr(self, name), 0, 24 * HOUR_S)
         for name in ("hours_s", "weekend_hours_s"):
-            _within(name, getattr(self, name), 0, 23 * HOUR_S)
+            _within(name, getattr(self, name), 0, LONGEST_S)
         for name in ("habit_s", "daily_s"):
             _within(name, getattr(self, name), 0, 6 * HOUR_S)
         _within("variation", self.variation, 0, 3)
@@ -105,7 +107,7 @@ class DiurnalTrajectories(Cells):
         half_s = np.where(weekend, law.weekend_hours_s / 2, law.hours_s / 2)
         middle_s = 12 * HOUR_S + weekend * law.weekend_shift_s
         if law.variation:
-            half_s = half_s * np.exp(law.variation * normals(fold(keys, _LENGTH)))
+            half_s = np.minimum(half_s * np.exp(law.variation * normals(fold(keys, _LENGTH))), LONGEST_S / 2)
         if law.daily_s:
             middle_s = middle_s + law.daily_s * normals(fold(days, _SHIFT))
         if law.chance < 1:

@@ -74,7 +74,7 @@ class Diurnal(Section):
     daily: Seconds = Field(default=0.0, le=6 * 3600)
     """standard deviation of a shift that is new every day"""
     variation: float = Field(default=0.0, ge=0, le=3)
-    """how much session lengths differ: standard deviation of the logarithm of each device's factor"""
+    """how much session lengths differ: standard deviation of the logarithm of each device's factor; 23 h at most"""
     chance: Share = Field(default=1.0, gt=0)
     """probability that a device comes on line on a day at all"""
 

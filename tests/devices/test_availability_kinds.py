@@ -202,6 +202,27 @@ def test_a_diurnal_session_by_hand() -> None:
     assert (flips.at_ns / HOUR_NS).tolist() == [5, *weekdays, *weekend, 7 * 24 - 3, 7 * 24 + 5, 8 * 24 - 3]
 
 
+def test_no_session_lasts_longer_than_may_be_asked_for() -> None:
+    """16 h, of which a third of the devices would have more than 23 h, and some whole days: all leave every day."""
+    law = Diurnal(peak_s=0, hours_s=16 * HOUR_S, weekend_peak_s=0, weekend_hours_s=16 * HOUR_S, variation=1.0)
+    started = law.start(0)
+    lasts_h = started.on_ns_many(np.arange(200), 36 * HOUR_NS, 12 * HOUR_NS) / HOUR_NS
+    assert lasts_h.max() == pytest.approx(23)
+    assert 0.2 < (lasts_h > 22.9).mean() < 0.5
+    assert all(len(table(started, device, 7 * DAY_NS)) >= 14 for device in range(200))
+
+
+def test_who_comes_on_line_once_in_a_century_is_found() -> None:
+    """On a day in 30,000, 82 years: asked through some weeks at a time, which no stack of calls would hold."""
+    law = Diurnal(peak_s=0, hours_s=HOUR_S, weekend_peak_s=0, weekend_hours_s=HOUR_S, chance=1 / 30_000)
+    started = law.start(0)
+    changes_ns = {device: started.next_change_ns(device, DAY_NS) for device in (4, 6, 9)}
+    assert max(change or 0 for change in changes_ns.values()) > 30_000 * DAY_NS
+    for device, change_ns in changes_ns.items():
+        if change_ns is not None:
+            assert [started.is_on(device, change_ns + shift) for shift in (-1000, 0)] == [False, True]
+
+
 def test_more_phones_are_on_line_at_the_peak() -> None:
     """8 of 24 h with shifts of sd 1 h: everybody within two hours of the peak but 5 %, nobody at noon."""
     law = Diurnal(peak_s=2 * HOUR_S, hours_s=8 * HOUR_S, weekend_peak_s=2 * HOUR_S, weekend_hours_s=8 * HOUR_S,
