@@ -237,7 +237,7 @@ CASES: dict[str, Case] = {
         {
             key: both(f"battery.{key}", value)
             for key, value in {
-                "capacity": "2 J", "start": "[30 %, 90 %]", "stop_below": "10 %", "resume_above": "70 %",
+                "capacity": "2 J", "start": "[60 %, 90 %]", "stop_below": "10 %", "resume_above": "70 %",
                 "charger": "3 W", "charging": "always", "drain": "0.5 W",
             }.items()
         },
