@@ -59,7 +59,10 @@ def make_task(
         raise ScenarioError(f"task.partition: '{partition}' is unknown: {advice(partition, PARTITIONS)}")
     if quadratic.NAME in (dataset, model):
         return _quadratic(dataset, dataset_params or {}, partition, model, clients, seed)
-    data = load(dataset, dataset_params or {}, data_dir, seed, folder)
+    try:
+        data = load(dataset, dataset_params or {}, data_dir, seed, folder)
+    except ScenarioError as error:
+        raise ScenarioError(f"task.dataset: {error}") from error
     labels = data.y.numpy()
     try:
         parts = PARTITIONS[partition](

@@ -299,6 +299,15 @@ def test_what_data_and_models_refuse_has_its_place(
         running.check(load(path))
 
 
+def test_mistakes_in_a_data_file_have_the_place_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "data.npz").write_bytes(b"")
+    path = _file(tmp_path, GOOD.replace("digits", "./data.npz").replace("density: [0.5, 1]", "rounds: 9"))
+    with pytest.raises(
+        ScenarioError, match="^" + re.escape(f"{path}:3:12: task.dataset: {tmp_path}/data.npz: cannot be read")
+    ):
+        running.check(load(path))
+
+
 def test_the_schema_is_light() -> None:
     """`edgesim --help` must not wait for torch."""
     code = "import sys, edgesim.scenario.loading; sys.exit('torch' in sys.modules or 'simpy' in sys.modules)"
