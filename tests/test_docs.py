@@ -17,6 +17,7 @@ from edgesim.algorithms.contract import Algorithm
 from edgesim.devices import cost
 from edgesim.devices.profiles import find_device, find_link
 from edgesim.devices.workload import Workload
+from edgesim.learning.tree import State
 from edgesim.results.columns import AGGREGATIONS, AVAILABILITY, CLIENTS, EVENTS, METRICS
 from edgesim.results.store import Results
 from edgesim.scenario.editor import json_schema
@@ -115,6 +116,15 @@ def test_every_hook_is_explained() -> None:
     hooks = {name: hook for name, hook in vars(Algorithm).items() if callable(hook) and not name.startswith("_")}
     taken = {name: ", ".join(hook.__code__.co_varnames[1 : hook.__code__.co_argcount]) for name, hook in hooks.items()}
     assert dict(told) == taken
+
+
+def test_hooks_of_the_device_have_the_state_where_others_have_the_client() -> None:
+    page = (DOCS / "algorithms.md").read_text(encoding="utf-8")
+    sides = dict(re.findall(r"^\| `(\w+)\(.*?client.*?\)` \| (\w+) \|", page, re.MULTILINE))
+    kinds = {name: vars(Algorithm)[name].__annotations__.get("client") for name in sides}
+    assert {name for name, kind in kinds.items() if kind == State} == {
+        n for n, side in sides.items() if side == "device"
+    }
 
 
 def test_the_example_of_the_cost_model_is_what_the_simulator_computes() -> None:
