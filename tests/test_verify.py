@@ -40,6 +40,19 @@ def test_what_has_not_changed_comes_out_the_same(server: Server, finished: Path)
     assert files(finished) == before
 
 
+def test_damaged_files_are_told_like_all_else_that_is_not_the_same(server: Server, finished: Path) -> None:
+    run = finished / "Own_seed=0"
+    events = (run / "events.parquet").read_bytes()
+    (run / "events.parquet").write_bytes(events[:200])
+    (run / "clients.parquet").write_bytes(b"")
+    (run / "analysis.json").write_text("{")
+    ended = server.run("verify", run)
+    assert ended.code == 1
+    assert ended.out.splitlines()[1:] == [
+        f"  {name}: damaged, cannot be read" for name in ("analysis.json", "clients.parquet", "events.parquet")
+    ]
+
+
 def test_what_was_changed_afterwards_is_told(server: Server, finished: Path) -> None:
     run = finished / "Own_seed=0"
     table = pq.read_table(run / "metrics.parquet")
