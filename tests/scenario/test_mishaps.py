@@ -1,6 +1,7 @@
 """A mistake in somebody's own algorithm that no trial finds (test_trial.py) ends its run, says where it is, and leaves
 the others to go on."""
 
+from errno import EACCES
 from pathlib import Path
 from resource import RLIMIT_FSIZE, getrlimit, setrlimit
 
@@ -11,6 +12,7 @@ from tiny import sets, write
 from edgesim.errors import RunError
 from edgesim.scenario import running
 from edgesim.scenario.loading import load
+from edgesim.scenario.mishap import told
 
 OWN = """\
 from dataclasses import dataclass
@@ -85,3 +87,15 @@ def test_what_is_mended_is_started_again(server: Server, tmp_path: Path) -> None
     assert server.run("run", scenario, "--out", tmp_path / "out", "--replace", *chosen).code == 0
     (directory,) = (path.parent for path in (tmp_path / "out").glob("*/summary.json"))
     assert not (directory / "error.txt").exists()
+
+
+def test_a_directory_that_may_not_be_written_to_is_named_as_that(tmp_path: Path) -> None:
+    """As `open` says it of the lock of a run; a file of the user's own is another matter."""
+    run = tmp_path / "run"
+    closed = PermissionError(EACCES, "Permission denied", str(run / ".lock"))
+    said = "Permission denied: let the directory be written to, then go on with `edgesim resume`"
+    assert told(closed, run) == said
+    with pytest.raises(PermissionError) as own:
+        raise PermissionError(EACCES, "Permission denied", str(tmp_path / "my.csv"))
+    assert told(own.value, run).startswith("PermissionError: ")
+    assert "error.txt" not in told(own.value, run)  # there is no directory to write it into
