@@ -212,8 +212,9 @@ CASES: dict[str, Case] = {
     "FleetEntry": Case(
         ("costs.carbon=carbon.csv", "fleet.0.region=DEU", "fleet.1.region=DEU", *NONE),
         sets(
-            "fleet.0", device="raspberry-pi-5", link="5g", availability="{kind: markov, on: 60 ms, off: 20 ms}",
-            outages="{every: 60 ms, lasts: 30 ms}", battery="{capacity: 1 J, start: 25 %}", region="POL",
+            "fleet.0", name="hall", device="raspberry-pi-5", link="5g",
+            availability="{kind: markov, on: 60 ms, off: 20 ms}", outages="{every: 60 ms, lasts: 30 ms}",
+            battery="{capacity: 1 J, start: 25 %}", region="POL",
             variation="{compute: 0.5}", dvfs="low", background="0.5",
         ) | {"share": ("fleet.0.share=0.25", "fleet.1.share=0.75")},
     ),
