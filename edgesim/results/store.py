@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -177,7 +177,7 @@ class Results:
         runs = {run.resolve(): run for readable, _ in found.values() for run in readable}
         among = _names([run.parent for run in runs])
         return cls(
-            Path(path) if len(found) == 1 else Path(os.path.commonpath([each.absolute() for each in found])),
+            Path(path) if len(found) == 1 else _above(found),
             tuple(Run(path, among[whole.parent]) for whole, path in runs.items()),
             tuple(folder for _, unreadable in found.values() for folder in unreadable),
         )
@@ -228,6 +228,12 @@ def _readable(path: Path) -> tuple[list[Path], list[Path]]:
     if not readable:
         raise ScenarioError(f"{path}: no run in it has metrics yet; resume the unfinished: edgesim resume {folders[0]}")
     return readable, [folder for folder in folders if folder not in readable]
+
+
+def _above(folders: Iterable[Path]) -> Path:
+    """The folder that they have in common; this one, if that is none of the user's."""
+    common = Path(os.path.commonpath([each.absolute() for each in folders]))
+    return Path() if common == Path(common.anchor) else common
 
 
 def _names(folders: Sequence[Path]) -> dict[Path, str]:

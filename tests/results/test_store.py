@@ -10,7 +10,7 @@ from small_runs import CLASSES, clients, event, metric, write_run
 
 from edgesim.errors import ScenarioError
 from edgesim.results.recorder import Recorder
-from edgesim.results.store import Results, Run
+from edgesim.results.store import Results, Run, _above
 
 
 def test_tables_come_back_as_arrays(tmp_path: Path) -> None:
@@ -96,6 +96,11 @@ def test_runs_of_several_folders_are_told_apart_by_as_much_of_the_path_as_it_tak
     assert [*Results.read(slow / "b", fast / "b").variants()] == ["slow/out/b", "fast/out/b"]
     with pytest.raises(ScenarioError, match="nowhere: no such results folder"):
         Results.read(slow, tmp_path / "nowhere")
+
+
+def test_what_is_made_of_folders_with_nothing_in_common_does_not_go_to_the_root() -> None:
+    assert _above([Path("/home/ada/out"), Path("/home/ada/old/out")]) == Path("/home/ada")
+    assert _above([Path("/home/ada/out"), Path("/scratch/out")]) == Path()
 
 
 def test_folders_without_results_are_named(tmp_path: Path) -> None:
