@@ -8,6 +8,7 @@ from functools import cache
 from typing import TypeAlias
 
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -127,14 +128,18 @@ def with_largest(mask: Tensor, weight: Tensor, count: int) -> Tensor:
     return more.view(mask.shape)
 
 
-def mean_accuracy(where: Context, models: Sequence[Model]) -> float:
-    """Mean over clients, each with its own model on its own test part."""
-    shares = []
+def assert_in_use(made: Federation, where: Context, models: Sequence[Model]) -> None:
+    """Each client is tested with its own of these models on its own test part: the mean accuracy over clients, and the
+    mean loss over samples."""
+    shares, losses = [], []
     for client, model in enumerate(models):
         at = torch.from_numpy(where.task.test.of(client))
-        right = logits(model, where.task.x[at].double()).argmax(1) == where.task.y[at]
-        shares.append(float(right.double().mean()))
-    return sum(shares) / len(shares)
+        found, y = logits(model, where.task.x[at].double()), where.task.y[at]
+        shares.append((found.argmax(1) == y).double().mean())
+        losses.append(F.cross_entropy(found, y, reduction="none"))
+    scores = made.evaluate()
+    assert scores["accuracy"] == pytest.approx(float(torch.stack(shares).mean()))
+    assert scores["loss"] == pytest.approx(float(torch.cat(losses).mean()), rel=1e-4)
 
 
 def assert_close(found: Mapping[str, Tensor], wanted: Model) -> None:

@@ -256,6 +256,15 @@ def test_a_devices_memory_decides_its_budget() -> None:
         assert float(sent.state["job"]["level"]) == level
 
 
+def test_small_devices_warm_up_small_and_report_in_shares_of_their_level() -> None:
+    """0.2 of fc1 are active, at density 0.4 and level 0.5: what is reported is 0.4."""
+    algorithm, small = replace(HETERO, budgets="memory"), _with_memory(1)
+    job = algorithm.download(small, algorithm.init_server(small), Client(0, 20, algorithm.init_client(small, 0))).state
+    assert job["job"]["warm"]
+    assert float(job["mask"]["fc1.weight"].float().mean()) == pytest.approx(0.2, abs=0.03)
+    assert float(begun(algorithm, small)["reports"]["fc1.weight"]) == pytest.approx(0.4, abs=0.05)
+
+
 def _with_memory(limit_bytes: int) -> Context:
     return replace(context(), memory_bytes=np.full(8, limit_bytes))
 
@@ -317,10 +326,13 @@ def test_jmwst_sends_masks_both_ways() -> None:
 
 
 def test_a_client_that_was_sent_a_sub_mask_has_yet_to_be_told_the_whole_one() -> None:
-    """Of one mask: a sub-mask in one round, all of it in the next, 3 words and a form more; and then no more."""
+    """Of one mask: a sub-mask in one round, with its places; all of it in the next, 3 words and a form more; and then
+    no more."""
     world = rounds(federation(HETERO), 2, clients=1)
     level = {turn: [drawn(MLP, HETERO.levels, turn, client) for client in range(8)] for turn in (1, 2)}
     client = next(c for c in range(1, 8) if level[1][c] < 1 == level[2][c])
+    sub = world._server[f"mask/{level[1][client]:g}"]["fc1.weight"]
+    assert _bytes(HETERO, world._server, world._who(client))[0] == 4 * (int(sub.sum()) + 186) + 5 + 1024 // 8
     world.dispatch(99, client, 2)
     world.arrive(99, client)
     world.aggregate([Received(99, client, 0, 1.0)])
