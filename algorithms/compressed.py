@@ -61,7 +61,7 @@ class CompressedUpdates(Algorithm):
     def upload(self, update: State, before: State, after: State) -> list[Part]:
         name_of = {id(tensor): name for name, tensor in update["params"].items()}
         parts = self.inner.upload(update, _without(before), _without(after))
-        return [self._part(part, name_of.get(id(part.values)), update) for part in parts]
+        return [sent for part in parts for sent in self._parts(part, name_of.get(id(part.values)), update)]
 
     def aggregate(self, context: Context, server: State, arrivals: Arrivals) -> State:
         return self.inner.aggregate(context, server, replace(arrivals, update=_without(arrivals.update)))
@@ -109,15 +109,20 @@ class CompressedUpdates(Algorithm):
         count = tensor[0].numel() if self.codec.levels else 0
         return learner.uniforms(f"codec/{name}", count)
 
-    def _part(self, part: Part, name: str | None, update: State) -> Part:
+    def _parts(self, part: Part, name: str | None, update: State) -> list[Part]:
+        """What a part of the inner message becomes."""
         if name is None or name not in update[_UNIT] or part.values is None:
-            return part
+            return [part]
         if self.codec.levels:
-            return replace(part, levels=self.codec.levels, unit=float(update[_UNIT][name]))
+            return [replace(part, levels=self.codec.levels, unit=float(update[_UNIT][name]))]
         if not self.codec.sparse:
-            return part
+            return [part]
         most = self.codec.most(part.values.numel())
-        return Part(values=part.values, mask=part.values != 0, mask_known=False, most=most)
+        largest = Part(values=part.values, mask=part.values != 0, mask_known=False, most=most)
+        if part.mask is None or part.mask_known:
+            return [largest]
+        # which values travel says no more which are active
+        return [replace(part, values=None), largest]
 
 
 def _without(state: State) -> State:

@@ -11,12 +11,14 @@ from toys import bn_task, context, federation
 from edgesim.algorithms.compressed import CompressedUpdates
 from edgesim.algorithms.contract import Algorithm
 from edgesim.algorithms.fedavg import FedAvg
+from edgesim.algorithms.feddst import FedDst
 from edgesim.algorithms.fedspa import FedSpa
 from edgesim.algorithms.flash import Flash
 from edgesim.algorithms.lotteryfl import LotteryFl
 from edgesim.algorithms.pfedla import PFedLA
 from edgesim.algorithms.subfedavg import SubFedAvg
 from edgesim.engine.learning import Received
+from edgesim.learning.codecs import size
 from edgesim.learning.compression import Codec, Qsgd, TopK
 
 
@@ -134,6 +136,26 @@ def test_only_what_travels_is_compressed(inner: Algorithm, codec: Codec) -> None
     for name, on in update["mask"].items():
         assert update["params"][name][on].any()
         assert not update["params"][name][~on].any()
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [Flash(mode="nst", density=0.3), FedDst(density=0.3, readjust_every=1, prune_rate=0.3)],
+    ids=["flash", "feddst"],
+)
+def test_a_mask_that_moved_travels_beside_the_largest_values(inner: Algorithm) -> None:
+    """The server merges by it, and the places of the largest values do not say it: a bit a weight, and a form byte for
+    each tensor that has a mask."""
+    codec = TopK(share=0.05)
+    world = federation(CompressedUpdates(inner=inner, codec=codec))
+    world.dispatch(0, 0, 0)
+    order, (update, after) = world._training.result(0)
+    parts = world._algorithm.upload(update, order.state, after)
+    told = [part.mask for part in parts if part.values is None and part.mask is not None]
+    assert len(told) == len(update["mask"]) > 0
+    assert all(torch.equal(one, mask) for one, mask in zip(told, update["mask"].values(), strict=True))
+    largest = size([part for part in parts if part.values is not None])
+    assert world.upload_bytes(0) == largest + sum(1 + mask.numel() // 8 for mask in told)
 
 
 @pytest.mark.parametrize(
