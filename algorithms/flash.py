@@ -110,7 +110,8 @@ class Flash(Algorithm):
         return self._leveled(shared_mask.present(params, self._first_mask(context), blank))
 
     def init_client(self, context: Context, client: int) -> State:
-        state: State = {"seen": {**shared_mask.unseen(), "level": torch.tensor(FULL)}}
+        level = FULL if self.budgets != "memory" else self._first_level(context, client)
+        state: State = {"seen": {**shared_mask.unseen(), "level": torch.tensor(level)}}
         return {**state, "mask": self._first_mask(context)} if self.mode == "nst" else state
 
     def download(self, context: Context, server: State, client: Client) -> Payload:
@@ -203,10 +204,23 @@ class Flash(Algorithm):
 
     def _level(self, context: Context, server: State, client: Client) -> float:
         if self.budgets == "memory":
-            return budget_levels.fitting(context, server, self.levels, client, self._training(context, server))
+            return budget_levels.fitting(
+                context,
+                self.levels,
+                lambda level: masks.densities(budget_levels.mask_of(server, level)),
+                client.id,
+                self._training(context, server),
+            )
         number = int(server["stage"]["round"])
         first = bool(server["stage"]["warm"]) or number == 0
         return FULL if self.budgets == "none" or first else drawn(context, self.levels, number, client.id)
+
+    def _first_level(self, context: Context, client: int) -> float:
+        """Of a client that was sent nothing yet: its device cannot hold more either."""
+        shapes = self._shapes(context)
+        return budget_levels.fitting(
+            context, self.levels, lambda level: dict.fromkeys(shapes, level * self.density), client
+        )
 
     def _training(self, context: Context, server: State) -> Training | None:
         """The local solver; its learning rate decays from stage 2 on."""

@@ -1,11 +1,11 @@
 """Levels: sub-masks of one mask for unequal clients (hetero-FLASH, arXiv:2208.13092): level b has b of its density."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from edgesim import streams
-from edgesim.algorithms.contract import Client, Context, local_work
+from edgesim.algorithms.contract import Context, local_work
 from edgesim.errors import ScenarioError
-from edgesim.learning import consensus, masks
+from edgesim.learning import consensus
 from edgesim.learning.training import Training
 from edgesim.learning.tree import Params, State
 
@@ -40,15 +40,18 @@ def drawn(context: Context, levels: Sequence[float], number: int, client: int) -
 
 
 def fitting(
-    context: Context, server: State, levels: Sequence[float], client: Client, training: Training | None
+    context: Context,
+    levels: Sequence[float],
+    density: Callable[[float], Mapping[str, float]],
+    client: int,
+    training: Training | None = None,
 ) -> float:
     """The largest level whose training fits the memory of the client's device; the smallest where none does: then
-    the device runs out of memory, as a run shows."""
+    the device runs out of memory, as a run shows. density: of each tensor, of a level's mask."""
     assert context.memory_bytes is not None
-    limit = int(context.memory_bytes[client.id])
+    limit, samples = int(context.memory_bytes[client]), int(context.task.train.count[client])
     for level in sorted(set(levels), reverse=True):
-        density = masks.densities(mask_of(server, level))
-        if local_work(context, client.samples, training=training, density=density).memory_bytes <= limit:
+        if local_work(context, samples, training=training, density=density(level)).memory_bytes <= limit:
             return level
     return min(levels)
 

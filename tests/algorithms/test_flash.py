@@ -244,8 +244,8 @@ def test_levels_are_drawn_anew_for_each_round_in_the_shares_of_the_paper() -> No
 def test_a_devices_memory_decides_its_budget() -> None:
     """Room for the training of level 1, of 0.75 but not 1, and of none, which gets the smallest."""
     algorithm = replace(HETERO, budgets="memory")
-    server, client = begun(algorithm, _with_memory(10**9)), algorithm.init_client(MLP, 0)
     ample = _with_memory(10**9)
+    server, client = begun(algorithm, ample), algorithm.init_client(ample, 0)
     wanted = []
     for level in (1.0, 0.75, 0.5):
         only = replace(algorithm, levels=(level,)).download(ample, server, Client(0, 20, client))
@@ -254,6 +254,17 @@ def test_a_devices_memory_decides_its_budget() -> None:
     for memory, level in ((wanted[0], 1.0), (wanted[0] - 1, 0.75), (wanted[2] - 1, 0.5)):
         sent = algorithm.download(_with_memory(memory), server, Client(0, 20, client))
         assert float(sent.state["job"]["level"]) == level
+
+
+def test_the_model_in_use_is_what_the_device_can_hold() -> None:
+    """The sub-mask of its level, also where a client was never asked for anything."""
+    algorithm = replace(HETERO, budgets="memory")
+    for memory, level in ((1, "mask/0.5"), (10**9, "mask")):
+        world = rounds(federation(algorithm, _with_memory(memory)), 3, clients=2)
+        mask = world._server[level]["fc1.weight"]
+        for client in (0, 5):
+            in_use = algorithm.client_model(world._server, world._who(client))["fc1.weight"]
+            assert torch.equal(in_use, world._server["params"]["fc1.weight"] * mask)
 
 
 def test_small_devices_warm_up_small_and_report_in_shares_of_their_level() -> None:
