@@ -85,6 +85,10 @@ class HeteroFL(Nested):
     def local_step(self, local: State, batch: Batch, learner: Learner) -> State:
         return learner.descend(local, self._gradient(local, batch, learner))
 
+    def reported_model(self, payload: State, client: State) -> Params:
+        """What a report of losses is of: the slice with its scaler."""
+        return _scaled(self.local_start(payload, client)["params"], client["scale"])
+
     def _gradient(self, local: State, batch: Batch, learner: Learner) -> Params:
         """Of the loss with scaled layers and masked labels, by the chain rule."""
         head = widths.layout(learner.task.model).head
@@ -126,8 +130,13 @@ def _scale(model: Model, rate: float) -> Params:
 
 def _stretched(params: Params, local: State, head: tuple[str, ...]) -> Params:
     """Hidden layers by 1/r, and rows of the last one by whether the client has their label."""
-    scaled = {name: tree.broadcast(scale, params[name]) * params[name] for name, scale in local["scale"].items()}
-    return {**params, **scaled, **{name: _rows(local["labels"]["has"], params[name]) for name in head}}
+    rows = {name: _rows(local["labels"]["has"], params[name]) for name in head}
+    return {**_scaled(params, local["scale"]), **rows}
+
+
+def _scaled(params: Params, scale: Params) -> Params:
+    """Hidden layers of stacked params by 1/r."""
+    return {**params, **{name: tree.broadcast(each, params[name]) * params[name] for name, each in scale.items()}}
 
 
 def _rows(has: Tensor, tensor: Tensor) -> Tensor:

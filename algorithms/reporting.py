@@ -93,6 +93,9 @@ class LossReports(Algorithm):
         algorithm = self.inner
         while (core := getattr(algorithm, "inner", None)) is not None:  # that of a codec, not the codec's
             algorithm = core
+        if (reported := getattr(algorithm, "reported_model", None)) is not None:  # of what stands for what is trained
+            params: Params = reported(payload, client)
+            return params
         try:
             return algorithm.local_start(payload, client)["params"]
         except KeyError:

@@ -84,6 +84,11 @@ class ZeroFl(Algorithm):
         sparse = masks.apply(_top(local["params"], 1 - self.sparsity), local["params"])
         return learner.descend(local, learner.gradient(sparse, batch))
 
+    def reported_model(self, payload: State, client: State) -> Params:
+        """What a report of losses is of: top(w)."""
+        params = self.local_start(payload, client)["params"]
+        return masks.apply(_top(params, 1 - self.sparsity), params)
+
     def local_end(self, payload: State, client: State, local: State, learner: Learner) -> tuple[State, State]:
         change = difference(local["params"], payload["params"])
         density = 1 - self.sparsity + self.mask_ratio

@@ -10,7 +10,9 @@ from edgesim.algorithms.async_rules import Refl
 from edgesim.algorithms.contract import Algorithm, Client, overrides
 from edgesim.algorithms.fedavg import FedAvg
 from edgesim.algorithms.fedspa import FedSpa
+from edgesim.algorithms.heterofl import HeteroFL
 from edgesim.algorithms.reporting import REPORT, LossReports, without_report
+from edgesim.algorithms.zerofl import ZeroFl
 from edgesim.engine.learning import Received
 from edgesim.execution.backend import BackendName
 from edgesim.learning import codecs
@@ -43,6 +45,21 @@ def test_a_report_is_the_loss_of_the_model_that_was_sent_over_all_samples(backen
 
 def test_the_loss_of_a_sparse_model_is_that_of_its_active_weights() -> None:
     assert reported(FedSpa(density=0.2)) != reported(FedAvg())
+
+
+@pytest.mark.parametrize("algorithm", [HeteroFL(rates=(1.0, 0.25)), ZeroFl(sparsity=0.7, mask_ratio=0.1)])
+def test_a_report_is_of_the_model_that_the_device_computes_with(algorithm: Algorithm) -> None:
+    """A slice with its scaler, which is what client 1 is tested with; the largest weights of a dense model."""
+    where = context()
+    (told,) = trained(LossReports(inner=algorithm), [1], where)
+    client = Client(1, 0, algorithm.init_client(where, 1))
+    used = algorithm.client_model(algorithm.init_server(where), client)
+    rows = torch.from_numpy(where.task.train.of(1))
+    logits = kernel(where.task.model.module, "loop").logits(
+        {n: w[None] for n, w in used.items()}, where.task.x[rows][None]
+    )
+    expected = F.cross_entropy(logits[0], where.task.y[rows]).item()
+    assert told.update[REPORT]["loss"][0].item() == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("algorithm", [FedAvg(), FedSpa(density=0.5)])
