@@ -150,6 +150,6 @@ def test_no_model_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         raise AssertionError("a gradient was asked for")
 
     monkeypatch.setattr(torch.autograd, "grad", refuse)
-    monkeypatch.setattr("edgesim.execution.longest.local_update", refuse)
+    monkeypatch.setattr("edgesim.execution.example.local_update", refuse)
     assert estimated(tmp_path, SHORT).finished
     assert TimingOnly.backend == "none (timing only)"

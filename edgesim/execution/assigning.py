@@ -22,7 +22,8 @@ class Assigning:
 
     def __init__(self, algorithm: Algorithm, attackers: Attackers | None, samples: NDArray[np.int64]) -> None:
         """`samples`, for training, of each client [client]."""
-        self._algorithm, self._attackers = algorithm, attackers
+        self._algorithm = algorithm
+        self._resting = np.zeros(len(samples), bool) if attackers is None else attackers.resting
         self._samples = samples.data  # single numbers are read faster from the plain buffer
         hooks = ("init_client", "download", "downloads", "workload", "upload_bytes")
         self.alike = attackers is None and not overrides(algorithm, *hooks)
@@ -34,9 +35,7 @@ class Assigning:
         kind = (who.samples, on.costs_alike(terms), batch)
         if self.alike and kind in self._known:
             return self._known[kind]
-        workload = self._algorithm.workload(where, payload, who)
-        if self._attackers is not None and self._attackers.hostile[who.id] and not self._attackers.attack.works:
-            workload = NO_WORK
+        workload = NO_WORK if self._resting[who.id] else self._algorithm.workload(where, payload, who)
         upload_bytes = on.upload_bytes(self._algorithm, where) or self._algorithm.upload_bytes(where, payload, who)
         assigned = self._shared(payload.size_bytes, workload, upload_bytes, batch)
         if self.alike:

@@ -32,6 +32,11 @@ class Attackers:
         hostile[streams.generator(seed, "attackers").permutation(clients)[: round(attack.share * clients)]] = True
         return cls(attack, hostile, seed)
 
+    @property
+    def resting(self) -> NDArray[np.bool_]:
+        """Who trains nothing: bool [client]."""
+        return self.hostile & (not self.attack.works)
+
     def mislabelled(self, task: Task) -> Task:
         """The task with the attackers' training labels flipped, y → C − 1 − y, if that is their attack."""
         if not self.attack.flips_labels:

@@ -16,10 +16,10 @@ from edgesim.execution.assigning import Assigning
 from edgesim.execution.attackers import Attackers
 from edgesim.execution.atwork import AtWork
 from edgesim.execution.backend import Backend, told
+from edgesim.execution.example import ExampleUpdate
 from edgesim.execution.fitting import fitted
 from edgesim.execution.groups import Groups
 from edgesim.execution.lazy import LazyTraining
-from edgesim.execution.longest import LongestUpload
 from edgesim.execution.scoring import Scoring
 from edgesim.execution.store import ClientStore, FirstStates
 from edgesim.learning import codecs
@@ -56,7 +56,7 @@ class Federation(AtWork):
         self._version = 0
         self._samples = context.task.train.count.astype(np.float64)
         self._stateful = overrides(algorithm, "init_client", "local_end", "local_train")
-        self._longest = LongestUpload(algorithm, context)
+        self._example = ExampleUpdate(algorithm, context)
         self._assigning = Assigning(algorithm, attackers, context.task.train.count)
         self._sent: tuple[State | None, Payload | None] = None, None  # to clients that are alike, of which server
         self._alike = self._assigning.alike and not self._stateful and not context.shrink_batch
@@ -106,7 +106,7 @@ class Federation(AtWork):
         assigned = self._assigning.of(where, payload, who, terms, batch)
         if assigned.upload_bytes is not None:
             return assigned
-        return replace(assigned, upload_bytes=self._longest.size_bytes(self._server, who.state))
+        return replace(assigned, upload_bytes=self._example.longest_bytes(self._server, who.state))
 
     def upload_bytes(self, job: int) -> int:
         """The length of a job's update on the wire; trains, since it depends on trained values."""

@@ -9,6 +9,7 @@ import torch
 from edgesim.algorithms.contract import Algorithm, Context, Peer
 from edgesim.devices.workload import Workload
 from edgesim.engine.learning import USUAL, Assignment, Merging, Mix, Received, Terms
+from edgesim.execution.attackers import Attackers
 from edgesim.execution.atwork import AtWork
 from edgesim.execution.backend import Backend
 from edgesim.execution.federation import Federation
@@ -124,8 +125,8 @@ class PeerFederation(Federation):
 class PeerTiming(TimingOnly):
     """The same by its costs alone."""
 
-    def __init__(self, algorithm: Algorithm, context: Context) -> None:
-        super().__init__(algorithm, context)
+    def __init__(self, algorithm: Algorithm, context: Context, attackers: Attackers | None = None) -> None:
+        super().__init__(algorithm, context, attackers)
         self._sizes: dict[int, int] = {}
 
     def dispatch_all(

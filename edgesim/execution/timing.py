@@ -5,19 +5,22 @@ Exact for algorithms whose costs do not depend on trained values. Sizes that do 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from edgesim.algorithms.compressed import CompressedUpdates
-from edgesim.algorithms.contract import Algorithm, Client, Context, overrides
-from edgesim.devices.workload import Workload
+from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, overrides
+from edgesim.devices.workload import NO_WORK, Workload
 from edgesim.engine.learning import USUAL, Assignment, Loss, Merging, Received, Terms
 from edgesim.execution import terms as on
+from edgesim.execution.attackers import Attackers
 from edgesim.execution.atwork import AtWork
+from edgesim.execution.example import ExampleUpdate
 from edgesim.execution.fitting import fitted
-from edgesim.execution.longest import LongestUpload
 
 NAME = "none (timing only)"
 _UNKNOWN = -1
@@ -39,15 +42,17 @@ class TimingOnly(AtWork):
 
     backend = NAME
 
-    def __init__(self, algorithm: Algorithm, context: Context) -> None:
+    def __init__(self, algorithm: Algorithm, context: Context, attackers: Attackers | None = None) -> None:
         super().__init__(algorithm, context)
+        self._resting = np.zeros(context.task.clients, bool) if attackers is None else attackers.resting
+        self._server_works: dict[int, Workload | None] = {}  # by how many updates are merged
         self._kinds: list[Assignment] = []
         self._number_of: dict[_Figures, int] = {}  # a kind's, by its figures
-        self._bounded, self._longest = False, LongestUpload(algorithm, context)
+        self._bounded, self._example = False, ExampleUpdate(algorithm, context)
         samples = context.task.train.count
         hooks = ("init_client", "download", "downloads", "workload", "upload_bytes")
         if not (context.shrink_batch or overrides(algorithm, *hooks)):  # alike but for samples
-            _, first, kind = np.unique(samples, return_index=True, return_inverse=True)
+            _, first, kind = np.unique(2 * samples + self._resting, return_index=True, return_inverse=True)
             numbers = np.array([self._number(self._assign(int(client))) for client in first])[kind]
         else:
             numbers = np.full(len(samples), _UNKNOWN)
@@ -80,13 +85,13 @@ class TimingOnly(AtWork):
     @property
     def notes(self) -> list[str]:
         """What a reader of the figures must know."""
-        own = self._algorithm.inner if isinstance(self._algorithm, CompressedUpdates) else self._algorithm
-        name = type(own).__name__
+        name = type(self._own).__name__
         notes = ["nothing was trained, so there are no accuracies"]
         if overrides(self._algorithm, "download", "workload"):
+            what = "download, training and the server's own work" if self._serves else "download and training"
             notes.append(
-                f"download and training are those of {name}'s states before any training: exact where these costs "
-                "do not change as it goes on"
+                f"{what} are those of {name}'s states before any training: exact where these costs do not change as "
+                "it goes on"
             )
         if self._bounded:
             notes.append(
@@ -94,6 +99,11 @@ class TimingOnly(AtWork):
                 "not know are counted as changed and in their longest form, one bit a weight"
             )
         return notes
+
+    @property
+    def _own(self) -> Algorithm:
+        """The algorithm that the scenario names, without a codec."""
+        return self._algorithm.inner if isinstance(self._algorithm, CompressedUpdates) else self._algorithm
 
     def upload_bytes(self, job: int) -> int:
         """Never asked: each assignment says it."""
@@ -110,7 +120,13 @@ class TimingOnly(AtWork):
         """Nothing was kept."""
 
     def aggregate(self, received: Sequence[Received], merging: Merging | None = None) -> Workload | None:
-        """Nothing to merge."""
+        """Nothing to merge; what that would cost the server."""
+        if not self._serves or not received:
+            return None
+        count = len(received)
+        if count not in self._server_works:
+            self._server_works[count] = self._server_work(count)
+        return self._server_works[count]
 
     def close(self) -> None:
         """Nothing to let go of."""
@@ -138,13 +154,37 @@ class TimingOnly(AtWork):
         upload_bytes = on.upload_bytes(self._algorithm, where) or self._algorithm.upload_bytes(where, payload, who)
         if upload_bytes is None:
             self._bounded = True
-            upload_bytes = self._longest.size_bytes(self._server, state)
+            upload_bytes = self._example.longest_bytes(self._server, state)
         return Assignment(
             download_bytes=payload.size_bytes,
-            workload=self._algorithm.workload(where, payload, who),
+            workload=NO_WORK if self._resting[client] else self._algorithm.workload(where, payload, who),
             upload_bytes=upload_bytes,
             batch_size=batch,
         )
+
+    @cached_property
+    def _serves(self) -> bool:
+        """Whether the server computes more than sums."""
+        return overrides(self._own, "server_work")
+
+    def _server_work(self, count: int) -> Workload | None:
+        """Of an aggregation of so many updates."""
+        context = self._context
+        first = Client(0, int(self.samples[0]), self._algorithm.init_client(context, 0))
+        one = self._example.of(self._server).update
+        update = {g: {n: t.expand(count, *t.shape) for n, t in params.items()} for g, params in one.items()}
+        payload = self._algorithm.download(context, self._server, first).state
+        ones = torch.ones(count, dtype=torch.float64)
+        arrivals = Arrivals(
+            clients=tuple(range(count)),
+            samples=ones,
+            staleness=torch.zeros(count, dtype=torch.int64),
+            discount=ones,
+            update=update,
+            payloads=(payload,) * count,
+            population=context.task.clients,
+        )
+        return self._algorithm.server_work(context, self._server, arrivals)
 
     def _number(self, assigned: Assignment) -> int:
         """Of the kind of this cost; unknown when there are too many kinds to remember."""

@@ -78,7 +78,7 @@ def make_learning(
         merged(algorithm, context)
     if scenario.execution.backend == "none":
         selecting.check_trains(scenario.selector, folder)
-        return scheduling.timing(scenario)(algorithm, context)
+        return scheduling.timing(scenario)(algorithm, context, attackers)
     algorithm = selecting.reporting(scenario.selector, folder, algorithm, context)
     clients = ClientStore(None if directory is None else directory / store.FILE, scenario.execution.memory)
     kind = scheduling.federation(scenario)

@@ -14,12 +14,16 @@ from edgesim.algorithms.compressed import CompressedUpdates
 from edgesim.algorithms.contract import Algorithm, Context
 from edgesim.algorithms.fedavg import FedAvg
 from edgesim.algorithms.fedspa import FedSpa
+from edgesim.algorithms.pfedhn import PFedHN
+from edgesim.algorithms.pfedla import PFedLA
 from edgesim.engine.learning import Assignment, Received
 from edgesim.execution import timing
+from edgesim.execution.attackers import Attackers
 from edgesim.execution.backend import in_process
 from edgesim.execution.federation import Federation
 from edgesim.execution.timing import TimingOnly
 from edgesim.learning import codecs
+from edgesim.learning.attacks import FreeRider
 from edgesim.learning.codecs import Part
 from edgesim.learning.compression import Qsgd, TopK
 from edgesim.learning.profile import profile_model
@@ -64,6 +68,35 @@ def test_costs_that_do_not_depend_on_values_are_those_of_a_real_run(algorithm: A
             assert figures(only.dispatch(job, job % CLIENTS, turn)) == figures(world.dispatch(job, job % CLIENTS, turn))
         world.aggregate([Received(job, job % CLIENTS, 0, 1.0) for job in jobs])
     assert not any("upper bounds" in note for note in only.notes)
+
+
+@pytest.mark.parametrize(
+    "algorithm", [PFedHN(inner_steps=3), PFedLA(), CompressedUpdates(inner=PFedLA(), codec=Qsgd())]
+)
+def test_the_servers_own_work_is_that_of_a_real_run(algorithm: Algorithm) -> None:
+    world, only = real(algorithm), TimingOnly(algorithm, context())
+    for count in (1, 3):
+        for client in range(count):
+            world.dispatch(10 * count + client, client, 0)
+        received = [Received(10 * count + client, client, 0, 1.0) for client in range(count)]
+        found, expected = only.aggregate(received), world.aggregate(received)
+        assert found is not None
+        assert expected is not None
+        assert timing._figures(found) == timing._figures(expected)
+        assert found.flops > 0
+    assert TimingOnly(FedAvg(), context()).aggregate(received) is None
+
+
+@pytest.mark.parametrize("algorithm", [FedAvg(), FedSpa(density=0.4, masking="rsm")], ids=["alike", "unlike"])
+def test_free_riders_train_nothing_in_an_estimate_either(algorithm: Algorithm) -> None:
+    attackers, where = Attackers.among(CLIENTS, FreeRider(share=0.3), 0), context()
+    work = in_process("stacked", algorithm, where.task, where.training, seed=0, cohort=128)
+    world = Federation(algorithm, where, work, attackers=attackers)
+    only = TimingOnly(algorithm, where, attackers)
+    assert [figures(only.cost(client)) for client in range(CLIENTS)] == [
+        figures(world.dispatch(client, client, 0)) for client in range(CLIENTS)
+    ]
+    assert [only.cost(client).workload.flops == 0 for client in range(CLIENTS)] == attackers.hostile.tolist()
 
 
 def test_an_upload_that_depends_on_values_is_bounded() -> None:
