@@ -30,12 +30,16 @@ class Assigning:
         self._known: dict[tuple[int, Terms, int], Assignment] = {}
         self._equal: dict[tuple[int, Workload, int | None, int], Assignment] = {}
 
-    def of(self, where: Context, payload: Payload, who: Client, terms: Terms, batch: int) -> Assignment:
-        """Of a job with this payload; `batch`, its batch size where that had to be made smaller, else 0."""
+    def of(
+        self, where: Context, payload: Payload, who: Client, terms: Terms, batch: int, *, forecast: bool = False
+    ) -> Assignment:
+        """Of a job with this payload; `batch`, its batch size where that had to be made smaller, else 0. A `forecast`
+        does not know who will train nothing."""
         kind = (who.samples, on.costs_alike(terms), batch)
         if self.alike and kind in self._known:
             return self._known[kind]
-        workload = NO_WORK if self._resting[who.id] else self._algorithm.workload(where, payload, who)
+        rests = self._resting[who.id] and not forecast
+        workload = NO_WORK if rests else self._algorithm.workload(where, payload, who)
         upload_bytes = on.upload_bytes(self._algorithm, where) or self._algorithm.upload_bytes(where, payload, who)
         assigned = self._shared(payload.size_bytes, workload, upload_bytes, batch)
         if self.alike:

@@ -103,7 +103,7 @@ class Federation(AtWork):
         who, where = self._who(client), on.under(self._context, terms)
         payload = self._algorithm.download(where, self._server, who)
         where, payload, batch = fitted(self._algorithm, where, payload, who)
-        assigned = self._assigning.of(where, payload, who, terms, batch)
+        assigned = self._assigning.of(where, payload, who, terms, batch, forecast=True)
         if assigned.upload_bytes is not None:
             return assigned
         return replace(assigned, upload_bytes=self._example.longest_bytes(self._server, who.state))

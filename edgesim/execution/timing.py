@@ -4,7 +4,7 @@ Exact for algorithms whose costs do not depend on trained values. Sizes that do 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -45,6 +45,7 @@ class TimingOnly(AtWork):
     def __init__(self, algorithm: Algorithm, context: Context, attackers: Attackers | None = None) -> None:
         super().__init__(algorithm, context)
         self._resting = np.zeros(context.task.clients, bool) if attackers is None else attackers.resting
+        self._all_work = not self._resting.any()
         self._server_works: dict[int, Workload | None] = {}  # by how many updates are merged
         self._kinds: list[Assignment] = []
         self._number_of: dict[_Figures, int] = {}  # a kind's, by its figures
@@ -52,7 +53,7 @@ class TimingOnly(AtWork):
         samples = context.task.train.count
         hooks = ("init_client", "download", "downloads", "workload", "upload_bytes")
         if not (context.shrink_batch or overrides(algorithm, *hooks)):  # alike but for samples
-            _, first, kind = np.unique(2 * samples + self._resting, return_index=True, return_inverse=True)
+            _, first, kind = np.unique(samples, return_index=True, return_inverse=True)
             numbers = np.array([self._number(self._assign(int(client))) for client in first])[kind]
         else:
             numbers = np.full(len(samples), _UNKNOWN)
@@ -70,15 +71,16 @@ class TimingOnly(AtWork):
         return assigned
 
     def dispatch(self, job: int, client: int, version: int, terms: Terms = USUAL) -> Assignment:
-        """What the job costs."""
-        return self.cost(client, terms)
+        """What the job costs; of a free-rider, what is left of that."""
+        assigned = self.cost(client, terms)
+        return replace(assigned, workload=NO_WORK) if self._resting[client] else assigned
 
     def dispatch_all(
         self, first_job: int, clients: Sequence[int], version: int, terms: Sequence[Terms] = ()
     ) -> list[Assignment]:
         """The same for jobs numbered from `first_job`; kinds that are known are looked up."""
         numbers = [self._kind_of[client] for client in clients]
-        if terms or _UNKNOWN in numbers:
+        if terms or not self._all_work or _UNKNOWN in numbers:
             return super().dispatch_all(first_job, clients, version, terms)
         return [self._kinds[number] for number in numbers]
 
@@ -157,7 +159,7 @@ class TimingOnly(AtWork):
             upload_bytes = self._example.longest_bytes(self._server, state)
         return Assignment(
             download_bytes=payload.size_bytes,
-            workload=NO_WORK if self._resting[client] else self._algorithm.workload(where, payload, who),
+            workload=self._algorithm.workload(where, payload, who),
             upload_bytes=upload_bytes,
             batch_size=batch,
         )

@@ -93,10 +93,20 @@ def test_free_riders_train_nothing_in_an_estimate_either(algorithm: Algorithm) -
     work = in_process("stacked", algorithm, where.task, where.training, seed=0, cohort=128)
     world = Federation(algorithm, where, work, attackers=attackers)
     only = TimingOnly(algorithm, where, attackers)
-    assert [figures(only.cost(client)) for client in range(CLIENTS)] == [
-        figures(world.dispatch(client, client, 0)) for client in range(CLIENTS)
-    ]
-    assert [only.cost(client).workload.flops == 0 for client in range(CLIENTS)] == attackers.hostile.tolist()
+    jobs = [it.dispatch_all(0, range(CLIENTS), 0) for it in (only, world)]
+    assert [figures(job) for job in jobs[0]] == [figures(job) for job in jobs[1]]
+    assert [job.workload.flops == 0 for job in jobs[0]] == attackers.hostile.tolist()
+
+
+@pytest.mark.parametrize("algorithm", [FedAvg(), FedSpa(density=0.4, masking="rsm")], ids=["alike", "unlike"])
+def test_who_forecasts_does_not_know_that_a_client_will_train_nothing(algorithm: Algorithm) -> None:
+    """Or one free-rider would stand for all clients of its device and size, who then seem to be done at once."""
+    attackers, where = Attackers.among(CLIENTS, FreeRider(share=0.3), 0), context()
+    work = in_process("stacked", algorithm, where.task, where.training, seed=0, cohort=128)
+    world = Federation(algorithm, where, work, attackers=attackers)
+    for it in (world, TimingOnly(algorithm, where, attackers)):
+        for client in range(CLIENTS):
+            assert figures(it.cost(client)) == figures(TimingOnly(algorithm, where).cost(client))
 
 
 def test_an_upload_that_depends_on_values_is_bounded() -> None:
