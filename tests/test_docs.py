@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import dedent
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from edgesim.results.columns import AGGREGATIONS, AVAILABILITY, CLIENTS, EVENTS,
 from edgesim.results.store import Results
 from edgesim.scenario.editor import json_schema
 from edgesim.scenario.loading import load
+from edgesim.scenario.schema import Scenario
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -196,6 +198,34 @@ def test_an_algorithm_is_one_short_file(desk: Path) -> None:
     more = runs["FedNova"]["bytes_up"] - runs["fedavg"]["bytes_up"]
     assert (more == 5 * runs["fedavg"]["updates"]).all()  # a number of steps, and the byte that says its form
     assert "pull towards the model sent" in edgesim("algorithms", "./my_algorithm.py:FedProx")
+
+
+def parts() -> Iterator[tuple[str, str]]:
+    """Parts of scenarios that stand on the pages, indented or fenced, with the names of their pages."""
+    keys = "|".join(Scenario.model_fields)
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        indented = [dedent(block) for block in re.findall(r"(?:^    .*\n|^\n(?=    ))+", text, re.MULTILINE)]
+        for block in (*indented, *blocks(page, "yaml")):
+            if re.match(rf"\s*({keys}):", block) and "\nstop:" not in block:
+                yield page.name, block.strip("\n") + "\n"
+
+
+@pytest.mark.parametrize(("page", "part"), list(parts()))
+def test_parts_of_scenarios_can_be_put_into_one(desk: Path, page: str, part: str) -> None:
+    board, measured = desk / "my_board.yaml", (DOCS / "fleets.md").read_text(encoding="utf-8").split("is CSV.")[1]
+    (desk / "my-lines.csv").write_text(dedent(re.findall(r"(?:^    .*\n)+", measured, re.MULTILINE)[0]))
+    (desk / "my-users.csv").write_text("device,start_s,end_s\none,0,60\nother,30,90\n")
+    (desk / "mine.py").write_text(blocks(DOCS / "selection.md", "python")[0])
+    (desk / "my-devices").mkdir()
+    (desk / "my-devices" / "my-board.yaml").write_text(board.read_text(encoding="utf-8"))
+    given = re.findall(r"^(\w+):", part, re.MULTILINE)
+    base = (desk / "my_algorithm.yaml").read_text(encoding="utf-8").partition("sweep:")[0] + "algorithm: fedavg\n"
+    base = base.replace(", target: 0.8", "").replace("cohort: 5", "cohort: 10")
+    rest = [line for line in base.splitlines(keepends=True) if line.partition(":")[0] not in given]
+    fleet = "  - {device: raspberry-pi-4, share: 1, link: wifi-home}\n"
+    (desk / "whole.yaml").write_text("".join(rest).replace(fleet, "" if "fleet" in given else fleet) + part)
+    assert "fine; 1 run" in edgesim("validate", "whole.yaml"), page
 
 
 def test_a_device_a_link_a_model_and_data_of_ones_own(desk: Path) -> None:
