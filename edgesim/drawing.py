@@ -19,10 +19,10 @@ def plot(figure: str, folders: Sequence[Path], asked: Mapping[str, str | None], 
     options = _options(figure, inspect.signature(draw).parameters, asked)
     results = Results.read(*folders)
     path = out or results.path / file_name(figure, asked["metric"], asked["cost"])
+    save(draw(results, **options), path)
     if figure == "timeline" and len(results.runs) > 1:
         shown = results.runs[0].path
         print(f"{shown} is drawn; for another run: edgesim plot timeline {shown.parent}/RUN", file=sys.stderr)
-    save(draw(results, **options), path)
     printing.lines(str(path))
 
 

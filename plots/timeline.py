@@ -49,7 +49,8 @@ def draw(
         end = max(end, float(chosen.metrics()["time_s"][-1]))  # what follows the last job is part of the run
     window = (start_s, _last_legible(events, start_s, end) if end_s is None else end_s)
     if not 0 <= window[0] < min(window[1], end):
-        raise ScenarioError(f"window {start_s:g} s to {window[1]:g} s: the run lasts from 0 to {end:g} s")
+        lasts = f"the run lasts from 0 to {end:g} s; write a beginning within it, and an end after that"
+        raise ScenarioError(f"window {start_s:g} s to {window[1]:g} s: {lasts}")
     rows = _rows(chosen, events, clients)
     figure = Figure(figsize=(8, 1.5 + 0.135 * max(len(rows), 12)), layout="constrained")
     axes = figure.subplots()

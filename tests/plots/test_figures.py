@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from edgesim.drawing import plot
 from edgesim.errors import ScenarioError
 from edgesim.plots import style
 from edgesim.plots.registry import PLOTS, find
@@ -259,11 +260,27 @@ def test_one_run_alone_can_be_drawn(results: Results) -> None:
             "no run 'fedavg_sync_seed=7'; did you mean fedavg_sync_seed",
         ),
         ("timeline", {"start_s": 1e9}, "window 1e[+]09 s to .*: the run lasts from 0 to"),
+        (
+            "timeline",
+            {"start_s": 80.0, "end_s": 60.0},
+            "window 80 s to 60 s: .*; write a beginning within it, and an end",
+        ),
     ],
 )
 def test_wrong_options_are_named(results: Results, name: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ScenarioError, match=message):
         find(name)(results, **options)
+
+
+def test_which_run_is_drawn_is_told_once_it_is(
+    results: Results, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = dict.fromkeys(("cost", "metric", "from", "to"))
+    with pytest.raises(ScenarioError, match="window"):
+        plot("timeline", [results.path], {**asked, "from": "400 d"}, tmp_path / "no.png")
+    assert capsys.readouterr().err == ""
+    plot("timeline", [results.path], asked, tmp_path / "yes.png")
+    assert f"{results.runs[0].path} is drawn" in capsys.readouterr().err
 
 
 def test_an_unknown_figure_names_the_nearest() -> None:

@@ -66,7 +66,8 @@ def lines(run: Run, window: Window) -> Iterator[str]:
     if not window.start_ns < min(window.end_ns, end_ns):
         until = "" if window.end_ns == NEVER else f" to {window.end_ns / 1e9:g} s"
         raise ScenarioError(
-            f"window from {window.start_ns / 1e9:g} s{until}: the run's events lie in 0 to {end_ns / 1e9:g} s"
+            f"window from {window.start_ns / 1e9:g} s{until}: the run's events lie in 0 to {end_ns / 1e9:g} s; "
+            "write a beginning within them, and an end after that"
         )
     return _Drawing(run, window, classes, end_ns).lines()
 
