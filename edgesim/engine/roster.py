@@ -1,6 +1,7 @@
 """The roster: which clients are idle, who of them works next, and when one that is away comes back."""
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 from edgesim.devices.availability import NEVER
@@ -15,6 +16,7 @@ from edgesim.engine.selection.candidates import Candidates
 from edgesim.engine.selection.expected import expect
 from edgesim.engine.selection.idle import IdleClients
 from edgesim.engine.selection.selector import Facts, Selector
+from edgesim.errors import RunError
 
 _PARTS = ("selector", "idle", "room")
 
@@ -36,6 +38,7 @@ class Roster:
         self.draws, self.selector = 0, selector
         self.idle, self.room = IdleClients(len(fleet)), Room(fleet, learning, rules)
         self._history, self._presence = history, presence
+        self._is_foreign = not type(selector).__module__.startswith("edgesim.")
         selector.meet(
             Facts(
                 fleet=fleet,
@@ -52,7 +55,8 @@ class Roster:
             return []
         self.draws += 1
         candidates = Candidates(self.idle, now_ns, presence.is_on, presence.is_on_many, self.room.among(among))
-        return self.selector.select(count, self.draws - 1, candidates, self._history)
+        chosen = self.selector.select(count, self.draws - 1, candidates, self._history)
+        return _checked(chosen, count, candidates, self.selector) if self._is_foreign else chosen
 
     def returns_ns(self, now_ns: int) -> int | None:
         """When to look again whether an idle client has come on line; None where none ever will."""
@@ -78,3 +82,20 @@ class Roster:
         self.draws = state["draws"]
         for name in _PARTS:
             getattr(self, name).restore(state[name])
+
+
+def _checked(chosen: Any, count: int, candidates: Candidates, selector: Selector) -> list[int]:
+    """What a selector of the user's own has chosen. Raises RunError for what `Selector.select` must not return."""
+    hook = f"{type(selector).__name__}.select"
+    if not isinstance(chosen, list | tuple) or not all(isinstance(client, Integral) for client in chosen):
+        raise RunError(
+            f"{hook} returned {chosen!r:.80}; return a list of the numbers of clients, as .tolist() makes it"
+        )
+    clients = [int(client) for client in chosen]
+    if len(clients) > count or len(set(clients)) < len(clients):
+        said = f"returned {len(clients)} clients, of whom {len(set(clients))} differ, where {count} were asked for"
+        raise RunError(f"{hook} {said}; return at most `count`, all different")
+    for client in clients:
+        if not 0 <= client < candidates.idle.clients or not candidates.has(client):
+            raise RunError(f"{hook} chose client {client}, which cannot get a job now; choose among the candidates")
+    return clients

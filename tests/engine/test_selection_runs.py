@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edgesim.engine.selection import SELECTORS
-from edgesim.errors import ScenarioError
+from edgesim.errors import RunError, ScenarioError
 from edgesim.results.store import Run
 from edgesim.scenario.assembly import assemble
 from edgesim.scenario.loading import load
@@ -74,6 +74,30 @@ def test_a_selector_of_ones_own_is_found_by_its_file(tmp_path: Path) -> None:
     run = ran(tmp_path, "selector={kind: ./mine.py:Longest, most: 20}", "stop.aggregations=4")
     assert run.finished
     assert run.scenario["selector"] == {"kind": "./mine.py:Longest", "most": 20}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "told"),
+    [
+        ("None", "returned None; return a list of the numbers of clients"),
+        ("candidates.all()[:count]", "returned array\\(.*; return a list of the numbers of clients"),
+        ("candidates.all().tolist()[:1] * count", "returned 3 clients, of whom 1 differ, where 3 were asked for"),
+        ("candidates.all().tolist()[: count + 1]", "returned 4 clients, of whom 4 differ, where 3 were asked for"),
+        ("[10**6]", "chose client 1000000, which cannot get a job now; choose among the candidates"),
+        ("[-1]", "chose client -1, which cannot get a job now"),
+        ("[0]", "chose client 0, which cannot get a job now"),
+    ],
+)
+def test_what_a_selector_of_ones_own_must_not_return_is_told(tmp_path: Path, chosen: str, told: str) -> None:
+    """Where nobody looked, a client that was chosen twice broke the laws of conservation at the end of the run."""
+    code = (
+        "from edgesim.engine.selection import Selector\n\n\nclass Mine(Selector):\n"
+        f"    def select(self, count, draw, candidates, history):\n        return {chosen}\n"
+    )
+    (tmp_path / "mine.py").write_text(code, encoding="utf-8")
+    schedule = "schedule={kind: buffered, concurrency: 3, buffer: 1}"
+    with pytest.raises(RunError, match=rf"Mine\.select {told}"):
+        ran(tmp_path, "selector=./mine.py:Mine", schedule, "stop.aggregations=4")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,11 @@ class IdleClients:
         self._place = array("i", range(clients))  # of each client in `_all`
         self._idle = clients
 
+    @property
+    def clients(self) -> int:
+        """All there are, idle or not."""
+        return len(self._all)
+
     def __len__(self) -> int:
         return self._idle
 
