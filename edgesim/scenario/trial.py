@@ -134,7 +134,7 @@ class _Trial:
             peers, share = [Peer(server, client) for client in clients], 1 / len(clients)
             self._hooks.state("mix", context, peers[0], peers, torch.full((len(peers),), share, dtype=torch.float64))
         for name, value in _variables(type(self._algorithm)).items():
-            if value != self._variables.get(name, value):
+            if value != self._variables.get(name):
                 raise ScenarioError(
                     f"{self._hooks.kind}.{name} has changed in a trial of all hooks: what an algorithm remembers must "
                     "lie in the states of server and clients, or another run, and one that is resumed, would find it"
@@ -320,5 +320,5 @@ def _variables(kind: type) -> dict[str, str]:
         for base in kind.__mro__
         if not is_ours(base)
         for name, value in vars(base).items()
-        if isinstance(value, list | dict | set) and not name.startswith("__")
+        if isinstance(value, list | dict | set | int | float | str | torch.Tensor) and not name.startswith("__")
     }

@@ -108,6 +108,12 @@ WRONG = {
         "        return Algorithm.download(self, context, server, client)",
         r"A\.seen has changed",
     ),
+    "a count in the class": (
+        "    def aggregate(self, context, server, arrivals):\n"
+        "        type(self).rounds = getattr(self, 'rounds', 0) + 1\n"
+        "        return super().aggregate(context, server, arrivals)",
+        r"A\.rounds has changed",
+    ),
     "an update of its own kind when alone": (
         END + "        return {'params': d, **({'more': d} if len(learner.version) > 1 else {})}, client",
         r"gives client 0 another more: fc1\.weight alone",
