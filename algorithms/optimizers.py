@@ -48,7 +48,6 @@ class _Adaptive:
 
     lr: Annotated[float, Gt(0), Doc("η")] = 0.1
     beta1: Annotated[Decay, Doc("β₁, of the mean")] = 0.9
-    beta2: Annotated[Decay, Doc("β₂, of the square")] = 0.99
     tau: Annotated[float, Gt(0), Doc("τ, adaptivity: the larger, the nearer to SGD")] = 1e-3
 
     def step(self, params: Params, delta: Params, memory: State, staleness: int) -> tuple[Params, State]:
@@ -68,6 +67,8 @@ class _Adaptive:
 class Adam(_Adaptive):
     """v ← β₂ v + (1 − β₂) Δ²."""
 
+    beta2: Annotated[Decay, Doc("β₂, of the square")] = 0.99
+
     def _square(self, v: Tensor, square: Tensor) -> Tensor:
         return self.beta2 * v + (1 - self.beta2) * square
 
@@ -75,6 +76,8 @@ class Adam(_Adaptive):
 @dataclass(frozen=True, kw_only=True)
 class Yogi(_Adaptive):
     """v ← v − (1 − β₂) Δ² sign(v − Δ²)."""
+
+    beta2: Annotated[Decay, Doc("β₂, of the square")] = 0.99
 
     def _square(self, v: Tensor, square: Tensor) -> Tensor:
         return v - (1 - self.beta2) * square * (v - square).sign()

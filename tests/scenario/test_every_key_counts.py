@@ -13,9 +13,11 @@ import pytest
 from pydantic import BaseModel
 
 import edgesim.scenario.schema  # noqa: F401 defines all sections
+from edgesim.scenario import registries, server
 from edgesim.scenario.assembly import assemble
 from edgesim.scenario.closing import client_table
 from edgesim.scenario.loading import load
+from edgesim.scenario.parameters import model_of
 from edgesim.scenario.section import Section
 
 BASE = """
@@ -390,11 +392,70 @@ CASES: dict[str, Case] = {
         },
     ),
 }  # fmt: skip
+ROUNDS = ("schedule={kind: sync, cohort: 6}", "stop.aggregations=6")
+HOSTILE = ("attackers={kind: sign-flip, share: 30 %, scale: 20}",)
+LATE = ("fleet.0.link=ble", "schedule={kind: buffered, concurrency: 6, buffer: 2}", "stop.aggregations=20")
+# key of a choice → its world; kind → key → another value, of all that have keys
+CHOICES: dict[str, tuple[tuple[str, ...], dict[str, dict[str, str]]]] = {
+    "server.optimizer": (
+        LATE,
+        {
+            "sgd": {"lr": "0.5", "momentum": "0.5"},
+            "adam": {"lr": "0.01", "beta1": "0.5", "beta2": "0.5", "tau": "0.1"},
+            "yogi": {"lr": "0.01", "beta1": "0.5", "beta2": "0.5", "tau": "0.1"},
+            "adagrad": {"lr": "0.01", "beta1": "0.5", "tau": "0.1"},
+            "fadas": {"lr": "0.01", "beta1": "0.5", "beta2": "0.5", "epsilon": "0.1", "delay": "9"},
+        },
+    ),
+    "server.aggregator": (
+        (*ROUNDS, *HOSTILE),
+        {
+            "trimmed-mean": {"byzantine": "0.4"},
+            "krum": {"byzantine": "0", "best": "3"},
+            "geometric-median": {"steps": "1", "smoothing": "3"},
+            "centered-clipping": {"radius": "0.01", "steps": "1"},
+        },
+    ),
+    "server.before": (
+        (*ROUNDS, *HOSTILE, "server.aggregator=median"),
+        {"bucketing": {"size": "3"}, "nearest-neighbours": {"byzantine": "0.4"}},
+    ),
+    "server.rule": (
+        (*LATE, "schedule={kind: buffered, concurrency: 4, buffer: 3}"),  # fresh and stale ones together
+        {
+            "fedasync": {"mixing": "0.3"}, "ca2fl": {"lr": "0.5"},
+            "port": {"similarity": "0.1", "freshness": "5", "beta": "1"}, "refl": {"beta": "0.9", "scale": "9"},
+        },
+    ),
+    "codec": (ROUNDS, {"top-k": {"share": "30 %", "feedback": "false"}, "qsgd": {"s": "4"}}),
+    "attackers": (
+        ROUNDS,
+        {
+            **{kind: {"share": "40 %"} for kind in ("alie", "mimic", "label-flip", "free-rider")},
+            "sign-flip": {"share": "40 %", "scale": "3"}, "scaled": {"share": "40 %", "scale": "3"},
+            "gaussian": {"share": "40 %", "std": "3"}, "ipm": {"share": "40 %", "epsilon": "0.9"},
+        },
+    ),
+    "task.partition": (
+        ROUNDS,
+        {
+            "dirichlet": {"alpha": "3", "balanced": "true"}, "classes": {"per_client": "3", "dominance": "0.5"},
+            "quantity": {"alpha": "3"},
+        },
+    ),
+}  # fmt: skip
+NEEDED = {"dirichlet": ", alpha: 0.5", "classes": ", per_client: 2", "quantity": ", alpha: 0.5"}
+REGISTRIES = {
+    "server.optimizer": server._optimizers, "server.aggregator": server._aggregators,
+    "server.before": server._preparations, "server.rule": server._rules, "codec": registries._codecs,
+    "attackers": registries._attacks, "task.partition": registries._partitions,
+}  # fmt: skip
 WITHOUT = {
     "Scenario": {"name", "execution"},  # how it is called, and how it is carried out
     "Task": {"data_dir"},  # where the same data lie
     "Training": {"optimizer"},  # there is one
     "Evaluate": {"target"},  # what the summary tells
+    "natural": {"at_least"},  # of data that have owners
 }
 """Keys that are meant to change nothing that this test looks at."""
 
@@ -419,6 +480,14 @@ def test_every_key_of_every_section_is_here() -> None:
         name = {"_Fitted": "DeviceTrace"}.get(name_of(section), name_of(section))
         if section.__name__ != "Execution" and own:
             assert own - WITHOUT.get(name, set()) <= known[name], name
+
+
+@pytest.mark.parametrize("key", REGISTRIES)
+def test_every_parameter_of_every_choice_is_here(key: str) -> None:
+    skip = 3 if key == "task.partition" else 0
+    for kind, target in REGISTRIES[key]().items():
+        own = set(model_of(target, skip).model_fields) - WITHOUT.get(kind, set())
+        assert own == set(CHOICES[key][1].get(kind, {})), kind
 
 
 @pytest.fixture(scope="module")
@@ -452,3 +521,14 @@ def test_a_key_changes_what_a_run_does(folder: Path, name: str, key: str) -> Non
     changed = seen(folder, (*world, *((change,) if isinstance(change, str) else change)))
     assert changed != seen(folder, world)
     assert len(changed) > 1000
+
+
+@pytest.mark.parametrize(
+    ("key", "kind", "parameter"),
+    [(key, kind, name) for key, (_, kinds) in CHOICES.items() for kind, names in kinds.items() for name in names],
+)
+def test_a_parameter_changes_what_a_run_does(folder: Path, key: str, kind: str, parameter: str) -> None:
+    world, kinds = CHOICES[key]
+    word = "kind" if key in ("attackers", "task.partition") else "name"
+    chosen = (*world, f"{key}={{{word}: {kind}{NEEDED.get(kind, '')}}}")
+    assert seen(folder, (*chosen, f"{key}.{parameter}={kinds[kind][parameter]}")) != seen(folder, chosen)
