@@ -198,3 +198,24 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="disk full"):
         write_half()
     assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_who_reads_meanwhile_has_the_old_file_or_the_new_one_whole(tmp_path: Path, together: bool) -> None:
+    """A new file takes the old one's name; what is open stays as it was, and nothing else is left behind."""
+    path = tmp_path / "metrics.parquet"
+    path.write_text("old")
+
+    def write(temporary: Path) -> None:
+        temporary.write_text("new, and longer")
+        assert path.read_text() == "old"
+
+    with path.open() as reader:
+        if together:
+            atomic.replace_all({path: write})
+        else:
+            with atomic.replacing(path) as temporary:
+                write(temporary)
+        assert reader.read() == "old"
+    assert path.read_text() == "new, and longer"
+    assert list(tmp_path.iterdir()) == [path]

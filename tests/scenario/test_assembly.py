@@ -288,14 +288,17 @@ PHONES = (
         ("schedule={kind: hierarchical, edges: 3, edge: {kind: periodic, concurrency: 3, every: 200 ms, rounds: 3}, "
          "cloud: sync, link: {down: 10 Mbit/s, up: 5 Mbit/s, latency: 10 ms}}", "stop={updates: 50}",
          "evaluate.every=200 ms"),
+        ("schedule={kind: async, concurrency: 8, max_staleness: 6}", "failures={transfer: resume, training: resume}"),
     ],
-    ids=["shared network", "gossip", "gossip in rounds", "edges"],
+    ids=["shared network", "gossip", "gossip in rounds", "edges", "too stale"],
 )  # fmt: skip
 def test_the_last_row_of_metrics_is_what_the_clients_have_spent(tmp_path: Path, chosen: tuple[str, ...]) -> None:
     run = one(tmp_path, *PHONES, *chosen)
     clients, last = run.clients(), {name: column[-1] for name, column in run.metrics().items()}
-    for column in ("energy_j", "carbon_g", "bytes_up", "bytes_down", "jobs_aggregated", "jobs_lost"):
+    for column in ("energy_j", "carbon_g", "bytes_up", "bytes_down", "jobs_aggregated"):
         assert clients[column].sum() == pytest.approx(last[column], rel=1e-12), column
+    assert clients["jobs_lost"].sum() == last["jobs_lost"] + last["jobs_discarded"]
+    assert last["jobs_discarded"] > 0 or "max_staleness" not in chosen[0]
     assert clients["battery_j"].mean() / 2000 == pytest.approx(last["battery_level"], rel=1e-12)
     assert last["updates"] == last["jobs_aggregated"]
 
