@@ -42,6 +42,25 @@ ResultsFolders = Annotated[
 ]
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        # of a checkout in whose folder one works the code counts, whatever else is installed
+        print(f"edgesim {version('edgesim')}, {Path(__file__).parent}, Python {sys.version.split()[0]}")
+        raise typer.Exit
+
+
+@app.callback()
+def every_verb(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_tell_version, help="Say which edgesim this is, and where."),
+    ] = False,
+) -> None:
+    """What each federated algorithm costs, in time, energy and bytes, for the accuracy it reaches."""
+
+
 @app.command()
 def run(
     scenario: ScenarioFile,

@@ -67,6 +67,14 @@ def test_help_imports_nothing_heavy() -> None:
         assert re.search(rf"\b{verb}\b", ended.stdout)
 
 
+def test_it_says_which_edgesim_runs_and_from_where() -> None:
+    """In the folder of a checkout that one is meant, elsewhere the installed one: which of them is easily mistaken."""
+    command = [sys.executable, "-m", "edgesim", "--version"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    where = Path(edgesim.__file__).parent
+    assert re.fullmatch(rf"edgesim [\d.]+, {re.escape(str(where))}, Python 3\.\d+\.\S+\n", ended.stdout)
+
+
 def test_every_mistake_of_a_file_is_told_at_once(server: Server, tmp_path: Path) -> None:
     path = tmp_path / "planted.yaml"
     path.write_text(PLANTED)
