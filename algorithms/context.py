@@ -52,11 +52,13 @@ class Context:
 
 
 class Client(NamedTuple):
-    """A client as the server knows it. Attributes: samples, of its training part; state, its own."""
+    """A client as the server knows it. Attributes: samples, of its training part; state, its own; version, of the model
+    that it is to train."""
 
     id: int
     samples: int
     state: State
+    version: int = 0
 
 
 class Peer(NamedTuple):

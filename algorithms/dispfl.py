@@ -87,9 +87,8 @@ class DisPfl(Algorithm):
         return Payload(state={"params": server["params"]}, size_bytes=size)
 
     def workload(self, context: Context, payload: Payload, client: Client) -> Workload:
-        screens = bool(self.prune_rate) and self.regrow == "gradient"
         density = masks.densities(client.state["mask"])
-        return local_work(context, client.samples, density=density, dense_gradients=int(screens))
+        return local_work(context, client.samples, density=density, dense_gradients=int(self._sibling.screens(client)))
 
     def upload_bytes(self, context: Context, payload: Payload, client: Client) -> int | None:
         fixed = not self.prune_rate or all(map(_is_settled, client.state["mask"].values()))

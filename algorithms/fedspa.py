@@ -101,9 +101,14 @@ class FedSpa(Algorithm):
         return Payload(state={"params": server["params"]}, size_bytes=codecs.size(parts))
 
     def workload(self, context: Context, payload: Payload, client: Client) -> Workload:
-        screens = self._moves and self.regrow == "gradient"
         density = masks.densities(client.state["mask"])
-        return local_work(context, client.samples, density=density, dense_gradients=int(screens))
+        return local_work(context, client.samples, density=density, dense_gradients=int(self.screens(client)))
+
+    def screens(self, client: Client) -> bool:
+        """Whether a job takes a dense gradient: until its mask moves no more."""
+        if self.regrow != "gradient" or not self._moves:
+            return False
+        return bool(self._prune_rate(torch.tensor(client.version), client.state["rounds"]["T"]) > 0)
 
     def upload_bytes(self, context: Context, payload: Payload, client: Client) -> int | None:
         if self._moves:  # the new mask's length on the wire depends on where it moved
@@ -134,8 +139,10 @@ class FedSpa(Algorithm):
         update = {"params": difference(local["params"], start), "held": client["mask"]}
         if not self._moves:
             return update, client
-        score = self._scores(local, learner)
         rate = self._prune_rate(learner.version, client["rounds"]["T"])
+        if not rate.any():
+            return update, client
+        score = self._scores(local, learner)
         moved = {
             name: masks.prune_and_regrow(mask, local["params"][name], score[name], rate)
             for name, mask in client["mask"].items()

@@ -69,7 +69,7 @@ class Federation(AtWork):
 
     def dispatch(self, job: int, client: int, version: int, terms: Terms = USUAL) -> Assignment:
         """Fix what a job starts from; what it costs follows from that alone."""
-        who, where = self._who(client), on.under(self._context, terms)
+        who, where = self._who(client, version), on.under(self._context, terms)
         server = self._server if terms.group is None else self._groups.send(terms.group, self._server)
         return self._begin(job, version, who, where, self._algorithm.download(where, server, who), terms)
 
@@ -86,7 +86,7 @@ class Federation(AtWork):
         if terms:
             return super().dispatch_all(first_job, clients, version, terms)
         if not self._alike:
-            each, where = [self._who(client) for client in clients], self._context
+            each, where = [self._who(client, version) for client in clients], self._context
             payloads = payloads_of(self._algorithm, where, self._server, each)
             begun = enumerate(zip(each, payloads, strict=True), first_job)
             return [self._begin(job, version, who, where, payload, USUAL) for job, (who, payload) in begun]
@@ -100,7 +100,7 @@ class Federation(AtWork):
 
     def cost(self, client: int, terms: Terms = USUAL) -> Assignment:
         """What a job would cost now; an upload whose size training must tell is taken at its most."""
-        who, where = self._who(client), on.under(self._context, terms)
+        who, where = self._who(client, self._version), on.under(self._context, terms)
         payload = self._algorithm.download(where, self._server, who)
         where, payload, batch = fitted(self._algorithm, where, payload, who)
         assigned = self._assigning.of(where, payload, who, terms, batch, forecast=True)
@@ -200,8 +200,8 @@ class Federation(AtWork):
         """What `_base_models` are for all clients, where they are the same."""
         return None if overrides(self._algorithm, "client_model", "client_models") else self._server["params"]
 
-    def _who(self, client: int) -> Client:
-        return Client(client, int(self._context.task.train.count[client]), self._state(client))
+    def _who(self, client: int, version: int = 0) -> Client:
+        return Client(client, int(self._context.task.train.count[client]), self._state(client), version)
 
     def _state(self, client: int) -> State:
         self._settle(client)

@@ -121,6 +121,7 @@ def training_workload(
                                                 update reads two, writes one, optimiser state both ways
                  + 4·4·a                        a sample: activations and gradients, each written and read
                  + dense passes: 4·3·N + 4·4·a·b each
+        steps    s + dense_gradient_batches
 
     Raises ValueError for a density under a name that is no maskable tensor, and for counts below 1.
     """
@@ -141,7 +142,7 @@ def training_workload(
         traffic_bytes=4 * active * per_weight * steps
         + per_sample_bytes * seen
         + dense_gradient_batches * (4 * 3 * profile.parameters + per_sample_bytes * batch),
-        steps=steps,
+        steps=steps + dense_gradient_batches,
         memory_bytes=ceil(
             4 * active * (2 + optimizer_words + copies)
             + mask_bytes

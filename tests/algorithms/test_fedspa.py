@@ -14,7 +14,7 @@ from edgesim.engine.learning import Received
 from edgesim.errors import ScenarioError
 from edgesim.learning import codecs, masks
 from edgesim.learning.local import cohort_of
-from edgesim.learning.training import Training, learner
+from edgesim.learning.training import Learner, Training, learner
 from edgesim.learning.tree import Params, State
 
 MLP = context()  # digits, 64-16-10: weights of 1,024 and 160, biases of 16 and 10
@@ -153,6 +153,23 @@ def test_work_is_the_masks_share_and_one_dense_screening_batch() -> None:
     assert static.workload(MLP, sent, client).flops == pytest.approx(0.5 * dense * samples * epochs)
     extra = dynamic.workload(MLP, sent, client).flops - static.workload(MLP, sent, client).flops
     assert extra == pytest.approx(dense * batch)
+
+
+def test_from_t_on_no_gradient_is_taken_nor_paid_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """α_t is 0 then, and no mask moves."""
+    world, works = federation(FedSpa(density=0.5, rounds=3)), []
+    for version in range(5):
+        works.append(world.dispatch(version, 0, version).workload)
+        if version == 3:
+            monkeypatch.setattr(Learner, "probe", lambda _: pytest.fail("a gradient was taken"))
+        order, trained = world._training.result(version)
+        moved = [not torch.equal(mask, order.state["mask"][n]) for n, mask in trained.state["mask"].items()]
+        assert any(moved) == (version < 3)
+        world.arrive(version, 0)
+        world.aggregate([Received(version, 0, 0, 1.0)])
+    static = federation(FedSpa(density=0.5, masking="rsm")).dispatch(0, 0, 0).workload
+    assert [work.steps - static.steps for work in works] == [1, 1, 1, 0, 0]
+    assert works[3].flops == static.flops < works[2].flops
 
 
 def test_a_prune_rate_of_nothing_costs_what_static_masks_cost() -> None:

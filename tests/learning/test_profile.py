@@ -137,6 +137,7 @@ def test_a_sparse_workload_by_hand(mlp: ModelProfile) -> None:
         dense_gradient_batches=1,
     )  # fmt: skip
     assert work.layer_density.tolist() == [0.25, 1]
+    assert work.steps == 1 + 1
     assert work.other_flops == 3 * (2 * 1024 + 3 * 160)
     assert work.flops == 3 * (0.25 * 2048 + 480) + work.other_flops
     assert work.memory_bytes == 4 * 226 * 2 + 512 / 8 + 8 * 3 * 90 + 4 * (512 - 128)
