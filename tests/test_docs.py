@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edgesim import cli, reference, units
+from edgesim import run as simulate
 from edgesim.algorithms.contract import Algorithm
 from edgesim.devices import cost
 from edgesim.devices.profiles import find_device, find_link
@@ -198,6 +199,21 @@ def test_an_algorithm_is_one_short_file(desk: Path) -> None:
     more = runs["FedNova"]["bytes_up"] - runs["fedavg"]["bytes_up"]
     assert (more == 5 * runs["fedavg"]["updates"]).all()  # a number of steps, and the byte that says its form
     assert "pull towards the model sent" in edgesim("algorithms", "./my_algorithm.py:FedProx")
+
+
+@pytest.mark.parametrize(
+    "schedule", ["{kind: async, concurrency: 6}", "{kind: gossip, graph: {kind: regular, degree: 4}, mode: async}"]
+)
+def test_a_jobs_last_row_says_whether_it_is_over(desk: Path, schedule: str) -> None:
+    """By the rule on the page as many were in flight at the end as the metrics have; devices come and go."""
+    comes = "{device: raspberry-pi-4, share: 1, link: wifi-home, availability: {kind: markov, on: 2 s, off: 500 ms}}"
+    changes = [f"fleet=[{comes}]", f"schedule={schedule}", "algorithm=fedavg", "stop={time: 4 s}", "sweep={}"]
+    (run,) = simulate("my_algorithm.yaml", overrides=changes, out="results/over").runs
+    events, metrics = run.events(["job", "outcome", "staleness"]), run.metrics()
+    last = np.append(events["job"][1:] != events["job"][:-1], True)
+    over = np.isin(events["outcome"], ["lost", "out-of-memory", "cancelled"]) | ~np.isnan(events["staleness"])
+    assert (~over[last]).sum() == metrics["jobs_in_flight"][-1] > 0
+    assert metrics["jobs_lost"][-1] > 0
 
 
 def parts() -> Iterator[tuple[str, str]]:
