@@ -37,10 +37,15 @@ def run(
         RunError: a run cannot go on.
     """
     from edgesim import shipped
+    from edgesim.errors import ScenarioError
     from edgesim.results.store import Results
     from edgesim.scenario import running
     from edgesim.scenario.loading import load
 
+    if isinstance(overrides, str):
+        raise ScenarioError(f"overrides={overrides!r}: write a list of such texts, [{overrides!r}]")
+    if isinstance(workers, int) and workers < 1:
+        raise ScenarioError(f"workers={workers}: write a number from 1, or the address of a Ray cluster")
     plan = load(shipped.find(_Path(scenario)), overrides)
     folder = _Path("results") / plan.name if out is None else _Path(out)
     directories = running.prepare(plan, folder, replace=replace)

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny import sets, write
@@ -12,6 +13,7 @@ import edgesim
 from edgesim import shipped
 from edgesim.algorithms import registry
 from edgesim.devices import profiles
+from edgesim.errors import ScenarioError
 
 pytestmark = pytest.mark.smoke
 
@@ -38,3 +40,16 @@ def test_run_plot_and_read(tmp_path: Path) -> None:
     )
     assert told.returncode == 2
     assert "seed" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"overrides": "stop.updates=50"}, r"overrides='stop.updates=50': write a list of such texts, \['stop"),
+        ({"workers": 0}, "workers=0: write a number from 1"),
+    ],
+)
+def test_wrong_arguments_are_told_before_anything_is_written(tmp_path: Path, wrong: dict[str, Any], told: str) -> None:
+    with pytest.raises(ScenarioError, match=told):
+        edgesim.run(write(tmp_path), out=tmp_path / "out", **wrong)
+    assert not (tmp_path / "out").exists()
