@@ -181,6 +181,14 @@ def test_markov_devices_differ_by_the_variation_asked_for() -> None:
     assert unlike.std() == pytest.approx(0.16, abs=0.02)
 
 
+def test_who_is_hardly_ever_on_line_is_found_all_the_same() -> None:
+    """Tens of thousands of windows from here, where a search that calls itself for each 64 of them came to its end."""
+    rare, devices = Bernoulli(window_s=60.0, chance=1e-5).start(4), np.arange(4)
+    found = [rare.next_change_ns(device, 0) for device in devices.tolist()]
+    assert found == Bernoulli(window_s=60.0, chance=1e-5).start(4).next_change_many(devices, 0).tolist()
+    assert max(change for change in found if change is not None) > 64 * 600 * 60 * 10**9
+
+
 def test_bernoulli_windows_are_independent_draws() -> None:
     """100 windows of 2,000 devices: 200,000 draws at 0.3, and products of neighbours at 0.09; five standard errors."""
     started, devices = Bernoulli(window_s=60.0, chance=0.3).start(4), np.arange(2000)
