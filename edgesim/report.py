@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from edgesim import printing, units
@@ -45,6 +46,7 @@ def write(folders: Sequence[Path], against: str | None, target: str | None, out:
     for option, text in (("--against", against), ("--target", target)) if not results.have_accuracies else ():
         if text is not None:
             raise ScenarioError(f"{option} {text}: {results.path} has no accuracies to compare; leave it out")
+    _check_alike(results)
     compared = comparison.sections(results, against, accuracy) if results.have_accuracies else []
     path = out or results.path / "report.html"
     text = page(results, compared, accuracy)
@@ -56,6 +58,16 @@ def write(folders: Sequence[Path], against: str | None, target: str | None, out:
     for section in compared:
         printing.figures(section.title, section.header, section.rows, section.names)
     printing.lines(*comparison.NOTES if compared else (), str(path))
+
+
+def _check_alike(results: Results) -> None:
+    """Raise ScenarioError where some runs have accuracies and others none: neither kind of page would tell of both."""
+    without = [run.label for run in results.runs if not np.isfinite(run.metrics()["accuracy"]).any()]
+    if 0 < len(without) < len(results.runs):
+        raise ScenarioError(
+            f"{without[0]} has no accuracies, as estimates and quadratic problems have none, and other runs do; report "
+            "them apart"
+        )
 
 
 def page(results: Results, compared: Sequence[Section], target: float | None = None) -> str:

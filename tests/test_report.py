@@ -88,6 +88,14 @@ def test_estimates_have_a_page_too(server: Server, tmp_path: Path) -> None:
     refused(server.run("report", tmp_path / "out", "--against", "fedavg"), "no accuracies to compare")
 
 
+def test_estimates_are_reported_apart_from_runs(server: Server, finished: Path, tmp_path: Path) -> None:
+    """Set against a run an estimate would be no number better, and reach an accuracy of 0.000."""
+    estimate = tmp_path / "estimate"
+    assert server.run("estimate", write(tmp_path), "--out", estimate).code == 0
+    refused(server.run("report", finished, estimate), "estimate/fedavg has no accuracies", "report them apart")
+    assert server.run("analyze", finished, estimate).code == 0
+
+
 def test_quadratic_problems_have_a_page_of_gradient_norms(server: Server, tmp_path: Path) -> None:
     overrides = ["task.clients=8", "stop={aggregations: 4}", "evaluate={every: 2 aggregations}", "sweep={seed: [0]}"]
     edgesim.run("papers/ffgg-quadratic", overrides=overrides, out=tmp_path / "out")
