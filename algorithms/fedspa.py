@@ -106,9 +106,7 @@ class FedSpa(Algorithm):
 
     def screens(self, client: Client) -> bool:
         """Whether a job takes a dense gradient: until its mask moves no more."""
-        if self.regrow != "gradient" or not self._moves:
-            return False
-        return bool(self._prune_rate(torch.tensor(client.version), client.state["rounds"]["T"]) > 0)
+        return self._moves and self.regrow == "gradient" and client.version < float(client.state["rounds"]["T"])
 
     def upload_bytes(self, context: Context, payload: Payload, client: Client) -> int | None:
         if self._moves:  # the new mask's length on the wire depends on where it moved
@@ -139,10 +137,10 @@ class FedSpa(Algorithm):
         update = {"params": difference(local["params"], start), "held": client["mask"]}
         if not self._moves:
             return update, client
-        rate = self._prune_rate(learner.version, client["rounds"]["T"])
-        if not rate.any():
+        if bool((learner.version >= client["rounds"]["T"]).all()):
             return update, client
         score = self._scores(local, learner)
+        rate = self._prune_rate(learner.version, client["rounds"]["T"])
         moved = {
             name: masks.prune_and_regrow(mask, local["params"][name], score[name], rate)
             for name, mask in client["mask"].items()
