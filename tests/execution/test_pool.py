@@ -1,5 +1,6 @@
 """Worker processes train exactly as one process does, whatever becomes of them."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -212,12 +213,13 @@ def test_a_single_order_stays_at_home(here: InProcess) -> None:
 
 
 LONG = """
-import sys, test_pool
+import signal, sys, test_pool
 from edgesim.algorithms.fedavg import FedAvg
 from edgesim.algorithms.fedprox import FedProx
 from edgesim.execution.pieces import Piece
 from edgesim.execution.pool import Pool
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have what they start in the background ignore it
     here = test_pool.home(FedAvg())
     pool = Pool(here, 2)
     print(*test_pool.workers(pool), flush=True)
@@ -236,12 +238,16 @@ def test_no_process_and_no_memory_is_left_behind(tmp_path: Path, number: signal.
         [sys.executable, tmp_path / "long.py"], env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL, text=True, start_new_session=True,
     )  # fmt: skip
-    with parent, parent.stdout or open(os.devnull) as printed:
-        assert printed.readline().strip().isdecimal()
-        time.sleep(0.2)
-        parent.send_signal(number)
-        parent.wait(30)
-        assert wait_until(lambda: not in_group(parent.pid), every_s=0.05)
+    try:
+        with parent, parent.stdout or open(os.devnull) as printed:
+            assert printed.readline().strip().isdecimal()
+            time.sleep(0.2)
+            parent.send_signal(number)
+            parent.wait(30)
+            assert wait_until(lambda: not in_group(parent.pid), every_s=0.05)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(parent.pid, signal.SIGKILL)
     left = set(Path("/dev/shm").iterdir()) - named if named else set()
     assert [path for path in left if path.stat().st_uid == os.getuid() and "torch" in path.name] == []
 
