@@ -18,17 +18,17 @@ class ExampleUpdate:
 
     def __init__(self, algorithm: Algorithm, context: Context) -> None:
         self._algorithm, self._context = algorithm, context
-        self._like: tuple[State, Result] | None = None  # an example, and the server's state that it is from
+        self._known: tuple[int, Result] | None = None  # an example, and the version of the server that it is from
 
-    def of(self, server: State) -> Result:
-        """By this server's state."""
-        if self._like is None or self._like[0] is not server:
-            self._like = server, self._trained(server)
-        return self._like[1]
+    def of(self, server: State, version: int = 0) -> Result:
+        """By the server's state of this version."""
+        if self._known is None or self._known[0] != version:
+            self._known = version, self._trained(server)
+        return self._known[1]
 
-    def longest_bytes(self, server: State, before: State) -> int:
-        """Of an update of a client with this state: every mask that may have moved has."""
-        update, after = self.of(server)
+    def longest_bytes(self, before: State, server: State, version: int = 0) -> int:
+        """Of an update of a client with the state `before`: every mask that may have moved has."""
+        update, after = self.of(server, version)
         moved = {**after, **{group: _complement(params) for group, params in before.items()}}
         return codecs.longest(self._algorithm.upload(update, before, moved))
 

@@ -106,7 +106,8 @@ class Federation(AtWork):
         assigned = self._assigning.of(where, payload, who, terms, batch, forecast=True)
         if assigned.upload_bytes is not None:
             return assigned
-        return replace(assigned, upload_bytes=self._example.longest_bytes(self._server, who.state))
+        most = self._example.longest_bytes(who.state, self._server, self._version)
+        return replace(assigned, upload_bytes=most)
 
     def upload_bytes(self, job: int) -> int:
         """The length of a job's update on the wire; trains, since it depends on trained values."""

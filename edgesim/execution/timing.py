@@ -156,7 +156,7 @@ class TimingOnly(AtWork):
         upload_bytes = on.upload_bytes(self._algorithm, where) or self._algorithm.upload_bytes(where, payload, who)
         if upload_bytes is None:
             self._bounded = True
-            upload_bytes = self._example.longest_bytes(self._server, state)
+            upload_bytes = self._example.longest_bytes(state, self._server)
         return Assignment(
             download_bytes=payload.size_bytes,
             workload=self._algorithm.workload(where, payload, who),
