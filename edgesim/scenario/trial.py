@@ -58,18 +58,10 @@ def merged(algorithm: Algorithm, context: Context) -> None:
     """
 
     class Divided(Average):
-        def step(
-            self,
-            params: Params,
-            memory: State,
-            arrivals: Arrivals,
-            weights: Tensor,
-            update: Params,
-            held: Params | None,
-        ) -> tuple[Params, State]:
-            if held is not None:
-                context.rule.step(params, memory, arrivals, weights, update, held)
-            return super().step(params, memory, arrivals, weights, update, held)
+        def step(self, *given: Any) -> tuple[Params, State]:
+            if given[-1] is not None:  # held
+                context.rule.step(*given)
+            return super().step(*given)
 
     where = replace(_small(context), rule=Divided())
     backend = in_process("loop", algorithm, where.task, where.training, seed=where.seed, cohort=1)
