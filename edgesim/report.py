@@ -7,7 +7,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from edgesim import printing, units
@@ -62,7 +61,7 @@ def write(folders: Sequence[Path], against: str | None, target: str | None, out:
 
 def _check_alike(results: Results) -> None:
     """Raise ScenarioError where some runs have accuracies and others none: neither kind of page would tell of both."""
-    without = [run.label for run in results.runs if not np.isfinite(run.metrics()["accuracy"]).any()]
+    without = [run.label for run in results.runs if not run.has_accuracies]
     if 0 < len(without) < len(results.runs):
         raise ScenarioError(
             f"{without[0]} has no accuracies, as estimates and quadratic problems have none, and other runs do; report "

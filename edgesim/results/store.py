@@ -84,6 +84,11 @@ class Run:
         """Whether the run came to its end."""
         return (self.path / SUMMARY).is_file()
 
+    @property
+    def has_accuracies(self) -> bool:
+        """Whether any was measured: not in estimates, where nothing is trained, nor on quadratic problems."""
+        return bool(np.isfinite(self.metrics()["accuracy"]).any())
+
     @cached_property
     def summary(self) -> dict[str, Any] | None:
         """summary.json; None of an unfinished run."""
@@ -194,8 +199,8 @@ class Results:
 
     @property
     def have_accuracies(self) -> bool:
-        """Whether any run has: estimates, where nothing is trained, and quadratic problems have none."""
-        return any(np.isfinite(run.metrics()["accuracy"]).any() for run in self.runs)
+        """Whether any run has."""
+        return any(run.has_accuracies for run in self.runs)
 
     def finished(self) -> "Results":
         """Of these, the runs that came to their end; there may be none."""
