@@ -158,6 +158,10 @@ class Algorithm:
         """What `local_train` returns, once all mini-batches are done."""
         return {"params": difference(local["params"], payload["params"])}, client
 
+    def reported_model(self, payload: State, client: State) -> Params:
+        """The model whose losses clients report to a selector that goes by them: what training computes with first."""
+        return self.local_start(payload, client)["params"]
+
     # ── user ────────────────────────────────────────────────────────────────────────────────────────
     def client_model(self, server: State, client: Client) -> Params:
         """The model that this client uses. Return the server's own tree where it is the same for all."""

@@ -89,15 +89,12 @@ class LossReports(Algorithm):
         return {**update, REPORT: report}, after
 
     def _model(self, payload: State, client: State) -> Params:
-        """What training begins from, [client, *shape]."""
+        """The algorithm's `reported_model`, [client, *shape]."""
         algorithm = self.inner
         while (core := getattr(algorithm, "inner", None)) is not None:  # that of a codec, not the codec's
             algorithm = core
-        if (reported := getattr(algorithm, "reported_model", None)) is not None:  # of what stands for what is trained
-            params: Params = reported(payload, client)
-            return params
         try:
-            return algorithm.local_start(payload, client)["params"]
+            return algorithm.reported_model(payload, client)
         except KeyError:
             raise ScenarioError(
                 f"selector: it goes by the losses of the clients' models, and {type(algorithm).__name__} trains none "
