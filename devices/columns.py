@@ -9,7 +9,7 @@ from edgesim.devices.group import FleetGroup
 from edgesim.devices.levels import choose, power_w
 from edgesim.devices.link import Link
 from edgesim.devices.shared import Shared
-from edgesim.streams import fold, key, uniforms
+from edgesim.streams import exp, fold, key, normals
 
 
 def processor_columns(groups: Sequence[FleetGroup], group: IndexArray, seed: int) -> dict[str, FloatArray]:
@@ -31,7 +31,7 @@ def processor_columns(groups: Sequence[FleetGroup], group: IndexArray, seed: int
 
 
 def shared_columns(groups: Sequence[FleetGroup], group: IndexArray) -> dict[str, Shared]:
-    """What devices of one group have in common: powers, tails, batteries and what skipped zeros save."""
+    """What devices of one group have in common: powers, radios, batteries, jitter and what skipped zeros save."""
 
     def column(figures: Iterable[float]) -> Shared:
         return Shared(np.array(list(figures), np.float64), group)
@@ -48,6 +48,9 @@ def shared_columns(groups: Sequence[FleetGroup], group: IndexArray) -> dict[str,
         "send_w": column(k.send_w for k in links),
         "tail_s": column(k.tail_s for k in links),
         "tail_w": column(k.tail_w for k in links),
+        "promotion_s": column(k.promotion_s for k in links),
+        "compute_jitter": column(g.compute_jitter for g in groups),
+        "link_jitter": column(g.link_jitter for g in groups),
     }
 
 
@@ -82,13 +85,13 @@ def _draw_link(links: Sequence[Link], group: IndexArray, seed: int) -> tuple[Flo
     rho = np.array([k.correlation for k in links])[group]
     z, own, delay = (_normal(len(group), seed, f"fleet-link-{what}") for what in ("down", "up", "latency"))
     both = rho * z + np.sqrt(1 - rho**2) * own
-    down, up, late = (_exp(sigmas[:, at] * draws) for at, draws in enumerate((z, both, delay)))
+    down, up, late = (exp(sigmas[:, at] * draws) for at, draws in enumerate((z, both, delay)))
     return down, up, late
 
 
 def _factors(sigma: FloatArray, seed: int, purpose: str) -> FloatArray:
     """exp(N(0, sigma)) for each device [device]."""
-    return _exp(sigma * _normal(len(sigma), seed, purpose))
+    return exp(sigma * _normal(len(sigma), seed, purpose))
 
 
 def _also(factors: FloatArray, sigma: FloatArray, seed: int, purpose: str) -> FloatArray:
@@ -97,13 +100,5 @@ def _also(factors: FloatArray, sigma: FloatArray, seed: int, purpose: str) -> Fl
 
 
 def _normal(count: int, seed: int, purpose: str) -> FloatArray:
-    """A standard normal number for each device, by Box and Muller (1958) from the device's own stream."""
-    draws = uniforms(fold(key(seed, purpose), np.arange(count)), 2)
-    normal: FloatArray = np.sqrt(-2.0 * np.log(1.0 - draws[:, 0])) * np.cos(2.0 * np.pi * draws[:, 1])
-    return normal
-
-
-def _exp(logarithms: FloatArray) -> FloatArray:
-    # single precision: a last-bit difference in exp or cos between two machines goes no further
-    factors: FloatArray = np.exp(logarithms).astype(np.float32).astype(np.float64)
-    return factors
+    """A standard normal number for each device from the device's own stream."""
+    return normals(fold(key(seed, purpose), np.arange(count)), 1)[:, 0]

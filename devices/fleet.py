@@ -33,7 +33,9 @@ class Fleet:
         compute_flops, bandwidth, step_overhead_s, sparse_efficiency, memory_bytes, idle_w, training_w:
             of the device: FLOP/s, byte/s, s, eta, bytes that a job may take, W, W.
         battery_j: what a full battery holds; 0: none, or none given.
-        down_bps, up_bps, latency_s, receive_w, send_w, tail_s, tail_w: of its link.
+        down_bps, up_bps, latency_s, receive_w, send_w, tail_s, tail_w, promotion_s: of its link.
+        compute_jitter, link_jitter: sigma of the factors exp(N(0, sigma)) by which a job's speed and rates differ from
+            its device's usual ones, from job to job.
         availability: when each is on line.
         class_traits: finer figures of each of `class_names`; None: there are none.
     """
@@ -55,6 +57,9 @@ class Fleet:
     send_w: Column = Column()
     tail_s: Column = Column()
     tail_w: Column = Column()
+    promotion_s: Column = Column()
+    compute_jitter: Column = Column()
+    link_jitter: Column = Column()
     availability: FleetAvailability
     class_traits: tuple[Traits | None, ...]
 

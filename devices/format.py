@@ -5,9 +5,9 @@ family: sbc                                  rate: {down: 36 Mbit/s, up: 11 Mbit
 processor:                                   latency: 40 ms
   training: 9 GFLOP/s                        power: {receive: 0.94 W, send: 1.44 W}
   bandwidth: 12.8 GB/s                       tail: {time: 10 s, power: 0.12 W}
-  step_overhead: 2 ms                        confidence: medium
-  sparse_efficiency: 0.45                    sources: [...]
-memory: {ram: 4 GiB, usable: 0.6}
+  step_overhead: 2 ms                        promotion: 0.8 s
+  sparse_efficiency: 0.45                    confidence: medium
+memory: {ram: 4 GiB, usable: 0.6}            sources: [...]
 power: {idle: 3.1 W, training: 6.6 W}
 confidence: high
 sources: [...]

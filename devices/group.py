@@ -18,6 +18,7 @@ class FleetGroup:
         compute_variation: sigma of a unit's speed factor exp(N(0, sigma)); it scales every part of the
             compute time, and no power.
         link_variation: the same for the rates of a unit's link, one factor for both directions.
+        compute_jitter, link_jitter: sigma of factors of the same kind, drawn anew for each job of a device.
         dvfs: the clock: low, mid or max of the device's levels, or a share of the highest frequency.
         background: share of the processor that other work takes, always.
         device_trace, link_trace: trace sets that speeds and memory, or rates and latencies, are drawn from, in place
@@ -33,6 +34,8 @@ class FleetGroup:
     availability: Process = field(default_factory=AlwaysOn)
     compute_variation: float = 0.0
     link_variation: float = 0.0
+    compute_jitter: float = 0.0
+    link_jitter: float = 0.0
     dvfs: str | float = "max"
     background: float = 0.0
     device_trace: TraceSet | None = None
@@ -44,7 +47,7 @@ class FleetGroup:
             raise ValueError(f"background {self.background!r} of {self.device.name}: must lie in [0, 1)")
         if not 0 < self.share <= 1:
             raise ValueError(f"share {self.share!r} of {self.device.name}: must lie in (0, 1]")
-        for name in ("compute_variation", "link_variation"):
+        for name in ("compute_variation", "link_variation", "compute_jitter", "link_jitter"):
             # beyond 3 a fleet spans five orders of magnitude: a percent typed as a number
             if not 0 <= getattr(self, name) <= 3:
                 raise ValueError(

@@ -17,6 +17,7 @@ class Link:
         correlation: of the logarithms of both rates.
         receive_w, send_w: the radio while a transfer is under way, on top of the device's idle power.
         tail_s, tail_w: how long the radio stays up after a transfer, and what it draws then.
+        promotion_s: how much longer a transfer's latency is where it begins after that, since the radio must wake.
         sources: where each figure comes from.
         confidence: of the least certain figure that matters: high, medium or low.
 
@@ -32,6 +33,7 @@ class Link:
     send_w: float
     tail_s: float = 0.0
     tail_w: float = 0.0
+    promotion_s: float = 0.0
     down_sigma: float = 0.0
     up_sigma: float = 0.0
     correlation: float = 0.0
@@ -43,7 +45,7 @@ class Link:
         for name in ("down_bps", "up_bps"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"link {self.name}: {name} {getattr(self, name)!r} must be above 0")
-        for name in ("latency_s", "receive_w", "send_w", "tail_s", "tail_w"):
+        for name in ("latency_s", "receive_w", "send_w", "tail_s", "tail_w", "promotion_s"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"link {self.name}: {name} {getattr(self, name)!r} must not be negative")
         for name in ("down_sigma", "up_sigma", "latency_sigma"):

@@ -37,6 +37,7 @@ class LinkProfile(Section):
     latency: Delay = Field(description="paid once a transfer")
     power: LinkPower
     tail: Tail = Tail()
+    promotion: Seconds = Field(default=0.0, description="what waking the radio adds to a latency after the tail")
     confidence: Confidence = Field(description="of the least certain figure that matters")
     sources: Sources
 
@@ -55,6 +56,7 @@ class LinkProfile(Section):
             send_w=self.power.send,
             tail_s=self.tail.time,
             tail_w=self.tail.power,
+            promotion_s=self.promotion,
             sources=self.sources,
             confidence=self.confidence,
         )

@@ -78,13 +78,14 @@ def _step(board: Device) -> tuple[str, str]:
 
 
 def _list_links(links: Sequence[Link]) -> None:
-    header = ("link", "down", "up", "latency", "send", "tail", "trust")
+    header = ("link", "down", "up", "latency", "waking", "send", "tail", "trust")
     rows = (
         (
             link.name,
             _short(link.down_bps, "rate"),
             _short(link.up_bps, "rate"),
             _short(link.latency_s, "time"),
+            _short(link.promotion_s, "time") if link.promotion_s else "",
             _short(link.send_w, "power"),
             _short(link.tail_j, "energy"),
             link.confidence,
@@ -92,7 +93,7 @@ def _list_links(links: Sequence[Link]) -> None:
         for link in links
     )
     if links:
-        printing.table("links", header, rows, header[1:6])
+        printing.table("links", header, rows, header[1:7])
 
 
 def _short(value: float, kind: str) -> str:
@@ -158,6 +159,8 @@ def _link_figures(link: Link) -> Iterator[tuple[str, str]]:
     yield "sending", f"{units.format(link.send_w, 'power')} on top of the device's idle power"
     tail = f"{units.format(link.tail_s, 'time')} at {units.format(link.tail_w, 'power')}"
     yield "radio tail", f"{tail}: {units.format(round(link.tail_j, 9), 'energy')} after each transfer"
+    if link.promotion_s:
+        yield "waking", f"{units.format(link.promotion_s, 'time')} more, once a transfer that begins after the tail"
 
 
 def calibrate(out: Path, watts: str | None, threads: int | None, family: str) -> None:

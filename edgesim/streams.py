@@ -54,6 +54,23 @@ def uniforms(keys: NDArray[np.uint64], count: int) -> NDArray[np.float64]:
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
+def normals(keys: NDArray[np.uint64], count: int) -> NDArray[np.float64]:
+    """`count` standard normal numbers for each key [n] → [n, count], by Box and Muller (1958)."""
+    draws = uniforms(keys, 2 * count).reshape(len(keys), count, 2)
+    found: NDArray[np.float64] = np.sqrt(-2.0 * np.log(1.0 - draws[..., 0])) * np.cos(2.0 * np.pi * draws[..., 1])
+    return found
+
+
+def lognormals(keys: NDArray[np.uint64], sigmas: NDArray[np.float64]) -> NDArray[np.float64]:
+    """exp(N(0, sigma)) for each key [n] and sigma [n, count] → [n, count]."""
+    return exp(sigmas * normals(keys, sigmas.shape[1]))
+
+
+def exp(logarithms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of each, in single precision: a last-bit difference in exp or cos between two machines goes no further."""
+    return np.exp(logarithms).astype(np.float32).astype(np.float64)
+
+
 def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
     z = (z ^ (z >> np.uint64(30))) * np.uint64(_FIRST)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(_SECOND)

@@ -1,10 +1,11 @@
 """Boards: the figures of devices, one device at a time, as the plan of a job asks for them."""
 
 from collections.abc import Sequence
-from typing import Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
+from edgesim import streams
 from edgesim.devices.arrays import FloatArray, IntArray
 from edgesim.devices.fleet import Fleet
 from edgesim.engine.scalars import MANY, scalars
@@ -23,8 +24,6 @@ class Figures(NamedTuple, Generic[Figure]):
     up_bps: Figure
     latency_s: Figure
     sparse_efficiency: Figure
-    tail_s: Figure
-    tail_w: Figure
     download_w: Figure
     training_w: Figure
     upload_w: Figure
@@ -38,16 +37,21 @@ POWER = Figures._fields.index("download_w")
 
 
 _OWN = Figures._fields[: Figures._fields.index("sparse_efficiency")]
-_SHARED = ("sparse_efficiency", "tail_s", "tail_w", "idle_w", "receive_w", "training_w", "send_w")
+_SHARED = ("sparse_efficiency", "idle_w", "receive_w", "training_w", "send_w")
 
 
 class Boards:
-    """Reads the fleet's own columns, and copies none: a board is put together when it is asked for."""
+    """Reads the fleet's own columns, and copies none: a board is put together when it is asked for.
 
-    def __init__(self, fleet: Fleet) -> None:
+    Attributes: vary, whether a device's figures differ from job to job.
+    """
+
+    def __init__(self, fleet: Fleet, seed: int = 0) -> None:
+        self._jitter_row, self._jitter = fleet.shared("compute_jitter", "link_jitter")
+        self.vary, self._key = bool(self._jitter.any()), streams.key(seed, "jitter")
         row, figures = fleet.shared(*_SHARED)
-        eta, tail_s, tail_w, idle_w, receive_w, training_w, send_w = figures.T
-        common = eta, tail_s, tail_w, idle_w + receive_w, training_w, idle_w + send_w
+        eta, idle_w, receive_w, training_w, send_w = figures.T
+        common = eta, idle_w + receive_w, training_w, idle_w + send_w
         self._table = np.stack(common)
         self._common = list(map(tuple, self._table.T.tolist()))
         self._columns = [*(getattr(fleet, name) for name in _OWN), row]
@@ -66,7 +70,35 @@ class Boards:
         *own, row = [column[device] for column in self._scalars]
         return Figures._make((*own, *self._common[row]))
 
+    def of_job(self, number: int, device: int) -> Board:
+        """Its figures in this job."""
+        board = self.one(device)
+        if not self.vary:
+            return board
+        speed, rate = self._factors(np.array([number]), np.array([device]))
+        return _varied(board, float(speed[0]), float(rate[0]))
+
+    def of_jobs(self, numbers: IntArray, devices: IntArray) -> Columns:
+        """Their figures in these jobs [job]."""
+        board = self.columns(devices)
+        return _varied(board, *self._factors(numbers, devices)) if self.vary else board
+
+    def _factors(self, numbers: IntArray, devices: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Of speed, and of rates [job]."""
+        keys = streams.fold(streams.fold(self._key, devices), numbers)
+        speed, rate = streams.lognormals(keys, self._jitter[self._jitter_row[devices]]).T
+        return speed, rate
+
     def columns(self, devices: IntArray) -> Columns:
         """The same of all as arrays [device]."""
         *own, row = (column[devices] for column in self._columns)
         return Figures(*own, *self._table[:, row])
+
+
+def _varied(board: Figures[Figure], speed: Figure, rate: Figure) -> Figures[Figure]:
+    """At another speed and other rates, as many times what they are."""
+    of: Any = board
+    return board._replace(
+        compute_flops=of.compute_flops * speed, bandwidth=of.bandwidth * speed,
+        step_overhead_s=of.step_overhead_s / speed, down_bps=of.down_bps * rate, up_bps=of.up_bps * rate,
+    )  # fmt: skip

@@ -1,7 +1,8 @@
 """Exchanges: two devices send each other their models, one after the other, over their own links.
 
-A leg goes at the lesser of the sender's uplink and the receiver's downlink, after the latencies of both. It takes
-both devices all the time: the sender is in `upload`, the receiver in `download`.
+A leg goes at the lesser of the sender's uplink and the receiver's downlink, after the latencies of both; of radios that
+sleep, the sender's wakes first, then the receiver's. It takes both devices all the time: the sender is in `upload`, the
+receiver in `download`.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +19,7 @@ from edgesim.engine.clock import Clock
 from edgesim.engine.flight import Flight
 from edgesim.engine.job import Job, Phase, Stretch
 from edgesim.engine.ledger import Ledger
-from edgesim.engine.radio import Radio, last_transfer_ns
+from edgesim.engine.radio import Radio
 from edgesim.engine.reasons import PEER
 
 
@@ -66,9 +67,10 @@ class Exchanges:
     """
 
     def __init__(
-        self, fleet: Fleet, ledger: Ledger, clock: Clock, flight: Flight, done: Callable[[int, int, bool], None]
-    ) -> None:
-        self._boards, self._radio = Boards(fleet), Radio(fleet, ledger)
+        self, fleet: Fleet, seed: int, ledger: Ledger, clock: Clock, flight: Flight,
+        done: Callable[[int, int, bool], None],
+    ) -> None:  # fmt: skip
+        self._boards, self._radio = Boards(fleet, seed), Radio(fleet, ledger)
         self._clock, self._flight, self._done = clock, flight, done
         self._open: dict[int, Exchange] = {}
         self._jobs: dict[int, Job] = {}
@@ -107,14 +109,18 @@ class Exchanges:
     # ── legs ────────────────────────────────────────────────────────────────────────────────────────
     def _begin(self, exchange: Exchange) -> None:
         """Plan a leg from now on."""
-        sender, receiver = (self._jobs[job].client for job in exchange.ends)
-        up, down = self._boards.of([sender, receiver])
+        sender, receiver = (self._jobs[job] for job in exchange.ends)
+        up, down = (self._boards.of_job(job.id, job.client) for job in (sender, receiver))
         latency_s, size = up.latency_s + down.latency_s, exchange.sizes[exchange.leg]
         exchange.start_ns = now_ns = self._clock.now_ns
-        exchange.whole_ns = cost.transfer_ns(size, min(up.up_bps, down.down_bps), latency_s)
-        exchange.latency_ns = min(round(1e9 * latency_s), exchange.whole_ns)
+        waking_ns = sum(self._radio.waking_ns(job.client, job.planned(), now_ns) for job in (sender, receiver))
+        exchange.whole_ns = waking_ns + cost.transfer_ns(size, min(up.up_bps, down.down_bps), latency_s)
+        exchange.latency_ns = min(waking_ns + round(1e9 * latency_s), exchange.whole_ns)
         due_ns, leaves = now_ns + exchange.whole_ns, self._flight.presence.leaves
-        ends = leaves(sender, Phase.UPLOAD, now_ns, due_ns), leaves(receiver, Phase.DOWNLOAD, now_ns, due_ns)
+        ends = (
+            leaves(sender.client, Phase.UPLOAD, now_ns, due_ns),
+            leaves(receiver.client, Phase.DOWNLOAD, now_ns, due_ns),
+        )
         exchange.end_ns = min([due_ns, *(end[0] for end in ends if end is not None)])
         mine, other = (PEER if end is None or end[0] > exchange.end_ns else end[1] for end in ends)
         exchange.reasons = (mine, other) if exchange.is_broken else ("", "")
@@ -148,8 +154,8 @@ class Exchanges:
 
     def _energy_j(self, job: Job, board: Board, phase: int, start_ns: int, end_ns: int, *, ends: bool) -> float:
         energy_j = cost.energy_j(board[POWER + phase], end_ns - start_ns)
-        if ends and end_ns > start_ns and board.tail_s:
-            energy_j += self._radio.tail_j(job.client, board, last_transfer_ns(job.planned()), start_ns)
+        if ends and end_ns > start_ns:
+            energy_j += self._radio.tail_j(job.client, job.planned(), start_ns)
         return energy_j
 
 

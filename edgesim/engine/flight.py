@@ -61,7 +61,7 @@ class Flight:
             phase_ended=home.phase_ended, power=power, emissions=emissions,
         )  # fmt: skip
         mishaps = Mishaps(rules, self.presence)
-        self.transfers = None if network is None else Transfers(network, clock, mishaps, self._flowed)
+        self.transfers = None if network is None else Transfers(network, clock, mishaps, radio, self._flowed)
         self._planner = Planner(
             fleet, rules, radio, self.presence, mishaps, by_phase=by_phase, transfers=self.transfers
         )

@@ -15,7 +15,7 @@ from edgesim.devices import cost
 from edgesim.devices.arrays import FloatArray, IntArray
 from edgesim.devices.cost import SparseSpeedup
 from edgesim.devices.fleet import Fleet
-from edgesim.engine.boards import Boards
+from edgesim.engine.boards import Board, Boards, Figures
 from edgesim.engine.learning import Assignment
 from edgesim.engine.scalars import scalars
 
@@ -31,19 +31,19 @@ Real = TypeVar("Real")
 class Outlined(NamedTuple, Generic[Whole, Real]):
     """Of one device, or of several [device].
 
-    Attributes: time and energy of each phase, without radio tails; tail_ns, tail_w, of one; fits, 1 where the job
+    Attributes: time and energy of each phase, with a radio that is awake, and without its tail; fits, 1 where the job
     fits into the device's memory and the size of its upload is known, else 0.
     """
 
     download_ns: Whole
     train_ns: Whole
     upload_ns: Whole
-    tail_ns: Whole
     fits: Whole
     download_j: Real
     training_j: Real
     upload_j: Real
-    tail_w: Real
+    download_w: Real
+    upload_w: Real
 
 
 _WHOLE = Outlined._fields.index("download_j")  # so many are whole numbers
@@ -72,24 +72,26 @@ class Outlines:
         self._kinds: dict[int, _Kind] = {}  # by the identity of an assignment, which they keep alive
         self._kept = 0
 
-    def one(self, client: int, assigned: Assignment) -> Outline:
-        """Of a job on one device."""
+    def one(self, number: int, client: int, assigned: Assignment) -> Outline:
+        """Of this job on one device."""
         kind = self._kind(assigned, 1)
         if kind is None or kind.whole is None or kind.real is None:
-            return self._one(client, assigned)
+            return self._one(self._boards.of_job(number, client), client, assigned)
         return Outlined._make(kind.whole[client].tolist() + kind.real[client].tolist())
 
-    def many(self, clients: IntArray, assignments: Sequence[Assignment]) -> Columns:
-        """Of a job on each of these [job]."""
+    def many(self, numbers: IntArray, clients: IntArray, assignments: Sequence[Assignment]) -> Columns:
+        """Of each of these jobs on its device [job]."""
         first = assignments[0]
         if all(assigned is first for assigned in assignments):
             kind = self._kind(first, len(assignments))
             if kind is not None and kind.whole is not None and kind.real is not None:
                 return Outlined._make([*kind.whole[clients].T, *kind.real[clients].T])
-        return self._many(clients, assignments)
+        return self._many(self._boards.of_jobs(numbers, clients), clients, assignments)
 
     def _kind(self, assigned: Assignment, jobs: int) -> _Kind | None:
-        """The kind of so many jobs more; None where there are too many kinds."""
+        """The kind of so many jobs more; None where there are too many kinds, or each job differs."""
+        if self._boards.vary:
+            return None
         kind = self._kinds.get(id(assigned))
         if kind is None:
             if len(self._kinds) == _KINDS:
@@ -106,13 +108,14 @@ class Outlines:
         real = np.empty((self._devices, len(Outlined._fields) - _WHOLE))
         for start in range(0, self._devices, _BLOCK):
             some = slice(start, min(start + _BLOCK, self._devices))
-            found = self._many(np.arange(some.start, some.stop), [kind.assigned] * (some.stop - some.start))
+            devices = np.arange(some.start, some.stop)
+            found = self._many(self._boards.columns(devices), devices, [kind.assigned] * len(devices))
             whole[some], real[some] = np.stack(found[:_WHOLE], 1), np.stack(found[_WHOLE:], 1)
         kind.whole, kind.real = whole, real
         self._kept += self._devices
 
-    def _one(self, client: int, assigned: Assignment) -> Outline:
-        board, work, upload_bytes = self._boards.one(client), assigned.workload, assigned.upload_bytes
+    def _one(self, board: Board, client: int, assigned: Assignment) -> Outline:
+        work, upload_bytes = assigned.workload, assigned.upload_bytes
         train_ns = cost.compute_ns(
             work,
             compute_flops=board.compute_flops,
@@ -131,13 +134,13 @@ class Outlines:
             download_j=cost.energy_j(board.download_w, down_ns),
             training_j=cost.energy_j(board.training_w, train_ns),
             upload_j=cost.energy_j(board.upload_w, up_ns),
-            tail_ns=round(1e9 * board.tail_s),
-            tail_w=board.tail_w,
+            download_w=board.download_w,
+            upload_w=board.upload_w,
             fits=int(upload_bytes is not None and work.memory_bytes <= board.memory_bytes),
         )
 
-    def _many(self, clients: IntArray, assignments: Sequence[Assignment]) -> Columns:
-        board, works = self._boards.columns(clients), [assigned.workload for assigned in assignments]
+    def _many(self, board: Figures[FloatArray], clients: IntArray, assignments: Sequence[Assignment]) -> Columns:
+        works = [assigned.workload for assigned in assignments]
         train_ns = cost.computes_ns(
             works,
             compute_flops=board.compute_flops,
@@ -158,8 +161,8 @@ class Outlines:
             download_j=cost.energies_j(board.download_w, down_ns),
             training_j=cost.energies_j(board.training_w, train_ns),
             upload_j=cost.energies_j(board.upload_w, up_ns),
-            tail_ns=np.rint(1e9 * board.tail_s).astype(np.int64),
-            tail_w=board.tail_w,
+            download_w=board.download_w,
+            upload_w=board.upload_w,
             fits=want.known * (want.memory <= board.memory_bytes),
         )
 

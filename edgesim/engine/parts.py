@@ -8,7 +8,7 @@ from edgesim.engine.job import FAILED, Job, Phase, Stretch
 
 
 def length_ns(job: Job, board: Board, phase: int) -> int:
-    """Of a phase that nothing interrupts."""
+    """Of a phase that nothing interrupts, on a radio that is awake."""
     if phase == Phase.TRAIN:
         return job.train_ns
     if phase == Phase.DOWNLOAD:
@@ -37,15 +37,17 @@ def worked_ns(stretches: Sequence[Stretch]) -> int:
 
 
 def part(
-    job: Job, board: Board, before: Sequence[Stretch], phase: int, start_ns: int, end_ns: int, outcome: str, reason: str
-) -> Stretch:
-    """A stretch that takes a phase up where the stretches `before` left it; without a radio tail."""
+    job: Job, board: Board, before: Sequence[Stretch], phase: int, start_ns: int, end_ns: int, outcome: str,
+    reason: str, waking_ns: int,
+) -> Stretch:  # fmt: skip
+    """A stretch that takes a phase up where the stretches `before` left it; without a radio tail. Of a transfer,
+    `waking_ns` of its attempt pass before its latency."""
     ns = end_ns - start_ns
     energy_j = cost.energy_j(board[POWER + phase], ns)
     if phase == Phase.TRAIN:  # a whole phase gives exactly job.flops
         flops = job.flops * (ns / job.train_ns) if ns else 0.0
         return Stretch(phase, start_ns, end_ns, 0, flops, energy_j, outcome, reason)
-    done_ns = worked_ns(attempt(before, phase))
+    done_ns = worked_ns(attempt(before, phase)) - waking_ns
     moved = _moved(job, board, phase, done_ns + ns) - _moved(job, board, phase, done_ns)
     return Stretch(phase, start_ns, end_ns, moved, 0.0, energy_j, outcome, reason)
 

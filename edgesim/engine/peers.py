@@ -22,10 +22,11 @@ class Peers(Coordinator):
     """
 
     def __init__(self, *, fleet: Fleet, ledger: Ledger, clock: Clock, **rest: Any) -> None:
-        # Nothing goes to a server and back, not even an empty message, which would take a latency.
-        still = fleet.but(latency_s=np.zeros_like(fleet.latency_s))
+        # Nothing goes to a server and back, not even an empty message, which would take a latency and wake a radio.
+        nothing = np.zeros_like(fleet.latency_s)
+        still = fleet.but(latency_s=nothing, promotion_s=nothing)
         super().__init__(fleet=still, ledger=ledger, clock=clock, **rest)
-        self.exchanges = Exchanges(fleet, ledger, clock, self.flight, self._exchanged)
+        self.exchanges = Exchanges(fleet, rest["rules"].seed, ledger, clock, self.flight, self._exchanged)
 
     @property
     def docked(self) -> dict[int, Job]:

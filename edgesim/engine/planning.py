@@ -16,7 +16,7 @@ from edgesim.engine.mishaps import Mishaps
 from edgesim.engine.outlines import Outlines
 from edgesim.engine.parts import attempt, length_ns, part, worked_ns
 from edgesim.engine.presence import Presence
-from edgesim.engine.radio import Radio, last_transfer_ns
+from edgesim.engine.radio import Radio
 from edgesim.engine.reasons import OUT_OF_MEMORY
 from edgesim.engine.rules import Rules
 from edgesim.engine.scalars import MANY
@@ -44,7 +44,7 @@ class Planner:
         self._transfers = transfers
         self._by_phase = by_phase or transfers is not None
         self._whole = not (self._by_phase or mishaps.by_chance)
-        self._boards = Boards(fleet)
+        self._boards = Boards(fleet, rules.seed)
         self._smooth = SmoothPlans(Outlines(fleet, self._boards, rules.sparse_speedup), radio, presence)
 
     def start(
@@ -70,7 +70,7 @@ class Planner:
 
     def extend(self, job: Job) -> None:
         """Plan on from the end of the plan."""
-        self._plan(job, self._boards.one(job.client))
+        self._plan(job, self._boards.of_job(job.id, job.client))
 
     def until(self, job: Job, now_ns: int, outcome: str, reason: str = "") -> list[Stretch]:
         """What a job has done by now: stretches that are over, and the part of one that is not, with `outcome` and
@@ -86,7 +86,7 @@ class Planner:
             if stretch.end_ns <= now_ns and stretch is not last:
                 past.append(stretch)
             elif stretch.start_ns < now_ns:
-                board = self._boards.one(job.client)
+                board = self._boards.of_job(job.id, job.client)
                 past.append(self._part(job, board, past, stretch.phase, stretch.start_ns, now_ns, outcome, reason))
         if self._transfers is not None and job.is_flowing and job.open_ns < now_ns:
             past.append(self._opened(job, self._transfers.moved(job), now_ns, outcome, reason))
@@ -117,7 +117,7 @@ class Planner:
 
     def _opened(self, job: Job, moved: int, now_ns: int, outcome: str, reason: str) -> Stretch:
         """The part of an open transfer up to now."""
-        board, (phase, _) = self._boards.one(job.client), self._mishaps.next_phase(job)
+        board, (phase, _) = self._boards.of_job(job.id, job.client), self._mishaps.next_phase(job)
         opened = self._part(job, board, job.stretches, phase, job.open_ns, now_ns, outcome, reason)
         return opened._replace(bytes=moved)
 
@@ -133,16 +133,16 @@ class Planner:
                 plan.append(Stretch(_TRAIN, at_ns, at_ns, 0, 0.0, 0.0, "out-of-memory", OUT_OF_MEMORY))
                 return
             is_open = phase != _TRAIN and self._transfers is not None
-            left_ns = length_ns(job, board, phase)
-            if not is_open:  # else it has bytes left, or it would be done, however long it has taken
-                left_ns -= worked_ns(attempt(plan, phase))
-            start_ns, reason = self._mishaps.begins(job, phase, at_ns) if left_ns else (at_ns, "")
+            whole_ns = length_ns(job, board, phase)
+            start_ns, reason = self._mishaps.begins(job, phase, at_ns) if whole_ns else (at_ns, "")
             if start_ns is None:
                 self._lose(job, board, phase, at_ns, reason)
-            elif left_ns and is_open:
+            elif whole_ns and is_open:  # it has bytes left, or it would be done, however long it has taken
                 job.open_ns = start_ns
                 return
             else:
+                waking_ns = self._radio.waking_of_phase_ns(job.client, phase, plan, start_ns) if whole_ns else 0
+                left_ns = waking_ns + whole_ns - worked_ns(attempt(plan, phase))
                 self._plan_stretch(job, board, phase, start_ns, left_ns)
             done = plan[-1].outcome == "done"
             if job.planned_to_the_end or (done and self._by_phase) or self._presence.has_battery(job.client):
@@ -169,8 +169,9 @@ class Planner:
         self, job: Job, board: Board, before: Sequence[Stretch], phase: int, start_ns: int, end_ns: int, outcome: str,
         reason: str,
     ) -> Stretch:  # fmt: skip
-        stretch = part(job, board, before, phase, start_ns, end_ns, outcome, reason)
-        if phase == _TRAIN or end_ns == start_ns or outcome == "in-flight" or not board.tail_s:
+        waking_ns = self._radio.waking_of_phase_ns(job.client, phase, before, start_ns)
+        stretch = part(job, board, before, phase, start_ns, end_ns, outcome, reason, waking_ns)
+        if phase == _TRAIN or end_ns == start_ns or outcome == "in-flight":
             return stretch
-        tail_j = self._radio.tail_j(job.client, board, last_transfer_ns(before), start_ns)
+        tail_j = self._radio.tail_j(job.client, before, start_ns)
         return stretch._replace(energy_j=stretch.energy_j + tail_j)

@@ -29,7 +29,7 @@ class SmoothPlans:
         self, number: int, client: int, version: int, now_ns: int, assigned: Assignment, *, planned: bool = True
     ) -> Job:
         """A job that begins now; `planned` where nothing comes in its way."""
-        takes = self._outlines.one(client, assigned)
+        takes = self._outlines.one(number, client, assigned)
         work, upload_bytes = assigned.workload, assigned.upload_bytes
         job = Job(
             number, client, version, now_ns, assigned.download_bytes, -1 if upload_bytes is None else upload_bytes,
@@ -40,20 +40,20 @@ class SmoothPlans:
         return job
 
     def _plan(self, job: Job, takes: Outline) -> None:
-        download_ns, train_ns, up_ns, tail_ns, _, download_j, training_j, upload_j, tail_w = takes
-        start_ns = job.dispatched_ns
+        download_ns, train_ns, up_ns, _, download_j, training_j, upload_j, download_w, upload_w = takes
+        radio, client, start_ns = self._radio, job.client, job.dispatched_ns
+        if radio.any:
+            until_ns = radio.until_ns(client)
+            download_ns, download_j, until_ns = radio.one(
+                client, until_ns, start_ns, download_ns, download_j, download_w
+            )
+            upload_ns = start_ns + download_ns + train_ns
+            up_ns, upload_j, _ = radio.one(client, until_ns, upload_ns, up_ns, upload_j, upload_w)
         training_ns = start_ns + download_ns
         upload_ns = training_ns + train_ns
         end_ns = upload_ns + up_ns
-        if not self._presence.stays(job.client, start_ns, end_ns):
+        if not self._presence.stays(client, start_ns, end_ns):
             return
-        if tail_ns:
-            until_ns, tail_j = self._radio.until_ns(job.client), self._radio.added_j
-            if download_ns:
-                download_j += tail_j(tail_ns, tail_w, until_ns, start_ns)
-                until_ns = training_ns + tail_ns
-            if up_ns:
-                upload_j += tail_j(tail_ns, tail_w, until_ns, upload_ns)
         job.smooth = Smooth(training_ns, upload_ns, end_ns, download_j, training_j, upload_j)
 
     def many(
@@ -61,21 +61,22 @@ class SmoothPlans:
     ) -> "Plans":
         """Jobs, numbered from `first`, that begin now."""
         who, jobs = np.array(clients), len(clients)
-        takes = self._outlines.many(who, assignments)
+        numbers = np.arange(first, first + jobs)
+        takes = self._outlines.many(numbers, who, assignments)
         start_ns = np.full(jobs, now_ns)
-        training_ns = start_ns + takes.download_ns
+        down_ns, up_ns, download_j, upload_j = takes.download_ns, takes.upload_ns, takes.download_j, takes.upload_j
+        radio = self._radio
+        if radio.any:
+            until_ns = radio.untils_ns(who)
+            down_ns, download_j, until_ns = radio.many(who, until_ns, start_ns, down_ns, download_j, takes.download_w)
+            upload_ns = start_ns + down_ns + takes.train_ns
+            up_ns, upload_j, _ = radio.many(who, until_ns, upload_ns, up_ns, upload_j, takes.upload_w)
+        training_ns = start_ns + down_ns
         upload_ns = training_ns + takes.train_ns
-        end_ns = upload_ns + takes.upload_ns
-        download_j, upload_j = takes.download_j, takes.upload_j
-        if self._radio.any:
-            tail_ns, tail_w, past_ns = takes.tail_ns, takes.tail_w, self._radio.untils_ns(who)
-            tails_j = self._radio.adds_j
-            download_j = download_j + tails_j(tail_ns, tail_w, past_ns, start_ns, training_ns)
-            past_ns = np.where(training_ns > now_ns, training_ns + tail_ns, past_ns)
-            upload_j = upload_j + tails_j(tail_ns, tail_w, past_ns, upload_ns, end_ns)
+        end_ns = upload_ns + up_ns
         want = asked(assignments)
         columns = SmoothJobs(
-            number=np.arange(first, first + jobs),
+            number=numbers,
             client=who,
             version=np.full(jobs, version),
             batch_size=want.batch_size,

@@ -12,6 +12,7 @@ from edgesim.engine.flows import Flows
 from edgesim.engine.job import Job, Phase
 from edgesim.engine.mishaps import Mishaps
 from edgesim.engine.parts import attempt, size_bytes, worked_ns
+from edgesim.engine.radio import Radio
 
 _LOOK_NS = 60_000_000_000  # how far ahead at first a battery is followed
 
@@ -23,8 +24,10 @@ class Transfers:
     is over.
     """
 
-    def __init__(self, network: Network, clock: Clock, mishaps: Mishaps, ended: Callable[[int], None]) -> None:
-        self._network, self._clock, self._mishaps, self._ended = network, clock, mishaps, ended
+    def __init__(
+        self, network: Network, clock: Clock, mishaps: Mishaps, radio: Radio, ended: Callable[[int], None]
+    ) -> None:
+        self._network, self._clock, self._mishaps, self._radio, self._ended = network, clock, mishaps, radio, ended
         self._flows = Flows(network)
         self._complete: dict[int, None] = {}  # jobs whose transfers are complete, which was not told yet
         self._armed_ns: int | None = None
@@ -34,7 +37,8 @@ class Transfers:
         """The open transfer of a job begins, or goes on, now; it is to be woken when it breaks off."""
         now_ns, (phase, _) = self._clock.now_ns, self._mishaps.next_phase(job)
         on_line_ns = worked_ns(attempt(job.stretches, phase))
-        delay_ns = max(0, self._network.latency_ns(job.client) - on_line_ns)
+        waking_ns = self._radio.waking_of_phase_ns(job.client, phase, job.stretches, now_ns)
+        delay_ns = max(0, waking_ns + self._network.latency_ns(job.client) - on_line_ns)
         direction = Direction.DOWN if phase == Phase.DOWNLOAD else Direction.UP
         self._flows.start(now_ns, job.id, job.client, direction, self.left_bytes(job), delay_ns)
         job.wake_ns = self.wakes_ns(job)

@@ -85,6 +85,8 @@ def _groups(scenario: Scenario, folder: Path) -> list[FleetGroup]:
             availability=availability.process(group.availability, group.outages, folder, entry),
             compute_variation=group.variation.compute,
             link_variation=group.variation.link,
+            compute_jitter=group.jitter.compute,
+            link_jitter=group.jitter.link,
             dvfs=group.dvfs,
             background=group.background,
             device_trace=trace_of(group.device, folder),

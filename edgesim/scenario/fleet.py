@@ -32,6 +32,15 @@ class Variation(Section):
     """of the link's rate, both directions alike"""
 
 
+class Jitter(Section):
+    """How much one device's jobs differ: standard deviation of the logarithm of each job's factor."""
+
+    compute: float = Field(default=0.0, ge=0, le=3)
+    """of computing time; phones vary by 0.1 to 0.2 from job to job"""
+    link: float = Field(default=0.0, ge=0, le=3)
+    """of the link's rate, in both transfers of a job alike; not with network.sharing: max-min, see its device_trace"""
+
+
 class FleetEntry(Section):
     """A part of the fleet: devices of one kind on links of one kind."""
 
@@ -56,6 +65,8 @@ class FleetEntry(Section):
     """where the devices are, for costs.carbon"""
     variation: Variation = Variation()
     """how much the devices of this entry differ from one another"""
+    jitter: Jitter = Jitter()
+    """how much the jobs of one device differ from one another"""
     dvfs: Literal["low", "mid", "max"] | Annotated[Share, Field(gt=0)] = "max"
     """clock of the processor: low, mid or max of the device's levels, or a share of its highest, e.g. 0.7"""
     background: Share = Field(default=0.0, lt=1)

@@ -290,6 +290,15 @@ class Scenario(Section):
         return self
 
     @model_validator(mode="after")
+    def _rates_vary_in_one_way(self) -> Self:
+        for place, entry in enumerate(self.fleet):
+            if entry.jitter.link and self.network.sharing != "none":
+                what = f"on a network with sharing: {self.network.sharing} rates vary over time, not from job to job"
+                remedy = "leave this out, and write network.device_trace"
+                raise wrong(f"{what}; {remedy}", "fleet", place, "jitter", "link")
+        return self
+
+    @model_validator(mode="after")
     def _can_reach(self) -> Self:
         asked = {"stop": ("accuracy", self.stop.accuracy), "evaluate": ("target", self.evaluate.target)}
         for section, (key, value) in asked.items():

@@ -77,6 +77,7 @@ def test_a_link_has_the_figures_of_its_sources(name: str) -> None:
     link = links()[name]
     found = (link.down_bps, link.up_bps, link.latency_s, link.receive_w, link.send_w, link.tail_j)
     assert found == pytest.approx(RADIOS[name], rel=5e-3)
+    assert link.promotion_s == (0.6 if name == "3g" else 0.8 if name.startswith(("lte", "5g")) else 0)
     if name in SPREAD:
         assert (link.down_sigma, link.up_sigma, link.correlation) == SPREAD[name]
 

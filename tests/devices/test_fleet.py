@@ -104,6 +104,9 @@ def test_every_row_is_the_figures_of_its_group() -> None:
             "send_w": link.send_w,
             "tail_s": link.tail_s,
             "tail_w": link.tail_w,
+            "promotion_s": link.promotion_s,
+            "compute_jitter": 0.0,
+            "link_jitter": 0.0,
         }
 
 
@@ -210,6 +213,7 @@ def test_impossible_devices_cannot_be_made(change: dict[str, Any], message: str)
     [
         ({"up_bps": 0.0}, "link lte: up_bps 0.0 must be above 0"),
         ({"tail_w": -1.0}, "link lte: tail_w -1.0 must not be negative"),
+        ({"promotion_s": -0.1}, "link lte: promotion_s -0.1 must not be negative"),
     ],
 )
 def test_impossible_links_cannot_be_made(change: dict[str, Any], message: str) -> None:

@@ -184,7 +184,7 @@ def world(
     folder: Path, kind: Callable[..., Gossip], speeds: list[float], seed: int, process: Process | None,
     rule: Any, stop: Stop, recorder: Any = None,
 ) -> tuple[Simulation, Counting]:  # fmt: skip
-    devices = fleet(speeds, availability=process, seed=seed, tail_s=1.5, latency_s=0.05)
+    devices = fleet(speeds, availability=process, seed=seed, tail_s=1.5, promotion_s=0.2, latency_s=0.05)
     return simulation(
         folder, devices, kind(neighbours=neighbours(len(speeds), seed)), stop, rules=Rules(training=rule),
         evaluate=Evaluate(every_ns=7_000_000_000), seed=seed, recorder=recorder, learning=Meeting(len(speeds)),

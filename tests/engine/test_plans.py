@@ -167,10 +167,17 @@ def schedule(name: str) -> Schedule:
     return Sync(3) if name == "sync" else Buffered(4, 1 if name == "async" else 3, Polynomial(0.5), max_staleness=4)
 
 
-@given(schedules, rules, speeds, st.sampled_from([0.0, 0.3]), st.sampled_from([0.0, 1.5]), st.integers(0, 1000))
+@given(
+    schedules,
+    rules,
+    speeds,
+    st.sampled_from([0.0, 0.3]),
+    st.sampled_from([(0.0, 0.0), (1.5, 0.2)]),
+    st.integers(0, 1000),
+)
 @settings(max_examples=40)
 def test_planned_whole_planned_by_phase_and_sized_late_are_one(
-    name: str, rule: Rules, speed: list[float], latency_s: float, tail_s: float, seed: int
+    name: str, rule: Rules, speed: list[float], latency_s: float, radio: tuple[float, float], seed: int
 ) -> None:
     """The same rows in the same order, the same ledger and the same metrics, to the last bit."""
     seen = []
@@ -181,8 +188,9 @@ def test_planned_whole_planned_by_phase_and_sized_late_are_one(
             ("late", Stop(time_ns=60 * S)),
         ):
             devices = fleet(
-                speed, availability=Markov(mean_on_s=9.0, mean_off_s=3.0), seed=seed, tail_s=tail_s, latency_s=latency_s
-            )
+                speed, availability=Markov(mean_on_s=9.0, mean_off_s=3.0), seed=seed, latency_s=latency_s,
+                tail_s=radio[0], promotion_s=radio[1],
+            )  # fmt: skip
             run, learning = simulation(
                 Path(folder) / kind, devices, schedule(name), stop, rules=rule, seed=seed,
                 evaluate=Evaluate(every_ns=7_000_000_000), learning=Counting(len(devices), late=kind == "late"),

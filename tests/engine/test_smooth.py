@@ -66,12 +66,16 @@ def doing(sizes: Sizes) -> Iterator[None]:
 
 
 def seen(
-    sizes: Sizes, speeds: list[float], availability: Process, rules: Rules, schedule: Schedule, tail_s: float,
-    stop: Stop, evaluate: Evaluate, broken_off_after: int,
+    sizes: Sizes, speeds: list[float], availability: Process, rules: Rules, schedule: Schedule,
+    radio: tuple[float, float, float, float], stop: Stop, evaluate: Evaluate, broken_off_after: int,
 ) -> tuple[Any, ...]:  # fmt: skip
     """Everything that a run leaves: rows, books, laws. It is broken off once, and goes on from what it had written
     down."""
-    devices = fleet(speeds, availability=availability, tail_s=tail_s, latency_s=0.013)
+    tail_s, promotion_s, *jitter = radio
+    devices = fleet(
+        speeds, availability=availability, tail_s=tail_s, promotion_s=promotion_s, latency_s=0.013,
+        jitter=(jitter[0], jitter[1]),
+    )  # fmt: skip
 
     def make(folder: Path, recorder: Recorder | None = None) -> Simulation:
         kind, options = type(schedule), {k: v for k, v in vars(schedule).items() if k != "received"}
@@ -112,23 +116,27 @@ WORLDS: dict[str, tuple[Process, Rules]] = {
 UNLIKE = np.exp(np.random.default_rng(1).normal(size=40)).tolist()
 ALIKE = [1.0, 2.0] * 20  # arrivals at one instant, and at those of timers
 
+RADIOS = [  # tail and promotion; jitter of training and link
+    (0.0, 0.0, 0.0, 0.0), (0.7, 0.0, 0.0, 0.0), (0.0, 0.3, 0.0, 0.0), (4.0, 0.3, 0.0, 0.0), (1.1, 0.3, 0.2, 0.4)
+]  # fmt: skip
+
 
 @given(
     st.sampled_from(TOGETHER),
     st.sampled_from([UNLIKE, ALIKE]),
     st.sampled_from(list(WORLDS)),
     st.sampled_from([Sync(20), Buffered(30, 7, Polynomial(0.5))]),
-    st.sampled_from([0.0, 0.7, 4.0]),
+    st.sampled_from(RADIOS),
     st.sampled_from([Stop(updates=150), Stop(time_ns=25 * S)]),
     st.sampled_from([Evaluate(every_aggregations=3), Evaluate(every_ns=S + 13 * S // 500), Evaluate(every_ns=S // 3)]),
     st.integers(1, 200),
 )
 @settings(max_examples=100)
 def test_together_is_one_at_a_time(
-    sizes: Sizes, speeds: list[float], world: str, schedule: Schedule, tail_s: float, stop: Stop, evaluate: Evaluate,
-    broken_off_after: int,
+    sizes: Sizes, speeds: list[float], world: str, schedule: Schedule, radio: tuple[float, float, float, float],
+    stop: Stop, evaluate: Evaluate, broken_off_after: int,
 ) -> None:  # fmt: skip
-    rest = speeds, *WORLDS[world], schedule, tail_s, stop, evaluate
+    rest = speeds, *WORLDS[world], schedule, radio, stop, evaluate
     singly = seen(SINGLY, *rest, 0)
     assert seen(sizes, *rest, broken_off_after) == singly
     assert len(singly[0]["events"]) > 50

@@ -33,6 +33,8 @@ def fleet(
     memory_bytes: int = 10**9,
     availability: Process | None = None,
     tail_s: float = 0.0,
+    promotion_s: float = 0.0,
+    jitter: tuple[float, float] = (0.0, 0.0),
     latency_s: float = 0.0,
     seed: int = 0,
 ) -> Fleet:
@@ -57,6 +59,9 @@ def fleet(
         send_w=one * 0.75,
         tail_s=one * tail_s,
         tail_w=one * 0.5,
+        promotion_s=one * promotion_s,
+        compute_jitter=one * jitter[0],
+        link_jitter=one * jitter[1],
         availability=FleetAvailability([availability or AlwaysOn()], group, seed),
         class_traits=(None,),
     )

@@ -14,7 +14,8 @@ from edgesim.engine.learning import Assignment
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """Of a job whose device stays on line and has its link to itself: time from dispatch to arrival, and energy.
+    """Of a job whose device stays on line, and has its link to itself and a radio that slept before: time from dispatch
+    to arrival, and energy.
 
     Both are [client].
     """
@@ -40,15 +41,17 @@ def expect(
         for client, eta in zip(first.tolist(), etas, strict=True)
     ]
     flops, traffic, steps, down, up, finer = (np.array(column, np.float64)[kind] for column in zip(*jobs, strict=True))
-    down_s, up_s = fleet.latency_s + 8 * down / fleet.down_bps, fleet.latency_s + 8 * up / fleet.up_bps
     train_s = finer * (
         np.maximum(flops / fleet.compute_flops, traffic / fleet.bandwidth) + steps * fleet.step_overhead_s
     )
+    promotion_s, tail_s, tail_w = fleet.promotion_s, fleet.tail_s, fleet.tail_w
+    down_s = promotion_s + fleet.latency_s + 8 * down / fleet.down_bps
+    up_s = promotion_s * (train_s >= tail_s) + fleet.latency_s + 8 * up / fleet.up_bps
     energy_j = (
         (fleet.idle_w + fleet.receive_w) * down_s
         + fleet.training_w * train_s
         + (fleet.idle_w + fleet.send_w) * up_s
-        + fleet.tail_w * (np.minimum(train_s, fleet.tail_s) + fleet.tail_s)
+        + tail_w * (np.minimum(train_s, tail_s) + tail_s)
     )
     total_ns = np.rint(1e9 * (down_s + train_s + up_s)).astype(np.int64)
     return Expected(duration_ns=total_ns, energy_j=energy_j)
