@@ -33,8 +33,8 @@ from edgesim.engine.wave import Wave
 
 
 class Flight:
-    """Attributes: left, jobs whose account is still open though they have left; accounts, of them all; presence, of
-    devices; transfers, on a shared network; power, their batteries; emissions, of their energy; None where there are
+    """Attributes: left, jobs whose account is still open though they have left; accounts, of them all; radio, presence,
+    of devices; transfers, on a shared network; power, their batteries; emissions, of their energy; None where there are
     none of them."""
 
     def __init__(
@@ -55,15 +55,15 @@ class Flight:
         self.left: dict[int, Job] = {}
         self.power, self.emissions = power, emissions
         self._ledger, self._clock, self._home, self._availability = ledger, clock, home, fleet.availability
-        radio, self.presence = Radio(fleet, ledger), Presence(fleet, rules.outages, power)
+        self.radio, self.presence = Radio(fleet, ledger), Presence(fleet, rules.outages, power)
         self.accounts = Accounts(
-            fleet=fleet, ledger=ledger, recorder=recorder, radio=radio, by_phase=by_phase,
+            fleet=fleet, ledger=ledger, recorder=recorder, radio=self.radio, by_phase=by_phase,
             phase_ended=home.phase_ended, power=power, emissions=emissions,
         )  # fmt: skip
         mishaps = Mishaps(rules, self.presence)
-        self.transfers = None if network is None else Transfers(network, clock, mishaps, radio, self._flowed)
+        self.transfers = None if network is None else Transfers(network, clock, mishaps, self.radio, self._flowed)
         self._planner = Planner(
-            fleet, rules, radio, self.presence, mishaps, by_phase=by_phase, transfers=self.transfers
+            fleet, rules, self.radio, self.presence, mishaps, by_phase=by_phase, transfers=self.transfers
         )
         self._on_wake: list[Callable[[simpy.Event], None]] = [self._wake]
 

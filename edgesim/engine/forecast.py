@@ -1,15 +1,13 @@
-"""Forecasts: what a job would take if its device stayed on line, had its link to itself, and its radio slept before."""
+"""Forecasts: what a job that begins now would take if its device stayed on line and had its link to itself."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from edgesim.devices import cost
-from edgesim.devices.arrays import IntArray
 from edgesim.devices.fleet import Fleet
 from edgesim.engine.boards import Boards
 from edgesim.engine.learning import Assignment
+from edgesim.engine.radio import Radio
 from edgesim.engine.rules import Rules
 
 
@@ -34,19 +32,14 @@ class Forecast(NamedTuple):
 class Forecaster:
     """Forecasts for a fleet."""
 
-    def __init__(self, fleet: Fleet, rules: Rules) -> None:
-        self._fleet, self._rules = fleet, rules
-        self._boards: Boards | None = None  # made for the first who asks, as these are
-        self._tail_ns: IntArray
-        self._promotion_ns: IntArray
+    def __init__(self, fleet: Fleet, rules: Rules, radio: Radio) -> None:
+        self._fleet, self._rules, self._radio = fleet, rules, radio
+        self._boards: Boards | None = None  # made for the first who asks
 
-    def of(self, clients: Sequence[int], assignments: Sequence[Assignment]) -> list[Forecast]:
-        """Of these jobs, one a client."""
-        if self._boards is None:
-            self._boards = Boards(self._fleet)
-            whole = self._fleet.tail_s, self._fleet.promotion_s
-            self._tail_ns, self._promotion_ns = np.rint(1e9 * np.array(whole)).astype(np.int64)
-        found = []
+    def of(self, clients: Sequence[int], assignments: Sequence[Assignment], now_ns: int) -> list[Forecast]:
+        """Of these jobs, one a client; by their devices' usual pace."""
+        self._boards = self._boards or Boards(self._fleet)
+        found, radio = [], self._radio
         for client, board, assigned in zip(clients, self._boards.of(clients), assignments, strict=True):
             assert assigned.upload_bytes is not None
             train_ns = cost.compute_ns(
@@ -58,10 +51,9 @@ class Forecaster:
                 sparse_speedup=self._rules.sparse_speedup,
                 traits=self._fleet.class_traits[self._fleet.device_class[client]],
             )
-            waking_ns = int(self._promotion_ns[client])
-            down_ns = waking_ns + cost.transfer_ns(assigned.download_bytes, board.down_bps, board.latency_s)
+            down_ns = cost.transfer_ns(assigned.download_bytes, board.down_bps, board.latency_s)
             up_ns = cost.transfer_ns(assigned.upload_bytes, board.up_bps, board.latency_s)
-            if train_ns >= self._tail_ns[client]:
-                up_ns += waking_ns
+            down_ns, _, until_ns = radio.one(client, radio.until_ns(client), now_ns, down_ns, 0.0, 0.0)
+            up_ns, _, _ = radio.one(client, until_ns, now_ns + down_ns + train_ns, up_ns, 0.0, 0.0)
             found.append(Forecast(down_ns, train_ns, up_ns))
         return found

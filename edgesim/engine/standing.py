@@ -48,7 +48,7 @@ class Standing:
         self.roster, self.idle, self.room = roster, roster.idle, roster.room
         self.backhaul = Backhaul()
         self._fleet, self._learning, self._clock, self._stopping = fleet, learning, clock, stopping
-        self._forecaster = Forecaster(fleet, rules)
+        self._forecaster = Forecaster(fleet, rules, flight.radio)
 
     # ── what a schedule may look at ─────────────────────────────────────────────────────────────────
     @property
@@ -90,7 +90,7 @@ class Standing:
     def forecast(self, clients: Sequence[int], terms: Sequence[Terms] = ()) -> list[Forecast]:
         cost = self._learning.cost
         assigned = [cost(client, *terms[place : place + 1]) for place, client in enumerate(clients)]
-        return self._forecaster.of(clients, assigned)
+        return self._forecaster.of(clients, assigned, self._clock.now_ns)
 
     # ── the books ───────────────────────────────────────────────────────────────────────────────────
     @property

@@ -57,6 +57,17 @@ def test_training_that_outlasts_the_tail_lets_the_radio_sleep(tmp_path: Path, ta
     assert run.ledger.total.energy_j == pytest.approx(1.5 + 2 + 1.5 + 1 + wakes + 2 + 1.5 + 3 * 0.5 * tail_s)
 
 
+def test_a_forecast_knows_whether_the_radio_sleeps(tmp_path: Path) -> None:
+    devices = fleet([2.0], tail_s=10.0, promotion_s=0.5)
+    run, _ = simulation(tmp_path, devices, Sync(1), Stop(aggregations=1))
+    asleep = run.server.forecast([0])
+    run.begin()
+    run.run()
+    awake = run.server.forecast([0])
+    assert asleep == [(3 * S // 2, 2 * S, S)]
+    assert awake == [(S, 2 * S, S)]
+
+
 def test_what_goes_on_has_woken_and_what_begins_anew_wakes_again(tmp_path: Path) -> None:
     """The link is lost at 1 s, half a second after the radio had woken and the latency begun, until 9 s."""
     gone = Gap(1 * S, 9 * S)
