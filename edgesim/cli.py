@@ -117,7 +117,9 @@ def validate(scenario: ScenarioFile, overrides: Overrides = []) -> None:  # noqa
 def plot(
     figure: Annotated[str, typer.Argument(help=f"{', '.join(PLOTS)}.")],
     results: ResultsFolders,
-    cost: Annotated[str | None, typer.Option(help="time, energy, bytes or flops, for the figures of a cost.")] = None,
+    cost: Annotated[
+        str | None, typer.Option(help="time, energy, bytes, flops, or prices, e.g. '0.3/kWh + 2/GB'.")
+    ] = None,
     metric: Annotated[
         str | None, typer.Option(help="What the curves are of: accuracy, accuracy_worst10, loss, gradient_norm, …")
     ] = None,
@@ -142,12 +144,15 @@ def report(
     target: Annotated[
         str | None, typer.Option(metavar="ACCURACY", help="In place of evaluate.target, e.g. 80 %.")
     ] = None,
+    price: Annotated[
+        str | None, typer.Option(metavar="PRICES", help="One more cost: what all is worth at e.g. '0.3/kWh + 2/GB'.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The page; by default <results>/report.html.")] = None,
 ) -> None:
     """Set variants against each other, seed by seed and budget by budget, and write all there is to a page."""
     from edgesim import report as page
 
-    page.write(results, against, target, out)
+    page.write(results, against, target, price, out)
 
 
 @app.command()

@@ -10,6 +10,7 @@ from edgesim import printing, units
 from edgesim.errors import ScenarioError
 from edgesim.plots.registry import file_name, find
 from edgesim.plots.style import save
+from edgesim.results.costs import PRICE
 from edgesim.results.store import Results
 
 
@@ -18,8 +19,10 @@ def plot(figure: str, folders: Sequence[Path], asked: Mapping[str, str | None], 
     draw = find(figure)
     options = _options(figure, inspect.signature(draw).parameters, asked)
     results = Results.read(*folders)
-    path = out or results.path / file_name(figure, asked["metric"], asked["cost"])
-    save(draw(results, **options), path)
+    picture = draw(results, **options)
+    cost = asked["cost"] and (PRICE if "/" in asked["cost"] else asked["cost"])
+    path = out or results.path / file_name(figure, asked["metric"], cost)
+    save(picture, path)
     if figure == "timeline" and len(results.runs) > 1:
         shown = results.runs[0].path
         print(f"{shown} is drawn; for another run: edgesim plot timeline {shown.parent}/RUN", file=sys.stderr)

@@ -78,14 +78,13 @@ def _step(board: Device) -> tuple[str, str]:
 
 
 def _list_links(links: Sequence[Link]) -> None:
-    header = ("link", "down", "up", "latency", "waking", "send", "tail", "trust")
+    header = ("link", "down", "up", "latency", "send", "tail", "trust")
     rows = (
         (
             link.name,
             _short(link.down_bps, "rate"),
             _short(link.up_bps, "rate"),
             _short(link.latency_s, "time"),
-            _short(link.promotion_s, "time") if link.promotion_s else "",
             _short(link.send_w, "power"),
             _short(link.tail_j, "energy"),
             link.confidence,
@@ -93,7 +92,7 @@ def _list_links(links: Sequence[Link]) -> None:
         for link in links
     )
     if links:
-        printing.table("links", header, rows, header[1:7])
+        printing.table("links", header, rows, header[1:6])
 
 
 def _short(value: float, kind: str) -> str:

@@ -35,20 +35,25 @@ class Picture(NamedTuple):
     png: str
 
 
-def write(folders: Sequence[Path], against: str | None, target: str | None, out: Path | None) -> None:
+def write(
+    folders: Sequence[Path], against: str | None, target: str | None, price: str | None, out: Path | None
+) -> None:
     """Print how variants compare, write the page and say where.
 
     Raises:
-        ScenarioError: no such results or variant, a target that is no accuracy, or the page cannot be written.
+        ScenarioError: no such results or variant, a target that is no accuracy, what is no price, or the page cannot be
+            written.
     """
     results, accuracy = Results.read(*folders), _accuracy(target)
-    for option, text in (("--against", against), ("--target", target)) if not results.have_accuracies else ():
+    for option, text in (
+        (("--against", against), ("--target", target), ("--price", price)) if not results.have_accuracies else ()
+    ):
         if text is not None:
             raise ScenarioError(f"{option} {text}: {results.path} has no accuracies to compare; leave it out")
     _check_alike(results)
-    compared = comparison.sections(results, against, accuracy) if results.have_accuracies else []
+    compared = comparison.sections(results, against, accuracy, price) if results.have_accuracies else []
     path = out or results.path / "report.html"
-    text = page(results, compared, accuracy)
+    text = page(results, compared, accuracy, price)
     try:
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
@@ -69,10 +74,11 @@ def _check_alike(results: Results) -> None:
         )
 
 
-def page(results: Results, compared: Sequence[Section], target: float | None = None) -> str:
+def page(results: Results, compared: Sequence[Section], target: float | None = None, price: str | None = None) -> str:
     """The page as HTML. compared: the sections of the comparison; none where there are no accuracies."""
     whole = results.finished()
     finished = whole.variants()
+    frontiers = _FRONTIERS if price is None else (*_FRONTIERS, ("frontier", {"cost": price}))
     environment = Environment(
         loader=PackageLoader("edgesim", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -82,7 +88,7 @@ def page(results: Results, compared: Sequence[Section], target: float | None = N
         estimated=not results.trained,
         compared=compared,
         notes=comparison.NOTES,
-        frontiers=_pictures(results, _FRONTIERS, target) if compared else _pictures(results, _GRADIENTS),
+        frontiers=_pictures(results, frontiers, target) if compared else _pictures(results, _GRADIENTS),
         finished=bool(finished),
         uses=_pictures(whole, _USES) if finished else [],
         served=[comparison.by_device(finished)] if compared and finished else [],

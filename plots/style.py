@@ -100,7 +100,7 @@ def shade(variants: int) -> float:
 def cost_axis(axes: Axes, cost: Cost, greatest: float, log: bool) -> float:
     """Label the x axis in the unit that suits `greatest`; returns that unit's worth in base units."""
     worth, unit = cost.unit(greatest)
-    axes.set_xlabel(f"{cost.title} ({unit})")
+    axes.set_xlabel(f"{cost.title} ({unit})" if unit else cost.title)
     if log:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))

@@ -6,13 +6,15 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from edgesim.errors import ScenarioError
 from edgesim.folding import fold
 from edgesim.plots.style import COLOURS, finished, heading, legend, means, styled
 from edgesim.results.analysis.jobs import REASONS_OF_WASTE
 from edgesim.results.analysis.tables import why
 from edgesim.results.analysis.waste import PARTS
-from edgesim.results.costs import COSTS, find_cost
+from edgesim.results.costs import COSTS
 from edgesim.results.store import Results
+from edgesim.spelling import advice
 
 _AMOUNTS = {"time": "seconds", "energy": "joules", "bytes": "bytes", "flops": "flops"}
 _OF = {"time": "time at work", "energy": "energy drawn during jobs", "bytes": "bytes moved", "flops": "training work"}
@@ -22,7 +24,8 @@ _OF = {"time": "time at work", "energy": "energy drawn during jobs", "bytes": "b
 def draw(results: Results, *, cost: str = "energy") -> Figure:
     """The share of a cost (time, energy, bytes, flops) that jobs took whose work was in vain, by why it was, attempts
     that had to begin anew hatched: means over finished seeds."""
-    find_cost(cost)
+    if cost not in _AMOUNTS:
+        raise ScenarioError(f"--cost {cost}: nothing is told in vain of it; {advice(cost, _AMOUNTS)}")
     groups = finished(results, results.variants())
     found = {name: [run.analysis()["waste"] for run in runs] for name, runs in groups.items()}
     every = [waste for wastes in found.values() for waste in wastes]

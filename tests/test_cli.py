@@ -252,7 +252,9 @@ def test_replace_removes_pictures_of_what_it_discards_and_nothing_else(server: S
     assert server.run("plot", "frontier", out).code == 0
     assert server.run("plot", "frontier", out, "--cost", "energy").code == 0
     assert server.run("plot", "curves", out, "--metric", "loss", "--cost", "bytes").code == 0
-    assert server.run("report", out).code == 0
+    assert server.run("plot", "frontier", out, "--cost", "0.3 EUR/kWh + 2 EUR/GB").code == 0
+    assert (out / "frontier-price.png").is_file()
+    assert server.run("report", out, "--price", "2/GB").code == 0
     for own in ("mine.png", "frontier-mine.png", "frontier.svg"):
         (out / own).touch()
     assert server.run("run", scenario, "--out", out, "--replace", *chosen).code == 0

@@ -6,7 +6,7 @@ import numpy as np
 
 from edgesim.errors import ScenarioError
 from edgesim.results.analysis.tables import Section
-from edgesim.results.costs import COSTS, FloatArray
+from edgesim.results.costs import COSTS, FloatArray, find_cost
 from edgesim.results.frontier import hypervolume
 from edgesim.results.statistics import interval, to_target
 from edgesim.results.store import Results, Run
@@ -31,20 +31,25 @@ _FEW = 3
 """Seeds from which on there is an interval."""
 
 
-def sections(results: Results, against: str | None = None, target: float | None = None) -> list[Section]:
+def sections(
+    results: Results, against: str | None = None, target: float | None = None, price: str | None = None
+) -> list[Section]:
     """The comparison as tables.
 
     against: the variant that the others are set against, by default the first. target: in place of the scenarios'.
+    price: one more cost, at these prices.
 
     Raises:
-        ScenarioError: there is no such variant.
+        ScenarioError: there is no such variant, or it is no price.
     """
     variants = results.variants()
     if against is not None and against not in variants:
         raise ScenarioError(f"{results.path}: no variant {against!r}; {advice(against, variants)}")
     base = next(iter(variants)) if against is None else against
-    paired = [] if len(variants) == 1 else [_paired(variants, base, target_of(variants[base], target))]
-    return [*paired, _cheapest(variants), _budgets(variants)]
+    more = () if price is None else (price,)
+    to = target_of(variants[base], target)
+    paired = [] if len(variants) == 1 else [_paired(variants, base, to, (*TARGET_COSTS, *more))]
+    return [*paired, _cheapest(variants, (*COSTS, *more)), _budgets(variants, (*COSTS, *more))]
 
 
 def by_device(variants: Variants) -> Section:
@@ -61,11 +66,11 @@ def by_device(variants: Variants) -> Section:
     return Section("accuracy by device", ("variant", "device", "clients", *_SERVED.values()), tuple(rows()))
 
 
-def _paired(variants: Variants, base: str, target: float | None) -> Section:
+def _paired(variants: Variants, base: str, target: float | None, costs: Sequence[str]) -> Section:
     to = "in all" if target is None else f"to {target:.4g}"
-    header = ("variant", "seeds", "accuracy", *(f"{cost} {to}" for cost in TARGET_COSTS))
+    header = ("variant", "seeds", "accuracy", *(f"{find_cost(cost).name} {to}" for cost in costs))
     others = {name: _pairs(runs, variants[base]) for name, runs in variants.items() if name != base}
-    rows = tuple((name, *_effects(pairs, target)) for name, pairs in others.items())
+    rows = tuple((name, *_effects(pairs, target, costs)) for name, pairs in others.items())
     return Section(f"against {base}, seed by seed", header, rows, names=1)
 
 
@@ -75,20 +80,20 @@ def _pairs(runs: Sequence[Run], base: Sequence[Run]) -> list[tuple[Run, Run]]:
     return [(run, by_seed[run.scenario["seed"]]) for run in runs if run.scenario["seed"] in by_seed]
 
 
-def _effects(pairs: Sequence[tuple[Run, Run]], target: float | None) -> Iterator[str]:
+def _effects(pairs: Sequence[tuple[Run, Run]], target: float | None, costs: Sequence[str]) -> Iterator[str]:
     yield str(len(pairs))
     if not pairs:
-        yield from ["no seed in common"] * (1 + len(TARGET_COSTS))
+        yield from ["no seed in common"] * (1 + len(costs))
         return
     own, other = np.array([[run.metrics()["accuracy"][-1] for run in pair] for pair in pairs]).T
     yield _interval(own - other, "{:+.3f}".format)
-    for cost in TARGET_COSTS:
+    for cost in costs:
         yield _ratio([(_spent(mine, cost, target), _spent(base, cost, target)) for mine, base in pairs])
 
 
 def _spent(run: Run, cost: str, target: float | None) -> float | None:
     """Of a cost, until the target was reached (None: never); without a target in all."""
-    return float(COSTS[cost].of(run.metrics())[-1]) if target is None else to_target(run, target, cost)
+    return float(find_cost(cost).of(run.metrics())[-1]) if target is None else to_target(run, target, cost)
 
 
 def _ratio(spent: Sequence[tuple[float | None, float | None]]) -> str:
@@ -111,12 +116,12 @@ def _interval(values: FloatArray, text: Callable[[float], str]) -> str:
     return f"{mean} ({low} to {high})"
 
 
-def _cheapest(variants: Variants) -> Section:
+def _cheapest(variants: Variants, costs: Sequence[str]) -> Section:
     """For each cost and some accuracies, which variant comes to them for least, and which for second least."""
     levels = _levels(variants)
     rows = [
-        (cost, f"{level:.4g}", *(_ranked(variants, level, cost) + [NOBODY] * 2)[:2])
-        for cost in COSTS
+        (find_cost(cost).name, f"{level:.4g}", *(_ranked(variants, level, cost) + [NOBODY] * 2)[:2])
+        for cost in costs
         for level in levels
     ]
     return Section("cheapest to an accuracy", ("cost", "to accuracy", "least", "next"), tuple(rows))
@@ -140,7 +145,7 @@ def _levels(variants: Variants) -> list[float]:
 def _ranked(variants: Variants, level: float, cost: str) -> list[str]:
     spent = {name: [to_target(run, level, cost) for run in runs] for name, runs in variants.items()}
     means = {name: float(np.mean(known)) for name, of in spent.items() if (known := _all(of))}
-    return [f"{name}, {COSTS[cost].readable(means[name])}" for name in sorted(means, key=means.__getitem__)]
+    return [f"{name}, {find_cost(cost).readable(means[name])}" for name in sorted(means, key=means.__getitem__)]
 
 
 def _all(values: Sequence[float | None]) -> list[float]:
@@ -149,17 +154,20 @@ def _all(values: Sequence[float | None]) -> list[float]:
     return known if len(known) == len(values) else []
 
 
-def _budgets(variants: Variants) -> Section:
+def _budgets(variants: Variants, costs: Sequence[str]) -> Section:
     """The hypervolume under every cost, up to the most that any run spent."""
-    columns = {cost: {name: _spending(runs, cost) for name, runs in variants.items()} for cost in COSTS}
+    columns = {cost: {name: _spending(runs, cost) for name, runs in variants.items()} for cost in costs}
     most = {cost: max(spent[-1] for runs in of.values() for spent, _ in runs) for cost, of in columns.items()}
-    header = ("variant", *(f"{cost}, to {COSTS[cost].readable(most[cost])}" for cost in COSTS))
-    rows = tuple((name, *(_volume(columns[cost][name], most[cost]) for cost in COSTS)) for name in variants)
+    header = (
+        "variant",
+        *(f"{kind.name}, to {kind.readable(most[cost])}" for cost in costs for kind in [find_cost(cost)]),
+    )
+    rows = tuple((name, *(_volume(columns[cost][name], most[cost]) for cost in costs)) for name in variants)
     return Section("accuracy within a budget, mean over budgets", header, rows, names=1)
 
 
 def _spending(runs: Sequence[Run], cost: str) -> list[tuple[FloatArray, FloatArray]]:
-    return [(COSTS[cost].of(run.metrics()), run.metrics()["accuracy"]) for run in runs]
+    return [(find_cost(cost).of(run.metrics()), run.metrics()["accuracy"]) for run in runs]
 
 
 def _volume(runs: Sequence[tuple[FloatArray, FloatArray]], budget: float) -> str:

@@ -18,7 +18,7 @@ from edgesim.execution.together import Company
 from edgesim.plots.registry import PLOTS, file_name
 from edgesim.results import atomic
 from edgesim.results.columns import METRICS
-from edgesim.results.costs import COSTS
+from edgesim.results.costs import COSTS, PRICE
 from edgesim.results.recorder import SUMMARY
 from edgesim.results.store import Run, no_run, run_directories
 from edgesim.scenario import closing, learning, mishap, record
@@ -72,7 +72,7 @@ def _discard(out: Path, existing: Sequence[Path]) -> None:
     check_idle(directory for directory in existing if directory != out)  # whose lock is ours
     for directory in existing:
         shutil.rmtree(directory)
-    pictures = starmap(file_name, product(PLOTS, (None, *METRICS.names), (None, *COSTS)))
+    pictures = starmap(file_name, product(PLOTS, (None, *METRICS.names), (None, *COSTS, PRICE)))
     for name in ["report.html", *pictures] if existing else ():
         (out / name).unlink(missing_ok=True)
 

@@ -43,6 +43,17 @@ def test_variants_are_paired_by_seed(tmp_path: Path) -> None:
     assert found(tmp_path, "against b", against="b").rows[0][2] == "-0.120 (-0.170 to -0.070)"
 
 
+def test_a_price_is_one_more_cost(tmp_path: Path) -> None:
+    """20 J and 20 B to 0.8, against 30 J and 30 B, with the energy for a euro a joule and the bytes for two."""
+    run(tmp_path, "a", 0, 0.1, 0.7, 0.8)
+    run(tmp_path, "b", 0, 0.1, 0.8, watts=3)
+    paired, cheapest, budgets = comparison.sections(Results.read(tmp_path), price="1 EUR/J + 2 EUR/B")
+    assert (paired.header[-1], paired.rows[0][-1]) == ("price to 0.8", "×1.5")
+    assert ("price", "0.8", "a, 60 EUR", "b, 90 EUR") in cheapest.rows
+    assert budgets.header[-1] == "price, to 90 EUR"
+    assert budgets.rows[1][1:] == ("0.450", "0.100", "0.100", "none spent", "0.100")
+
+
 def test_few_seeds_have_no_interval_and_what_is_not_reached_is_said(tmp_path: Path) -> None:
     for seed in (0, 1):
         run(tmp_path, "a", seed, 0.1, 0.8)

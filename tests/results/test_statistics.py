@@ -37,6 +37,38 @@ def test_an_unknown_cost_names_the_nearest() -> None:
         find_cost("enrgy")
 
 
+def test_what_all_is_worth_at_prices() -> None:
+    """Two hours, 1.8 MJ (half a kWh), 3 GB down and 0.5 GB up: of everything, of one way, and of the same twice."""
+    metrics = {
+        "time_s": np.array([0.0, 7200.0]), "energy_j": np.array([0.0, 1.8e6]),
+        "bytes_down": np.array([0, 3_000_000_000]), "bytes_up": np.array([0, 500_000_000]),
+    }  # fmt: skip
+    for text, amount in (
+        ("0.30 EUR/kWh", 0.15), ("2/GB", 7.0), ("0.3/kWh + 2/GB + 0.5/h", 0.15 + 7 + 1), ("1 €/GB down+4 €/GB up", 5.0),
+        ("4/GB up", 2.0), ("1/MB + 1/GB up", 3500.5), ("1/GiB", 3.5e9 / 2**30),
+    ):  # fmt: skip
+        assert find_cost(text).of(metrics) == pytest.approx([0.0, amount])
+    assert find_cost("0.3 EUR/kWh + .5 EUR/GB").readable(12.346) == "12.3 EUR"
+    assert find_cost("0.3/kWh").readable(1234.5) == "1234"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("0.3/kW", "'0.3/kW': no price is for kW; it is for mJ, J, kJ, MJ, Wh, kWh; B, kB,"),
+        ("2/GB + 0.3/kWh up", "'0.3/kWh up': no price is for kWh up"),
+        ("2/GB + kWh", "'kWh' is no price; write e.g. 0.30/kWh + 2/GB"),
+        ("-2/GB", "'-2/GB' is no price"),
+        ("2 EUR/GB + 0.3 USD/kWh", "the prices are in EUR and USD; write one currency"),
+        ("2 EUR/GB + 0.3/kWh", "the prices are in none and EUR; write one currency"),
+    ],
+)
+def test_what_is_no_price_is_refused(text: str, told: str) -> None:
+    with pytest.raises(ScenarioError) as error:
+        find_cost(text)
+    assert told in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("cost", "value", "text"),
     [
