@@ -1,6 +1,7 @@
 """Small worlds for tests of selectors: clients given by numbers, histories written by hand."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 from worlds import fleet, workload
@@ -16,9 +17,11 @@ from edgesim.engine.selection.expected import expect
 S = 1_000_000_000
 
 
-def facts(train_s: list[float], samples: list[int] | None = None, availability: Process | None = None) -> Facts:
+def facts(
+    train_s: list[float], samples: list[int] | None = None, availability: Process | None = None, **radio: Any
+) -> Facts:
     """Devices as in `worlds.fleet`: a job trains `train_s` and takes 1 s either way."""
-    devices, count = fleet(train_s, availability=availability), np.array(samples or [1] * len(train_s))
+    devices, count = fleet(train_s, availability=availability, **radio), np.array(samples or [1] * len(train_s))
 
     def cost(client: int) -> Assignment:
         return Assignment(download_bytes=10**6, workload=workload(1e9), upload_bytes=10**6)

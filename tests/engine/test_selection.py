@@ -189,6 +189,14 @@ def test_what_is_expected_is_what_a_job_takes_undisturbed() -> None:
     assert expected.energy_j.tolist() == pytest.approx([5.0, 2.5])
 
 
+def test_what_is_expected_is_with_a_radio_that_sleeps_at_first_and_past_its_tail() -> None:
+    """Half a second to wake, a tail of 1 s at 0.5 W: the first job's training outlasts it; the second's does not, so
+    its upload finds the radio awake, half a tail after the download."""
+    expected = facts([3.0, 0.5], tail_s=1.0, promotion_s=0.5).expected()
+    assert expected.duration_ns.tolist() == [6 * S, 3 * S]
+    assert expected.energy_j.tolist() == pytest.approx([6.0 + 0.5 * 2, 3.0 + 0.5 * 1.5])
+
+
 # ── energy ──────────────────────────────────────────────────────────────────────────────────────────────
 def test_without_batteries_the_cheapest_jobs_come_first() -> None:
     selector = met(EnergyAware(0), facts([3.0, 1.0, 2.0]))
