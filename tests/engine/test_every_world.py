@@ -28,6 +28,7 @@ from edgesim.devices.outages import Outages
 from edgesim.devices.rules import Rule, Together, any_of
 from edgesim.devices.traces import Recording, Trace
 from edgesim.devices.windows import Bernoulli
+from edgesim.engine.job import FAILED, PHASE_NAMES, Spent
 from edgesim.engine.limits import Evaluate, Stop
 from edgesim.engine.rules import Rules
 from edgesim.engine.schedules import AsyncGossip, Buffered, Hierarchical, Polynomial, Schedule, Sync, SyncGossip
@@ -166,6 +167,7 @@ def test_the_laws_hold_in_every_world(name: str, world: World, pauses: list[int]
         followed(run, learning, name)
         assert set(run.finish().values()) == {"holds"}
         check_rows(run.state()["recorder"], name)
+        check_books(run, learning if name in KINDS else None)
 
         again, _ = build(folder / "again", name, world)
         again.begin()
@@ -228,6 +230,48 @@ def check_rows(state: dict[str, Any], name: str) -> None:
         assert all((row[10] in ("done", "in-flight")) == (row[11] is None) for row in rows)  # who fails, has a reason
     for spans in turns.values():  # a device has one job at a time
         assert all(one[1] <= other[0] for one, other in pairwise(sorted(spans)))
+
+
+def check_books(run: Simulation, learning: Counting | None) -> None:
+    """The ledger worked out anew from the rows; with `learning`, which was told what is merged, also what became of
+    the jobs. What comes before the end of a failed attempt, in the same phase of the same job, is that attempt's."""
+    books, n, phases = run.ledger, len(run.fleet), dict[tuple[int, str], list[Any]]()
+    ns, joules, size, flops = np.zeros((3, n)), np.zeros((3, n)), np.zeros((3, n)), np.zeros(n)
+    for row in run.state()["recorder"]["events"]:
+        job, client, _, name, start_ns, end_ns, _, of_bytes, of_flops, energy_j, *_ = row
+        phase = PHASE_NAMES.index(name)
+        ns[phase, client] += end_ns - start_ns
+        joules[phase, client] += energy_j
+        size[phase, client] += of_bytes
+        flops[client] += of_flops
+        phases.setdefault((job, name), []).append(row)
+    assert books.phase_ns.tolist() == ns.tolist()
+    assert books.phase_j == pytest.approx(joules)
+    assert [books.bytes_down.tolist(), [0] * n, books.bytes_up.tolist()] == size.tolist()
+    assert books.flops == pytest.approx(flops)
+    figures = {"bytes_down": size[0].sum(), "bytes_up": size[2].sum(), "energy_j": joules.sum(), "flops": flops.sum()}
+    assert {figure: run.last[figure] for figure in figures} == pytest.approx(figures)
+    if learning is None:
+        return
+    merged = [update for updates in learning.aggregations for update in updates]
+    assert books.aggregated.tolist() == np.bincount([update.client for update in merged], minlength=n).tolist()
+    useful, repeated, moved = Spent(), Spent(), dict.fromkeys(("delivered", "broken", "moving"), 0)
+    jobs = {update.job for update in merged}
+    fates = {"done": "delivered", "stale": "delivered", "in-flight": "moving", "interrupted": "moving"}
+    for (job, name), rows in phases.items():
+        again = max((at + 1 for at, row in enumerate(rows) if row[10] in FAILED), default=0)
+        for at, (_, _, _, _, start_ns, end_ns, _, of_bytes, of_flops, energy_j, *_) in enumerate(rows):
+            spent = Spent(
+                end_ns - start_ns, of_bytes * (name == "download"), of_bytes * (name == "upload"), of_flops, energy_j
+            )
+            if at < again:
+                repeated.add(spent)
+            elif job in jobs:
+                useful.add(spent)
+            moved["broken" if at < again else fates.get(rows[-1][10], "broken")] += of_bytes
+    assert books.repeated.state() == pytest.approx(repeated.state())
+    assert books.useful.state() == pytest.approx(useful.state())
+    assert {fate: getattr(books, fate) for fate in moved} == moved
 
 
 def check_version(rows: Sequence[Any], times: Sequence[int]) -> None:

@@ -176,6 +176,7 @@ def hand(name: str, by: float, at: int | None = None) -> Callable[[Ledger], None
         (hand("wasted.bytes_down", 1), "bytes = useful + wasted + in flight"),
         (hand("phase_j", 1e-3, at=1), "energy by device and state = total"),
         (hand("wasted.energy_j", 1e-3), "energy = useful + wasted + in flight"),
+        (hand("wasted.energy_j", -1e-3), "energy = useful + wasted + in flight"),
         (hand("useful.flops", 1e3), "FLOPs = useful + wasted + in flight"),
     ],
 )
