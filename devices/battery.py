@@ -86,7 +86,7 @@ class Batteries:
         if t_ns < now.at_ns:
             raise ValueError(f"device {device} at {t_ns} ns: its last debit ends at {now.at_ns} ns")
         if since_ns is not None and extra_w:
-            now = self._after(device, now, max(since_ns, now.at_ns), 0.0)
+            now = self._after(device, now, since_ns, 0.0)
             return self._after(device, now, t_ns, extra_w)
         return self._after(device, now, t_ns, 0.0)
 

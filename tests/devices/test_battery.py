@@ -75,6 +75,33 @@ def test_a_debit_of_an_instant_may_stop_the_device() -> None:
     assert found.debit(0, 35.0, 0, 0) == (0, 0.0, True)
 
 
+def test_when_a_battery_kept_its_device_from_work() -> None:
+    """As above: stopped from 30 to 55 s, and from 90 to 115 s."""
+    found = batteries(Plug(40, 60, 60), count=2)
+    stops = [(1, 30 * SECOND_NS, 55 * SECOND_NS), (1, 90 * SECOND_NS, 100 * SECOND_NS)]
+    asked = [found.stops_up_to(1, t * SECOND_NS) for t in (30, 40, 55, 60, 100)]
+    assert asked == [[], [(1, 30 * SECOND_NS, 40 * SECOND_NS)], stops[:1], stops[:1], stops]
+    found.draw(1, 0.0, 0, 95 * SECOND_NS)
+    assert found.stops == stops[:1]
+    assert found.stops_up_to(1, 100 * SECOND_NS) == stops[1:]
+    again = batteries(Plug(40, 60, 60), count=2)
+    again.restore(found.state())
+    assert again.stops_up_to(1, 100 * SECOND_NS) == stops[1:]
+
+
+def test_a_debit_of_an_instant_stops_a_device_but_once() -> None:
+    """Of 50 J 29 are taken at 1 s, 20 J are left: stopped. What is taken later changes nothing about since when."""
+    found = batteries(Plug(40, 60, 60))
+    for at_s, joules in ((0, 0.0), (1, 29.0), (2, 5.0)):
+        found.debit(0, joules, at_s * SECOND_NS, at_s * SECOND_NS)
+    assert found.stops_up_to(0, 40 * SECOND_NS) == [(0, SECOND_NS, 40 * SECOND_NS)]
+    assert found.debit(0, 1.0, 58 * SECOND_NS, 58 * SECOND_NS).stopped  # with 36 J - 1 J, on the way up to 40 J
+    assert batteries(Plug(40, 60, 60)).stops_up_to(0, 30 * SECOND_NS) == []
+    spared = batteries(Plug(40, 60, 60))
+    spared.debit(0, 1.0, SECOND_NS, SECOND_NS)
+    assert spared.stops_up_to(0, 40 * SECOND_NS) == [(0, 29 * SECOND_NS, 40 * SECOND_NS)]
+
+
 @settings(max_examples=30)
 @given(
     seed=st.integers(0, 1000),
@@ -132,9 +159,12 @@ def test_state_and_restore_give_the_same_battery() -> None:
     ("changed", "said"),
     [
         ({"start_j": 101.0}, "must have 0 ≤ start_j ≤ capacity_j"),
+        ({"start_j": -1.0}, "must have 0 ≤ start_j ≤ capacity_j"),
+        ({"stop_j": -1.0}, "must have 0 ≤ stop_j < resume_j"),
         ({"resume_j": 20.0}, "must have 0 ≤ stop_j < resume_j"),
         ({"resume_j": 120.0}, "must have resume_j ≤ capacity_j"),
         ({"drain_w": -1.0}, "must have charge_w ≥ 0 and drain_w ≥ 0"),
+        ({"charge_w": -1.0}, "must have charge_w ≥ 0 and drain_w ≥ 0"),
     ],
 )
 def test_impossible_batteries_are_refused(changed: dict[str, float], said: str) -> None:
@@ -142,10 +172,21 @@ def test_impossible_batteries_are_refused(changed: dict[str, float], said: str) 
         batteries(Plug(0, 1, 2), 1, **changed)
 
 
+def test_the_first_battery_that_is_impossible_is_named() -> None:
+    one = np.array([0.0, 1.0, 1.0])
+    with pytest.raises(ValueError, match=r"battery of device 1 \(.*start_j 3, .*\): must have 0 ≤ start_j"):
+        BatteryFigures(
+            capacity_j=one + 1, start_j=one * 3, charge_w=one * 0, drain_w=one * 0, stop_j=one * 0, resume_j=one + 1
+        )
+
+
 def test_the_past_and_the_negative_are_refused() -> None:
     found = batteries(Plug(40, 60, 60))
     found.debit(0, 1.0, 0, 10 * SECOND_NS)
     with pytest.raises(ValueError, match="its last debit ends at 10000000000 ns"):
         found.at(0, 5)
-    with pytest.raises(ValueError, match="must not be negative"):
-        found.debit(0, -1.0, 10 * SECOND_NS, 11 * SECOND_NS)
+    with pytest.raises(ValueError, match="its last debit ends at 10000000000 ns"):
+        found.draw(0, 1.0, 5, 11 * SECOND_NS)
+    for joules, end_s in ((-1.0, 11), (1.0, 9)):
+        with pytest.raises(ValueError, match="must not be negative"):
+            found.debit(0, joules, 10 * SECOND_NS, end_s * SECOND_NS)
