@@ -13,12 +13,13 @@ from test_laws import after
 from worlds import MB, Counting, Gap, events, fleet, simulation
 
 from edgesim.devices.availability import AlwaysOn, FleetAvailability, Markov, Process
-from edgesim.engine.backhaul import Link
+from edgesim.engine.backhaul import Backhaul, Link
 from edgesim.engine.limits import Evaluate, Stop
 from edgesim.engine.schedules import Buffered, Deadline, Hierarchical, Polynomial, Schedule, Sync, constant
 from edgesim.engine.simulation import Simulation
 from edgesim.results.recorder import Recorder
 
+S = 1_000_000_000
 FAST = Link(down_bps=float("inf"), up_bps=float("inf"))
 SLOW = Link(down_bps=4e6, up_bps=2e6, latency_s=1.0, power_w=3.0)  # 1 MB: 3 s down, 5 s up
 
@@ -85,6 +86,22 @@ def test_a_message_under_way_counts_by_its_part(tmp_path: Path) -> None:
     made.finish()
     assert made.last["backhaul_bytes_up"] == 400_000
     assert made.last["backhaul_j"] == 6.0
+
+
+def test_messages_under_way_count_beside_those_that_have_come_through() -> None:
+    """Through: 100 B up in 4 s at 3 W. At 14 s: 4 s of 10 s up at 2 W, 2 s of 5 s down at 1 W, and one in no
+    time; whole bytes count."""
+    crossed = Backhaul()
+    crossed.begin(0, 0, 4 * S, 100, is_up=True, power_w=3.0)
+    crossed.end(0)
+    crossed.begin(0, 10 * S, 20 * S, 1001, is_up=True, power_w=2.0)
+    crossed.begin(1, 12 * S, 17 * S, 501, is_up=False, power_w=1.0)
+    crossed.begin(2, 14 * S, 14 * S, 7, is_up=True, power_w=1.0)
+    for now_s, totals in (
+        (14, (4 + 4 + 2, 200, 100 + 400 + 7, 12 + 8 + 2)),
+        (30, (4 + 10 + 5, 501, 100 + 1001 + 7, 12 + 20 + 5)),
+    ):
+        assert tuple(crossed.totals(now_s * S).values()) == totals
 
 
 def test_a_cloud_that_merges_at_once_knows_how_stale_a_model_is(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """The server: what it computes itself takes its time, and what a schedule may ask of it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from edgesim.devices.device import Device
 from edgesim.engine.job import PHASE_NAMES
 from edgesim.engine.limits import Stop
 from edgesim.engine.schedules import Buffered, Schedule, Server, Sync, constant
+from edgesim.engine.server_work import ServerWork
 from edgesim.engine.simulation import Simulation
 from edgesim.errors import RunError
 from edgesim.results.recorder import Recorder
@@ -85,7 +86,21 @@ def test_a_server_that_is_not_named_takes_no_time_and_its_work_is_counted(tmp_pa
     run.run()
     assert run.now_ns == 24 * S
     summary = run.server.work.summary(run.now_ns)
-    assert (summary["busy_s"], summary["flops"], summary["device"]) == (0, 6e9, None)
+    assert (summary["busy_s"], summary["flops"], summary["device"], summary["idle_j"]) == (0, 6e9, None, 0)
+
+
+def test_work_is_booked_when_it_is_asked_for_and_the_largest_counts() -> None:
+    """3 s of work asked for at 1 s: by 2 s the server has not been idle. The second piece fits exactly, and waits."""
+    exact = Device(**{**vars(MACHINE), "ram_bytes": 1000})
+    server = ServerWork(exact, "ideal")
+    assert server.summary(2 * S)["idle_j"] == 20
+    server.ask(replace(workload(3e9), memory_bytes=10), 1 * S)
+    assert server.summary(2 * S) == {
+        "device": "small", "busy_s": 3, "flops": 3e9, "energy_j": 150, "idle_j": 0, "peak_memory_bytes": 10
+    }  # fmt: skip
+    server.ask(workload(2e9), 2 * S)
+    server.ask(replace(workload(1e9), memory_bytes=10), 8 * S)
+    assert (server.until_ns, server.peak_bytes, server.summary(9 * S)["idle_j"]) == (9 * S, 1000, 30)
 
 
 def test_an_aggregation_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
