@@ -14,6 +14,7 @@ from edgesim.devices.device import Device
 from edgesim.devices.fleet import Fleet
 from edgesim.devices.network import Network
 from edgesim.devices.workload import Workload
+from edgesim.engine.emissions import Emissions
 from edgesim.engine.learning import USUAL, Assignment, Loss, Merging, Received, Terms
 from edgesim.engine.limits import Evaluate, Stop
 from edgesim.engine.power import Power
@@ -198,6 +199,7 @@ def simulation(
     server: Device | None = None,
     network: Network | None = None,
     power: Power | None = None,
+    emissions: Emissions | None = None,
 ) -> tuple[Simulation, Counting]:
     """A run of counting learners on these devices, not begun."""
     learning = learning or Counting(len(devices))
@@ -213,6 +215,7 @@ def simulation(
         server=server,
         network=network,
         power=power,
+        emissions=emissions,
     )
     return run, learning
 
