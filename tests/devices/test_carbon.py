@@ -68,8 +68,18 @@ def test_a_table_is_read_and_begins_anew(tmp_path: Path) -> None:
     assert float(found.grams(1, KWH_J, 33 * HOUR_NS, 34 * HOUR_NS)) == pytest.approx(2.0)
 
 
+@pytest.mark.parametrize(("rows", "period_h"), [("0,1\n", 24), ("0,1\n5,2\n", 10), ("0,1\n5,2\n6,3\n", 7)])
+def test_the_last_step_is_as_long_as_the_one_before_and_a_single_one_a_day(
+    tmp_path: Path, rows: str, period_h: int
+) -> None:
+    (tmp_path / "grid.csv").write_text("start_h,x\n" + rows)
+    assert read_carbon(tmp_path / "grid.csv").period_ns == period_h * HOUR_NS
+
+
 def test_a_steady_grid() -> None:
-    assert float(steady({"home": 380.0}).grams(0, KWH_J / 2, 5, 10**18)) == pytest.approx(190.0)
+    found = steady({"home": 380.0, "sun": 0.0})
+    assert float(found.grams(0, KWH_J / 2, 5, 10**18)) == pytest.approx(190.0)
+    assert float(found.grams(found.index("sun"), KWH_J, 5, 10**18)) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -78,6 +88,9 @@ def test_a_steady_grid() -> None:
         ("", ": header ''; must be start_h,region,region…"),
         ("start_h,a,a\n0,1,1\n", ": header 'start_h,a,a'; must be"),
         ("start,a\n0,1\n", ": header 'start,a'; must be start_h,region,region…"),
+        ("begin_h,a\n0,1\n", ": header 'begin_h,a'; must be start_h,region,region…"),
+        ("start_h\n0\n", ": header 'start_h'; must be start_h,region,region…"),
+        ("start_h,a,\n0,1,2\n", ": header 'start_h,a,'; must be start_h,region,region…"),
         ("start_hr,a\n0,1\n", ": unknown unit 'hr' in 'start_hr'; did you mean h?"),
         ("start_h,a\n", ": has no row beside its header"),
         ("start_h,a\n0,1\n2\n", ", row 3: '2'; must be 2 numbers"),
@@ -111,7 +124,8 @@ def test_a_table_that_is_not_there_is_told(tmp_path: Path) -> None:
         ({"starts_ns": np.array([1, 6, 18])}, "must ascend from 0"),
         ({"period_ns": 18 * HOUR_NS}, "must ascend from 0"),
         ({"g_per_kwh": np.ones((1, 3))}, r"must be \[region, step\]"),
-        ({"g_per_kwh": -np.ones((2, 3))}, "must be 0 or more"),
+        ({"g_per_kwh": np.array([[1.0, 0.0, 1.0], [1.0, 1.0, -1.0]])}, "must be 0 or more"),
+        ({"g_per_kwh": np.array([[1.0, 0.0, 1.0], [1.0, 1.0, np.inf]])}, "must be 0 or more"),
     ],
 )
 def test_impossible_intensities_are_refused(changed: dict[str, object], said: str) -> None:

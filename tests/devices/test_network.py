@@ -60,6 +60,14 @@ def test_of_equally_long_ways_the_one_of_fewer_edges_wins_and_then_the_first_nam
         assert parent == {"b": "server", "c": "server", "d": "b", "far": "b"}
 
 
+def test_latencies_are_equal_that_are_the_same_number_of_nanoseconds() -> None:
+    """0.7 s + 0.1 s are less than 0.8 s in floating point; as long, the way of one edge wins."""
+    assert 0.7 + 0.1 < 0.8
+    graph = nx.Graph([("server", "b", edge(700)), ("b", "far", edge(100)), ("server", "far", edge(800))])
+    hops = route(graph, Hop(name="server", parent=None))
+    assert {hop.name: hop.parent for hop in hops} == {"server": None, "b": 0, "far": 0}
+
+
 @given(st.data())
 def test_ways_are_as_short_as_those_that_networkx_finds(data: st.DataObject) -> None:
     size = data.draw(st.integers(2, 9))

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edgesim.devices.cost import SparseSpeedup, compute_ns
@@ -135,14 +135,21 @@ def test_impossible_traits_are_refused(change: dict[str, Any], message: str) -> 
 
 
 # ── levels ──────────────────────────────────────────────────────────────────────────────────────────────────
-LEVELS = (Level(frequency=0.4, voltage=0.7), Level(frequency=0.6, voltage=0.8), Level(frequency=1.0, voltage=1.0))
+LEVELS = (
+    Level(frequency=0.4, voltage=0.7), Level(frequency=0.6, voltage=0.8), Level(frequency=0.8, voltage=0.94),
+    Level(frequency=1.0, voltage=1.0),
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("dvfs", "frequency", "voltage"),
-    [("low", 0.4, 0.7), ("mid", 0.6, 0.8), ("max", 1.0, 1.0), (0.6, 0.6, 0.8), (0.7, 0.7, 0.85), (0.4, 0.4, 0.7)],
-)
+    [
+        ("low", 0.4, 0.7), ("mid", 0.6, 0.8), ("max", 1.0, 1.0), (0.6, 0.6, 0.8), (0.7, 0.7, 0.87), (0.9, 0.9, 0.97),
+        (0.4, 0.4, 0.7), (1.0, 1.0, 1.0),
+    ],
+)  # fmt: skip
 def test_a_level_by_name_or_frequency(dvfs: str | float, frequency: float, voltage: float) -> None:
+    """Of four the second is the one in the middle; between two the voltage is as far along as the frequency."""
     found = choose(LEVELS, dvfs)
     assert [found.frequency, found.voltage] == pytest.approx([frequency, voltage])
 
@@ -173,13 +180,16 @@ def test_levels_that_are_not_there_are_refused(levels: tuple[Level, ...], dvfs: 
         choose(levels, dvfs)
 
 
-def test_an_impossible_level_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"level: voltage 1.2 must lie in \(0, 1\]"):
-        Level(frequency=1.0, voltage=1.2)
+@pytest.mark.parametrize("voltage", [0.0, 1.2])
+def test_an_impossible_level_is_refused(voltage: float) -> None:
+    with pytest.raises(ValueError, match=rf"level: voltage {voltage} must lie in \(0, 1\]"):
+        Level(frequency=1.0, voltage=voltage)
 
 
 # ── memory ──────────────────────────────────────────────────────────────────────────────────────────────────
 @given(batch=st.integers(1, 500), available=st.integers(0, 10_000))
+@example(batch=10, available=170)
+@example(batch=20, available=170)
 def test_the_largest_batch_that_fits(batch: int, available: int) -> None:
     """100 bytes and 7 a sample, against trying every size."""
 

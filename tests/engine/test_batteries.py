@@ -21,6 +21,7 @@ from edgesim.engine.power import Charging, Power
 from edgesim.engine.rules import Restart, Retry, Rules
 from edgesim.engine.schedules import Buffered, Polynomial, Sync
 from edgesim.engine.simulation import Simulation
+from edgesim.results.columns import METRICS
 from edgesim.results.recorder import Recorder
 from edgesim.scenario.closing import client_table, off_intervals
 
@@ -135,6 +136,21 @@ def test_what_a_battery_gave_is_what_jobs_and_drain_took(tmp_path: Path) -> None
     busy_s = run.ledger.total.ns / S
     assert busy_s == 10
     assert batteries.levels_j(run.now_ns)[0] == pytest.approx(100 - 10 * 0.25 - busy_s * 0.75)
+
+
+def test_every_evaluation_says_how_full_batteries_are(tmp_path: Path) -> None:
+    """Of 10 J, 8 J and 4 J at first; work takes 1 W with the drain, from the first on, and the drain alone 0.25 W. The
+    second battery is empty at 3 s, just after that evaluation; the third device has none. At halves of seconds
+    jobs are in the middle of a phase."""
+    devices = fleet([2.0, 2.0, 2.0])
+    batteries = power(devices, [8.0, 4.0, 9.0], capacity_j=10.0, drain_w=0.25, resume_j=10.0, has=[True, True, False])
+    run = finished(tmp_path, devices, batteries, 6.25, schedule=Sync(3), evaluate=Evaluate(every_ns=S // 2))
+    rows = [dict(zip(METRICS.names, row, strict=True)) for row in run.state()["recorder"]["metrics"]]
+    for row in rows:
+        t = row["time_s"]
+        levels_j = 8 - t, 4 - t if t < 3 else 1 - 0.25 * (t - 3)
+        assert (row["battery_level"], row["batteries_empty"]) == (pytest.approx(sum(levels_j) / 20), t > 3)
+    assert [row["time_s"] for row in rows] == [*np.arange(0, 6.25, 0.5), 6.25]
 
 
 def test_devices_without_a_battery_do_as_they_would_alone(tmp_path: Path) -> None:
