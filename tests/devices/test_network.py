@@ -160,10 +160,14 @@ def test_every_device_reads_its_trace_from_a_point_of_its_own() -> None:
         (lambda: Hop(name="g", parent=None, latency_s=-1), "hop g: latency_s -1 must not be negative"),
         (lambda: RateTrace(starts_ns=(1,), factors=(1,), period_ns=2), "the first at 0"),
         (lambda: RateTrace(starts_ns=(0, 5), factors=(1, 1), period_ns=5), "times must increase"),
-        (lambda: RateTrace(starts_ns=(0,), factors=(-1,), period_ns=5), "each must be 0 or more"),
+        (lambda: RateTrace(starts_ns=(), factors=(), period_ns=5), "one each, the first at 0"),
+        (lambda: RateTrace(starts_ns=(0, 1), factors=(1,), period_ns=5), "one each, the first at 0"),
+        (lambda: RateTrace(starts_ns=(0, 1), factors=(1, -1), period_ns=5), "each must be 0 or more"),
+        (lambda: RateTrace(starts_ns=(0, 1), factors=(1, INF), period_ns=5), "and finite"),
         (lambda: RateTrace(starts_ns=(0, 2), factors=(0, 0), period_ns=5), "factors are 0 throughout"),
         (lambda: small([Hop(name="g", parent=0)], 0), "hop g: parent 0 must be a hop before it"),
-        (lambda: small([Hop(name="g", parent=None)], 1), "devices join at hops 1 to 1; there are 1"),
+        (lambda: small([Hop(name="g", parent=None)], 1, 0), "devices join at hops 0 to 1; there are 1"),
+        (lambda: small([Hop(name="g", parent=None)], 0, -1), "devices join at hops -1 to 0; there are 1"),
     ],
 )
 def test_figures_out_of_their_range_are_refused(make: Any, message: str) -> None:
@@ -171,9 +175,9 @@ def test_figures_out_of_their_range_are_refused(make: Any, message: str) -> None
         make()
 
 
-def small(hops: list[Hop], hop: int) -> Network:
-    one = np.ones(1)
-    return Network(hops=tuple(hops), hop=np.array([hop], np.int32), down_bps=one, up_bps=one, latency_s=one)
+def small(hops: list[Hop], *hop: int) -> Network:
+    one = np.ones(len(hop))
+    return Network(hops=tuple(hops), hop=np.array(hop, np.int32), down_bps=one, up_bps=one, latency_s=one)
 
 
 # ── trace files ─────────────────────────────────────────────────────────────────────────────────────
@@ -182,6 +186,13 @@ def test_a_trace_file_is_read_with_its_unit(tmp_path: Path) -> None:
     path.write_text("time_min,factor\n0,1\n0.5,0.25\n\n2,\n")
     expected = RateTrace(starts_ns=(0, 30 * SECOND_NS), factors=(1.0, 0.25), period_ns=120 * SECOND_NS)
     assert read_trace(path) == expected
+
+
+def test_a_trace_file_may_tell_of_outages_and_end_without_a_comma(tmp_path: Path) -> None:
+    """1.001 s are a nanosecond less in floating point, cut off: times are rounded."""
+    path = tmp_path / "lte.csv"
+    path.write_text("time_s,factor\n0,1\n1.001,0\n2")
+    assert read_trace(path) == RateTrace(starts_ns=(0, 1_001_000_000), factors=(1.0, 0.0), period_ns=2 * SECOND_NS)
 
 
 @pytest.mark.parametrize(
