@@ -1,6 +1,7 @@
 """Networks: routes and capacities by hand, and files whose every mistake is named with its place."""
 
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -144,12 +145,18 @@ def test_every_device_reads_its_trace_from_a_point_of_its_own() -> None:
     network = attach(route(star(), Hop(name="server", parent=None)), fleet(50), [[0], [0]], 3, device_trace=trace)
     slow = sum(network.access(device, Direction.DOWN, 0) == 4 * 10**12 for device in range(50))
     assert 3 <= slow <= 24  # a quarter of 50 is 12.5
-    for device in range(50):
-        change_ns = network.next_access_change_ns(device, 0)
+    for device, since_ns in product(range(50), (0, 2 * SECOND_NS, 10**15 + 7)):
+        change_ns = network.next_access_change_ns(device, since_ns)
         assert change_ns is not None
-        assert 0 < change_ns <= 4 * SECOND_NS
-        before, after = (network.access(device, Direction.UP, at) for at in (change_ns - 1, change_ns))
-        assert {before, after} == {4 * 10**12, 2 * 10**12}
+        assert 0 < change_ns - since_ns <= 3 * SECOND_NS
+        first, before, after = (network.access(device, Direction.UP, at) for at in (since_ns, change_ns - 1, change_ns))
+        assert (first, {before, after}) == (before, {4 * 10**12, 2 * 10**12})
+
+
+def test_without_a_trace_no_rate_changes() -> None:
+    network = attach(route(star(), Hop(name="server", parent=None)), fleet(2), [[0], [0]], 3)
+    assert network.access(1, Direction.DOWN, 10**15) == network.access(1, Direction.DOWN, 0) == 8 * 10**12
+    assert (network.next_access_change_ns(1, 0), network.hops[0].next_change_ns(0)) == (None, None)
 
 
 @pytest.mark.parametrize(
