@@ -195,6 +195,7 @@ def test_bernoulli_windows_are_independent_draws() -> None:
     on = np.array([started.is_on_many(devices, (60 * window + 30) * SECOND_NS) for window in range(100)])
     assert abs(on.mean() - 0.3) < 5 * math.sqrt(0.3 * 0.7 / on.size)
     assert abs((on[1:] & on[:-1]).mean() - 0.09) < 5 * math.sqrt(0.09 * 0.91 / on.size * 3)
+    assert not (started.flips(devices, 0, HOUR_NS).at_ns % (60 * SECOND_NS)).any()
 
 
 def test_a_diurnal_session_by_hand() -> None:
