@@ -115,9 +115,7 @@ class Ledger:
     def _follow_transfers(self, stretches: Sequence[Stretch]) -> None:
         """What an attempt at a transfer moved has been delivered if that completed, else it is broken or moving."""
         moved = 0
-        for phase, _, _, size, _, _, outcome, _ in stretches:
-            if phase == _TRAIN:
-                continue
+        for _, _, _, size, _, _, outcome, _ in stretches:  # a training moves nothing
             moved += size
             if outcome in _COMPLETE:
                 self.delivered += moved
