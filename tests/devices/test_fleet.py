@@ -60,6 +60,8 @@ def columns(fleet: Fleet) -> dict[str, list[float]]:
         ([0.45, 0.35, 0.2], 10, [5, 3, 2]),  # remainders 0.5, 0.5, 0
         ([0.6, 0.3, 0.1], 3, [2, 1, 0]),  # 1.8, 0.9, 0.3: remainders 0.8, 0.9, 0.3
         ([1.0], 1, [1]),
+        ([0.33, 0.67], 10, [3, 7]),
+        ([0.21, 0.44, 0.35], 10, [2, 4, 4]),
     ],
 )
 def test_group_sizes_by_largest_remainder(shares: list[float], count: int, sizes: list[int]) -> None:
