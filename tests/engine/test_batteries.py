@@ -16,6 +16,7 @@ from edgesim.devices.availability import AlwaysOn, FleetAvailability, Markov, Pr
 from edgesim.devices.battery import Batteries, BatteryFigures
 from edgesim.devices.fleet import Fleet
 from edgesim.devices.network import Hop, attach
+from edgesim.engine.job import Stretch
 from edgesim.engine.limits import Evaluate, Stop
 from edgesim.engine.power import Charging, Power
 from edgesim.engine.rules import Restart, Retry, Rules
@@ -158,7 +159,7 @@ def test_devices_without_a_battery_do_as_they_would_alone(tmp_path: Path) -> Non
     made = fleet([2.0, 3.0, 4.0], tail_s=0.5)
     seen = [
         finished(tmp_path / f"{place}", made, batteries, 60, schedule=Sync(3)).state()["recorder"]["events"]
-        for place, batteries in enumerate([None, power(made, [1, 100, 1], has=[False] * 3)])
+        for place, batteries in enumerate([None, power(made, [2, 100, 1], has=[False] * 3)])
     ]
     assert seen[0] == seen[1]
     large = finished(tmp_path / "large", made, power(made, [1e9] * 3, capacity_j=1e10), 60, schedule=Sync(3))
@@ -181,6 +182,50 @@ class Ticking(Trajectories):
         self.asked += 1
         assert self.asked < 10_000
         return (t_ns // self.turn_ns + 1) * self.turn_ns
+
+
+def test_when_a_battery_is_empty_and_when_no_more() -> None:
+    """100 J, of which 1 J must stay, last 132 s at 0.75 W. From 1 J, charged at 0.5 W, 3 J are there after 4 s."""
+    full = power(fleet([1.0, 1.0]), [100.0, 100.0], has=[True, False])
+    for client, until_ns, empty_ns in (
+        (0, None, 142 * S),
+        (0, 142 * S, None),
+        (0, 142 * S + 1, 142 * S),
+        (1, None, None),
+    ):
+        assert full.empties_ns(client, 1, 10 * S, until_ns) == empty_ns
+    empty = power(fleet([1.0]), [1.0], charge_w=0.5)
+    assert [empty.refills_ns(0, t * S) for t in (0, 2, 1)] == [4 * S, 4 * S, 4 * S]
+    empty.batteries.debit(0, 0.25, 2 * S, 2 * S)
+    assert empty.refills_ns(0, 3 * S) == round(4.5 * S)
+
+
+DAY = 86_400 * S
+
+
+@pytest.mark.parametrize("charge_w", [1e-7, 2e-8, 1e-9])
+def test_what_is_remembered_of_a_battery_changes_no_answer(charge_w: float) -> None:
+    """2 J are wanted: every other 100 days it is charged, so that they are there after 231 days of charging, or 1157,
+    in sight or more than a year ahead, or never. Asked in an order of its own, it says what a new one would say."""
+
+    def made() -> Power:
+        return power(fleet([1.0]), [1.0], charge_w=charge_w, law=Ticking(100 * DAY))
+
+    asked, found = made(), set[int | None]()
+    for day in (0, 10, 400, 380, 399, 450, 800, 1400, 1900, 1700, 2300, 2200, 10):
+        refills_ns = made().refills_ns(0, day * DAY)
+        assert asked.refills_ns(0, day * DAY) == refills_ns
+        found.add(refills_ns)
+    assert len(found) == {1e-7: 2, 2e-8: 2, 1e-9: 1}[charge_w]
+
+
+def test_for_how_long_a_battery_kept_its_device_is_found_anew_after_each_debit() -> None:
+    """2.5 J: 1.5 J last 2 s of training at 0.75 W, from 5 s on."""
+    batteries = power(fleet([1.0]), [2.5])
+    assert batteries.stopped(20 * S)[0].tolist() == [0]
+    batteries.book(0, Stretch(1, 5 * S, 10 * S, 0, 0.0, 5.0, "done"))
+    assert batteries.stopped(20 * S)[0].tolist() == [13 * S]
+    assert batteries.stopped(20 * S)[1] == [(0, 7 * S, 20 * S)]
 
 
 @pytest.mark.parametrize("charge_w", [4.0, 0.5])
