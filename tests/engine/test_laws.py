@@ -258,6 +258,18 @@ def test_a_lost_transfer_wastes_what_it_moved(tmp_path: Path) -> None:
     assert run.ledger.wasted.energy_j == pytest.approx(0.25)
 
 
+def test_the_final_figures_say_what_was_wasted(tmp_path: Path) -> None:
+    """Off from 2.5 s on, in the middle of the upload: 1 MB down, all of the training and half a MB up were in vain."""
+    run, _ = simulation(tmp_path, fleet([1.0], availability=Gap(2_500_000_000, None)), Sync(1), Stop(time_ns=3 * S))
+    run.begin()
+    run.run()
+    run.finish()
+    wasted = {"wasted_s": 2.5, "wasted_bytes": 1_500_000, "wasted_j": pytest.approx(2.5), "wasted_flops": 1e9}
+    spent = {"bytes_down": 1_000_000, "bytes_up": 500_000, "energy_j": pytest.approx(2.5), "flops": 1e9}
+    fates = {"jobs_dispatched": 1, "jobs_aggregated": 0, "jobs_lost": 1, "jobs_discarded": 0, "jobs_in_flight": 0}
+    assert {name: run.last[name] for name in (*wasted, *spent, *fates)} == wasted | spent | fates
+
+
 def test_a_model_that_does_not_fit_is_out_of_memory_visibly(tmp_path: Path) -> None:
     run, _ = simulation(tmp_path, fleet([1.0], memory_bytes=999), Sync(1), Stop(time_ns=3_500_000_000))
     run.begin()
