@@ -226,6 +226,7 @@ def test_for_how_long_a_battery_kept_its_device_is_found_anew_after_each_debit()
     batteries.book(0, Stretch(1, 5 * S, 10 * S, 0, 0.0, 5.0, "done"))
     assert batteries.stopped(20 * S)[0].tolist() == [13 * S]
     assert batteries.stopped(20 * S)[1] == [(0, 7 * S, 20 * S)]
+    assert batteries.stopped(30 * S)[0].tolist() == [23 * S]
 
 
 @pytest.mark.parametrize("charge_w", [4.0, 0.5])
