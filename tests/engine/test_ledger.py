@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edgesim.engine.job import SmoothJobs
+from edgesim.engine.job import Job, Phase, SmoothJobs, Stretch
 from edgesim.engine.ledger import Ledger
 from edgesim.engine.scalars import MANY
 
@@ -51,3 +51,25 @@ def test_smooth_jobs_are_entered_by_device_and_phase() -> None:
     assert [spent.state() for spent in jobs.spent()] == [
         (7 * S * job, 3 * job, 5 * job, 11.0 * job, 3.5 * job) for job in one.tolist()
     ]
+
+
+def test_what_came_before_a_failure_was_part_of_the_attempt_that_failed() -> None:
+    """Each phase is broken off, fails, and begins anew: stretches of 1, 2, 4, … s, with as many joules; the upload has
+    been damaged, and is broken off when the run ends."""
+    told = [
+        (Phase.DOWNLOAD, 10, "interrupted"), (Phase.DOWNLOAD, 5, "failed"), (Phase.DOWNLOAD, 100, "done"),
+        (Phase.TRAIN, 0, "interrupted"), (Phase.TRAIN, 0, "failed"), (Phase.TRAIN, 0, "done"),
+        (Phase.UPLOAD, 100, "corrupt"), (Phase.UPLOAD, 40, "interrupted"),
+    ]  # fmt: skip
+    job = Job(0, 1, 0, 0, 100, 100, 0, 0.0, 0)
+    for place, (phase, size, outcome) in enumerate(told):
+        start_s, flops = 2**place - 1, 3.0 * 2**place * (phase == Phase.TRAIN)
+        job.stretches.append(Stretch(phase, start_s * S, (2 * start_s + 1) * S, size, flops, 2.0**place, outcome))
+    ledger = Ledger(2)
+    kept, again_s = ledger.book(job), 1 + 2 + 8 + 16 + 64
+    assert kept.state() == ((4 + 32 + 128) * S, 100, 40, 3.0 * 32, 4 + 32 + 128)
+    assert ledger.wasted.state() == ledger.repeated.state() == (again_s * S, 15, 100, 3.0 * (8 + 16), again_s)
+    assert ledger.total.state() == (255 * S, 115, 140, 3.0 * (8 + 16 + 32), 255)
+    assert (ledger.delivered, ledger.broken, ledger.moving) == (100, 15 + 100, 40)
+    assert (ledger.phase_ns[:, 1] / S).tolist() == ledger.phase_j[:, 1].tolist() == [7, 56, 192]
+    assert not ledger.phase_ns[:, 0].any()
