@@ -67,6 +67,8 @@ def test_a_battery_is_never_more_than_full_or_less_than_empty() -> None:
     assert empty.at(0, 5000 * SECOND_NS) == (5000 * SECOND_NS, 0.0, True)
     assert empty.next_crossing_ns(0, 0, 9000 * SECOND_NS) == 30 * SECOND_NS
     assert empty.next_crossing_ns(0, 30 * SECOND_NS, 9000 * SECOND_NS) is None
+    drained = batteries(Plug(0, 1, 10_000), charge_w=0.0, stop_j=0.0)
+    assert [drained.at(0, t * SECOND_NS)[1:] for t in (49, 50, 51)] == [(1.0, False), (0.0, True), (0.0, True)]
 
 
 def test_a_debit_of_an_instant_may_stop_the_device() -> None:
