@@ -143,7 +143,7 @@ def _deviation(vectors: Tensor, weights: Tensor, stale: Tensor) -> Tensor:
     fresh = weights[~stale].sum()
     mean = (weights[~stale, None] * vectors[~stale]).sum(0) / fresh.clamp_min(1e-300)
     size = mean.square().sum()
-    if stale.all() or size == 0:
+    if size == 0:
         return torch.zeros_like(weights)
     moved = weights / (fresh + weights)  # ū_c − ū = moved · (u_c − ū)
     return moved.square() * (vectors - mean).square().sum(1) / size * stale

@@ -13,7 +13,7 @@ from edgesim.algorithms.arrivals import Arrivals
 from edgesim.algorithms.optimizers import Optimizer, Sgd
 from edgesim.errors import ScenarioError
 from edgesim.learning import masks, tree
-from edgesim.learning.flat import Flat, alike, flat
+from edgesim.learning.flat import Flat, flat
 from edgesim.learning.tree import Params, State
 
 _MOST = 10_000  # updates that are tried in search of enough
@@ -133,12 +133,8 @@ class Average:
 def weighted_sum(update: Params, factors: Tensor, weights: Tensor, held: Params | None = None) -> Params:
     """Σ_k factor_k Δ_k over the arrivals, in their order; where `held` says who holds a value, divided by the
     weight of its holders (0 where there are none)."""
-    total: Params
-    if alike(update):
-        rows = flat(update, 1)
-        total = Flat(_weighted(factors.float(), rows.whole), rows.layout)
-    else:
-        total = {n: _weighted(factors.float(), t.flatten(1)).view(t.shape[1:]) for n, t in update.items()}
+    rows = flat(update, 1)
+    total = Flat(_weighted(factors.float(), rows.whole), rows.layout)
     if not held:
         return total
     shares = {name: _weighted(weights.float(), mask.flatten(1).float()) for name, mask in held.items()}
@@ -158,7 +154,7 @@ def _weighted(factors: Tensor, rows: Tensor) -> Tensor:
 
 def vectors(update: Params) -> Tensor:
     """Stacked trees [n, *shape] as vectors [n, D], without the gaps of flat params, which are no values of a model."""
-    return torch.cat([tensor.flatten(1) for tensor in update.values()], 1)
+    return torch.cat([tensor.reshape(len(tensor), -1) for tensor in update.values()], 1)  # a number is a vector, too
 
 
 def unflat(vector: Tensor, like: Params) -> Params:

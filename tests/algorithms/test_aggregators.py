@@ -48,6 +48,13 @@ def test_trimming_nothing_is_the_mean(values: list[float]) -> None:
     )
 
 
+def test_where_fewer_come_than_were_asked_for_the_trimmed_mean_leaves_the_middle() -> None:
+    """f = 2 of five updates, in four or three buckets: one can be cut at either end."""
+    rule = TrimmedMean(byzantine=0.4)
+    assert rule.combine(FIVE[:4], ZERO, 5).item() == 1.5  # of 0, 1, 2 and 4
+    assert rule.combine(FIVE[2:], ZERO, 5).item() == 4.0  # of 2, 4 and 100
+
+
 def test_krum_on_five_points() -> None:
     """n − f − 2 = 2 nearest others. Squared distances of 0: 1 + 4; of 1: 1 + 1; of 2: 1 + 4; of 4: 4 + 9; so 1 wins.
     (With fourth powers, or with the point itself among its neighbours, 0, 1 and 2 would score 17, 2, 17 or 1, 1, 1.)"""
@@ -58,6 +65,15 @@ def test_multi_krum_averages_the_best() -> None:
     """The three best of the five points above are 1, then 0 and 2."""
     assert Krum(byzantine=0.2, best=3).combine(FIVE, ZERO, 5).item() == pytest.approx(1.0)
     assert Krum(byzantine=0.2, best=2).combine(FIVE, ZERO, 5).item() == pytest.approx(0.5)
+
+
+def test_krum_counts_as_many_neighbours_as_there_are_surely_honest_ones() -> None:
+    """Of 0, 3, 4 and 6, f = 0: the 2 nearest of each are 9 + 16, 1 + 9, 1 + 4 and 4 + 9 away, so 4 wins; by its nearest
+    alone 3 would, before 4. f = 1 of four leaves the nearest alone: 9, 1, 1 and 4."""
+    vectors = torch.tensor([[0.0], [3.0], [4.0], [6.0]])
+    assert Krum(byzantine=0.0).combine(vectors, ZERO, 4).item() == 4.0
+    assert Krum(byzantine=0.25).combine(vectors, ZERO, 4).item() == 3.0
+    assert Krum(byzantine=0.45).combine(vectors[:3], ZERO, 3).item() == 3.0  # one neighbour at least: 9, 1 and 1
 
 
 @pytest.mark.parametrize(
@@ -101,11 +117,30 @@ def test_the_geometric_median_resists_one_far_point() -> None:
     assert vectors.mean(0)[0] > 17
 
 
+def test_two_steps_of_the_geometric_median() -> None:
+    """From 0, (3, 0) and (0, 1) are 3 and 1 away: weights 1/4 and 3/4, so z = (0.75, 0.75). From there they are
+    √(2.25² + 0.75²) and √(0.75² + 0.25²) away, again three times as far. With ν = 2 the second counts 1/2 at first:
+    weights 2/5 and 3/5."""
+    vectors = torch.tensor([[3.0, 0.0], [0.0, 1.0]])
+    for steps, smoothing, wanted in [(1, 0.1, [0.75, 0.75]), (2, 0.1, [0.75, 0.75]), (1, 2.0, [1.2, 0.6])]:
+        rule = GeometricMedian(steps=steps, smoothing=smoothing)
+        assert rule.combine(vectors, torch.ones(2), 2).tolist() == pytest.approx(wanted)
+
+
 def test_centred_clipping_starts_where_the_last_step_ended() -> None:
     """One step with τ = 1 from v = 1: the points 2 and 21 are 1 and 20 away, both clipped to 1: v = 1 + (1 + 1)/2."""
     vectors = torch.tensor([[2.0], [21.0]])
     assert CenteredClipping(radius=1.0, steps=1).combine(vectors, torch.ones(1), len(vectors)).item() == 2.0
     assert CenteredClipping(radius=1.0, steps=1).combine(vectors, ZERO, len(vectors)).item() == 1.0
+
+
+def test_centred_clipping_leaves_what_is_near_and_starts_each_step_from_the_last() -> None:
+    """τ = 4 from v = 1: the points 2 and 21 are 1 and 20 away, and only the second is clipped: v = 1 + (1 + 4)/2 = 3.5.
+    Then they are −1.5 and 17.5 away: v = 3.5 + (−1.5 + 4)/2. A point that v lies on does not move it."""
+    vectors = torch.tensor([[2.0], [21.0]])
+    assert CenteredClipping(radius=4.0, steps=1).combine(vectors, torch.ones(1), 2).item() == pytest.approx(3.5)
+    assert CenteredClipping(radius=4.0, steps=2).combine(vectors, torch.ones(1), 2).item() == pytest.approx(4.75)
+    assert CenteredClipping().combine(torch.ones(2, 1), torch.ones(1), 2).item() == 1.0
 
 
 def test_buckets_are_means_of_disjoint_random_groups() -> None:
@@ -142,3 +177,16 @@ def test_robust_rules_stay_near_the_honest_when_a_fifth_lies(name: str) -> None:
 def test_shares_of_a_count_are_what_one_expects() -> None:
     assert [hostile(0.2, n) for n in (4, 5, 9, 10)] == [0, 1, 1, 2]
     assert hostile(0.1, 10) == hostile(0.3, 3) + 1 == 1
+    assert hostile(0.29, 100) == 29  # and not ⌊28.999999999999996⌋
+
+
+@pytest.mark.parametrize(
+    ("rule", "least"),
+    [
+        *((rule, 1) for rule in (Mean(), Median(), GeometricMedian(), CenteredClipping(), TrimmedMean(byzantine=0.0))),
+        (TrimmedMean(byzantine=0.2), 5),  # f = ⌊0.2 · 10⌋ = 2, 2f + 1
+        (Krum(byzantine=0.2), 7),  # 2f + 3
+    ],
+)
+def test_how_few_vectors_of_ten_updates_a_rule_takes(rule: Aggregator, least: int) -> None:
+    assert rule.least(10) == least
