@@ -172,6 +172,22 @@ def test_from_t_on_no_gradient_is_taken_nor_paid_for(monkeypatch: pytest.MonkeyP
     assert works[3].flops == static.flops < works[2].flops
 
 
+def test_each_client_of_a_cohort_anneals_by_its_own_version() -> None:
+    """Sent out at t = 0, T and beyond, and trained together: each mask is what it would be alone."""
+    versions = [0, 4, 7]
+    world = federation(FedSpa(density=0.4, rounds=4))
+    for client, version in enumerate(versions):
+        world.dispatch(client, client, version)
+    for client, version in enumerate(versions):
+        alone = federation(FedSpa(density=0.4, rounds=4))
+        alone.dispatch(client, client, version)
+        (order, together), (_, own) = world._training.result(client), alone._training.result(client)
+        assert nnz(together.state["mask"]) == nnz(order.state["mask"])
+        for name, mask in together.state["mask"].items():
+            assert torch.equal(mask, own.state["mask"][name])
+            assert torch.equal(mask, order.state["mask"][name]) == (version >= 4)
+
+
 def test_a_prune_rate_of_nothing_costs_what_static_masks_cost() -> None:
     """No mask moves, so that no gradient is taken for it, nor a horizon wanted, and the upload is known beforehand."""
     seen = []
