@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from edgesim.learning.codecs import BITMAP, DENSE, KNOWN, OFF, ON, VALUES, Part, decode, encode, size
+from edgesim.learning.codecs import BITMAP, DENSE, KNOWN, OFF, ON, VALUES, Part, decode, encode, longest, size
 from edgesim.learning.wire import Reader, gaps_most, leb128, leb128_length, leb128_lengths
 
 SHAPES: list[tuple[int, ...]] = [(), (1,), (3, 5), (8, 9, 2), (0, 4), (4000,)]
@@ -58,6 +58,10 @@ def mask_of(total: int, places: list[int]) -> Tensor:
     mask = torch.zeros(total, dtype=torch.bool)
     mask[places] = True
     return mask
+
+
+def dense(values: int) -> Part:
+    return Part(values=torch.ones(values), mask=None, mask_known=False)
 
 
 @pytest.mark.parametrize(
@@ -123,6 +127,37 @@ def test_no_mask_is_longer_than_its_bitmap() -> None:
     for density in np.linspace(0, 1, 41):
         mask = torch.from_numpy(rng.random(4000) < density)
         assert size([Part(values=None, mask=mask, mask_known=False)]) <= 2 + 500
+
+
+@pytest.mark.parametrize("levels", [0, 3])
+@pytest.mark.parametrize("most", [None, 0, 2, 5])
+def test_no_mask_takes_more_than_the_longest(most: int | None, levels: int) -> None:
+    """All masks of nine weights, with so many on; where any number can be, all on is nearly as long as the bound."""
+
+    def part(mask: Tensor, values: bool, most: int | None = None) -> Part:
+        what = torch.zeros(9) if values else None
+        return Part(values=what, mask=mask, mask_known=False, levels=levels if values else 0, unit=1.0, most=most)
+
+    every = [torch.tensor([bool(bits >> place & 1) for place in range(9)]) for bits in range(512)]
+    for values in (True, False):
+        lengths = [size([part(mask, values)]) for mask in every if most is None or int(mask.sum()) <= most]
+        bound = longest([part(torch.zeros(9).bool(), values, most)])
+        assert bound == max(lengths) + (1 if values and most is None else 0)
+
+
+def test_the_longest_list_of_places_has_long_gaps() -> None:
+    """Four places behind gaps of 128: a count of one byte and four of two. A mask that is known takes nothing."""
+    far = mask_of(1000, [128, 257, 386, 515])
+    unknown = Part(values=torch.ones(1000), mask=far, mask_known=False, most=4)
+    known = Part(values=torch.ones(1000), mask=far, mask_known=True)
+    assert longest([unknown]) == size([unknown]) == 2 + 1 + 8 + 16
+    assert longest([unknown, known, dense(3)]) == size([unknown, known, dense(3)]) == 4 + 9 + 16 + 16 + 12
+
+
+def test_many_parts_are_counted_in_two_bytes() -> None:
+    parts = [dense(1)] * 200
+    assert len(encode(parts)) == size(parts) == longest(parts) == 2 + 200 * 5
+    assert len(round_trip(parts)) == 200
 
 
 @pytest.mark.parametrize(
