@@ -140,7 +140,7 @@ class PFedLA(Algorithm):
         for name, update in arrivals.update["params"].items():
             sent = ~arrivals.update["kept"][name]
             if bool(sent.any()):
-                found = update[sent].flatten(1) @ server["models"][name].flatten(1).T
+                found = tree.vectors(update[sent]) @ tree.vectors(server["models"][name]).T
                 products[sent, int(server["layer"][name])] += found
         return products
 

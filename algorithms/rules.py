@@ -154,7 +154,7 @@ def _weighted(factors: Tensor, rows: Tensor) -> Tensor:
 
 def vectors(update: Params) -> Tensor:
     """Stacked trees [n, *shape] as vectors [n, D], without the gaps of flat params, which are no values of a model."""
-    return torch.cat([tensor.reshape(len(tensor), -1) for tensor in update.values()], 1)  # a number is a vector, too
+    return torch.cat([tree.vectors(tensor) for tensor in update.values()], 1)
 
 
 def unflat(vector: Tensor, like: Params) -> Params:

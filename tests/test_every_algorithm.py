@@ -32,12 +32,26 @@ stop: {aggregations: 4}
 """
 KINDS = [str(get_args(section.model_fields["kind"].annotation)[0]) for section in get_args(get_args(Schedule)[0])]
 MODEL = """
+import torch
 from torch import nn
 
 def normed(shape, classes):
     convolution = [nn.Unflatten(1, (1, 4, 4)), nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU()]
     return nn.Sequential(*convolution, nn.Flatten(), nn.Linear(16, classes))
+
+class Tempered(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.temperature = nn.Parameter(torch.tensor(2.0))
+        self.hidden, self.out = nn.Linear(16, 12), nn.Linear(12, classes)
+
+    def forward(self, x):
+        return self.out(torch.relu(self.hidden(x))) / self.temperature
+
+def tempered(shape, classes):
+    return Tempered(classes)
 """
+LINEAR = {"flash": ["algorithm={name: flash, layers: conv+linear}"]}  # to mask where nothing is a convolution
 NEEDS = {"fedbn": ["task.model=./model.py:normed"]}  # what an algorithm cannot do without
 
 
@@ -95,3 +109,22 @@ def test_a_cohort_learns_what_one_client_at_a_time_does(tmp_path: Path, name: st
     assert loop["loss"] == pytest.approx(stacked["loss"], rel=0.03)
     for cost in ("bytes_down", "flops", "jobs_aggregated"):
         assert loop[cost] == pytest.approx(stacked[cost], rel=0.01)
+
+
+# batch norms are what fedbn is about, and only sequences of layers are made narrower
+@pytest.mark.parametrize("name", sorted(set(registry.names()) - {"fedbn", "fjord", "heterofl"}))
+def test_a_parameter_may_be_a_single_number(tmp_path: Path, name: str) -> None:
+    """As the temperature of a softmax is."""
+    kind = "gossip" if "sync" in registry.find(name, Path()).refuses else "sync"
+    schedule = f"schedule={json.dumps({'kind': kind, **SCHEDULES[kind]})}"
+    overrides = [schedule, "task.model=./model.py:tempered", *LINEAR.get(name, [])]
+    assert simulated(tmp_path, name, *overrides).version == 4
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["server.aggregator=median", "server.aggregator=krum", "server.rule=port", "server.rule=refl",
+     "codec={name: top-k, share: 0.1}", "codec=qsgd", "attackers={kind: alie, share: 0.2}"],
+)  # fmt: skip
+def test_a_single_number_is_aggregated_compressed_and_forged_as_others_are(tmp_path: Path, part: str) -> None:
+    assert simulated(tmp_path, "fedavg", "task.model=./model.py:tempered", part).version == 4

@@ -11,6 +11,7 @@ from torch import Tensor
 from edgesim import streams
 from edgesim.algorithms.arrivals import Arrivals
 from edgesim.algorithms.messages import travelling
+from edgesim.learning import tree
 from edgesim.learning.attacks import Attack, Honest
 from edgesim.learning.masks import Shape
 from edgesim.learning.task import Task
@@ -63,7 +64,7 @@ class Attackers:
         ]
         if not places:
             return arrivals, memory
-        vectors = torch.cat([arrivals.update[group][name].flatten(1) for group, name in places], 1)
+        vectors = torch.cat([tree.vectors(arrivals.update[group][name]) for group, name in places], 1)
         bad = torch.from_numpy(self.hostile[np.array(arrivals.clients)])
         honest, memory = _known(vectors[~bad], memory, len(bad))
         if not bad.any():

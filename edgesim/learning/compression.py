@@ -13,7 +13,7 @@ from torch import Tensor
 from typing_extensions import Doc
 
 from edgesim.learning import masks
-from edgesim.learning.tree import broadcast
+from edgesim.learning.tree import broadcast, vectors
 from edgesim.units import Share
 
 
@@ -98,7 +98,7 @@ class Qsgd:
         return values
 
     def compress(self, tensor: Tensor, random: Tensor) -> Compressed:
-        norm = tensor.flatten(1).norm(dim=1)
+        norm = vectors(tensor).norm(dim=1)
         unit = norm / self.s
         scaled = tensor.abs() / broadcast(unit.clamp_min(torch.finfo(torch.float32).tiny), tensor)
         low = scaled.floor()

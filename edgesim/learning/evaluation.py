@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgesim.learning import flat, quadratic
+from edgesim.learning import flat, quadratic, tree
 from edgesim.learning.batches import take
 from edgesim.learning.kernels import Kernel
 from edgesim.learning.placement import moved
@@ -149,7 +149,7 @@ def _score(
 
 def _active(stacked: Params, statistics: frozenset[str] = frozenset()) -> NDArray[np.float64]:
     """The share of each model's weights that are not zero [client]."""
-    weights = [tensor.flatten(1) for name, tensor in stacked.items() if name not in statistics]
+    weights = [tree.vectors(tensor) for name, tensor in stacked.items() if name not in statistics]
     ones = torch.stack([torch.count_nonzero(tensor, 1) for tensor in weights]).sum(0)
     shares: NDArray[np.float64] = ones.cpu().numpy() / sum(tensor.shape[1] for tensor in weights)
     return shares

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgesim.learning import flat
-from edgesim.learning.tree import Params
+from edgesim.learning.tree import Params, vectors
 
 Shape: TypeAlias = tuple[int, ...]
 _BLOCK = 1 << 18  # elements looked at together: temporaries stay in the cache, and small for large cohorts
@@ -221,7 +221,7 @@ def _smallest(keys: NDArray[np.uint32], candidate: NDArray[np.bool_], count: int
 
 def _rows(tensor: Tensor) -> NDArray[Any]:
     """[client, *shape] as an array [client, n], without a copy where possible."""
-    rows: NDArray[Any] = tensor.detach().cpu().flatten(1).contiguous().numpy()
+    rows: NDArray[Any] = vectors(tensor.detach().cpu()).contiguous().numpy()
     return rows
 
 

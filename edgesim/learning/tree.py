@@ -44,6 +44,11 @@ def per_client(values: Tensor, tensor: Tensor) -> Tensor:
     return values.view(-1, *[1] * (tensor.dim() - 1))
 
 
+def vectors(tensor: Tensor) -> Tensor:
+    """[client, *shape] as a vector a client, [client, value]; a number is a vector of one."""
+    return tensor.flatten(1) if tensor.dim() > 1 else tensor.unsqueeze(1)
+
+
 def where(chosen: Tensor, a: Params, b: Params) -> Params:
     """`a` for the chosen clients, bool [client], `b` for the others."""
     return apply(lambda x, y: torch.where(per_client(chosen, x), x, y), a, b)
@@ -56,7 +61,7 @@ def revisions(*states: State) -> list[int]:
 
 def inner(a: Params, b: Params) -> Tensor:
     """Σ a · b of each client, over the tensors of `a`: [client]."""
-    return torch.stack([(tensor * b[name]).flatten(1).sum(1) for name, tensor in a.items()]).sum(0)
+    return torch.stack([vectors(tensor * b[name]).sum(1) for name, tensor in a.items()]).sum(0)
 
 
 def squared_norm(tree: Params) -> Tensor:
