@@ -28,10 +28,10 @@ class ModelProfile:
 
     Attributes: names; elements, values in each tensor; maskable, those of ≥ 2 dimensions; forward_flops,
     input_grad_flops, weight_grad_flops, of the products that use it, were it dense (the first layer has
-    no input gradient); other_flops, of products that belong to no tensor (attention scores, say), forward
-    and backward; activations, values that the leaf modules put out; convolution, whether a tensor is the
-    weight of one; views, the activations of layers that only show their input anew; calls, in one pass, of all
-    other leaf modules.
+    no input gradient; what is not maskable has none at all); other_flops, of products that belong to no tensor
+    (attention scores, say), forward and backward; activations, values that the leaf modules put out; convolution,
+    whether a tensor is the weight of one; views, the activations of layers that only show their input anew; calls,
+    in one pass, of all other leaf modules.
     """
 
     names: tuple[str, ...]
@@ -131,14 +131,13 @@ def training_workload(
     active = float(np.rint(share * profile.elements).sum())
     batch, steps = min(batch_size, samples), ceil(samples / batch_size) * epochs
     layer, seen = profile.maskable, samples * epochs
-    fixed_flops = float(profile.training_flops[~layer].sum()) + profile.other_flops
     hidden = np.rint((1 - share) * profile.elements).max(initial=0.0)
     mask_bytes = sum(int(profile.elements[profile.names.index(name)]) for name in density or {}) / 8
     per_sample_bytes, per_weight = 4 * 4 * profile.activations, 6 + 2 * optimizer_words
     return Workload(
         layer_flops=profile.training_flops[layer] * seen,
         layer_density=share[layer],
-        other_flops=fixed_flops * seen + profile.total_flops * dense_gradient_batches * batch,
+        other_flops=profile.other_flops * seen + profile.total_flops * dense_gradient_batches * batch,
         traffic_bytes=4 * active * per_weight * steps
         + per_sample_bytes * seen
         + dense_gradient_batches * (4 * 3 * profile.parameters + per_sample_bytes * batch),

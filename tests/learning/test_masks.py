@@ -12,6 +12,7 @@ from edgesim.learning.masks import (
     below_percentile,
     bernoulli_mask,
     erk,
+    erk_sparsities,
     grow,
     largest,
     maskable,
@@ -108,6 +109,15 @@ def test_a_density_out_of_range_is_refused(density: float) -> None:
     for spread in (erk, uniform):
         with pytest.raises(ValueError, match="must lie above 0 and at most at 1"):
             spread({"w": (2, 2)}, density)
+
+
+def test_tensors_whose_sparsities_have_no_score_stay_whole() -> None:
+    """1 − Σ dims / Π dims of 2×2 is 0: there is nothing to scale, so density 1 is all that they can have."""
+    assert erk_sparsities({"w": (2, 2), "v": (1, 5)}, 1.0) == {"w": 1.0, "v": 1.0}
+    with pytest.raises(ValueError, match=r"density 0.5 leaves these tensors no weights; take a larger one"):
+        erk_sparsities({"w": (2, 2)}, 0.5)
+    with pytest.raises(ValueError, match=r"density 1.5: it must lie above 0"):
+        erk_sparsities({"w": (9, 9)}, 1.5)
 
 
 def test_only_matrices_are_maskable() -> None:

@@ -144,6 +144,33 @@ def test_a_sparse_workload_by_hand(mlp: ModelProfile) -> None:
     assert work.traffic_bytes == 4 * 226 * 6 + 3 * 16 * 90 + (12 * 610 + 3 * 16 * 90)
 
 
+def test_a_workload_of_convolutions_by_hand() -> None:
+    """The cnn above with a third of conv2, momentum and a copy: active 75 + 125 + 140 + 70 and 25 biases, 435 of 685. 7
+    samples in batches of 4, 3 epochs: 6 steps, 21 samples seen; two dense passes of 4. Nine layers compute something,
+    and the tenth, flatten, only shows its 20 values anew."""
+    cnn = profile_model(built_in("cnn", channels=[3, 5], hidden=7))
+    asked = {"samples": 7, "batch_size": 4, "epochs": 3, "optimizer_words": 1, "copies": 1}
+    thin = {cnn.names[2]: 1 / 3}
+    work = training_workload(cnn, density=thin, dense_gradient_batches=2, **asked)  # type: ignore[arg-type]
+    assert work.layer_convolution is not None
+    assert work.layer_convolution.tolist() == [True, True, False, False]
+    assert work.layer_calls == 9 * (6 + 2)
+    assert work.activation_bytes == 16 * (656 - 20) * (21 + 2 * 4)
+    assert work.convolution_bytes == 4 * (75 + 125) * (6 + 2) * 6
+    assert work.traffic_bytes == 4 * 435 * 8 * 6 + 16 * 656 * 21 + 2 * (12 * 685 + 16 * 656 * 4)
+    assert work.memory_bytes == 4 * 435 * 4 + 47 + 8 * 4 * 656 + 4 * 250  # 375 bits are 46.9 bytes
+    without = training_workload(cnn, density=thin, **asked)  # type: ignore[arg-type]
+    assert work.memory_bytes - without.memory_bytes == 4 * 250
+
+
+def test_products_that_belong_to_no_tensor_are_done_for_every_sample() -> None:
+    """Masks do not make them fewer."""
+    profile = profile_model(of(Attention, (4, 6)))
+    for density in (None, {"mix.weight": 0.5}):
+        work = training_workload(profile, samples=7, batch_size=4, epochs=3, density=density, optimizer_words=0)
+        assert work.other_flops == 21 * 1152
+
+
 def test_halving_the_density_lowers_flops_traffic_and_memory(mlp: ModelProfile) -> None:
     works = [
         training_workload(mlp, samples=9, batch_size=2, epochs=1, density={"fc1.weight": d}, optimizer_words=0)
@@ -157,6 +184,8 @@ def test_what_does_not_fit_is_refused(mlp: ModelProfile) -> None:
     for name in ("fc1.bias", "fc9.weight"):
         with pytest.raises(ValueError, match=f"density of '{name}': it is no maskable tensor; there are fc1.weight"):
             training_workload(mlp, samples=1, batch_size=1, epochs=1, density={name: 0.5}, optimizer_words=0)
+    with pytest.raises(ValueError, match=r"there are fc1.weight, fc2.weight$"):
+        training_workload(mlp, samples=1, batch_size=1, epochs=1, density={"fc9.weight": 0.5}, optimizer_words=0)
     with pytest.raises(ValueError, match="samples=0, batch_size=1 and epochs=1 must each be at least 1"):
         training_workload(mlp, samples=0, batch_size=1, epochs=1, density=None, optimizer_words=0)
 
