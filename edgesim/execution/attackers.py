@@ -89,14 +89,10 @@ def _known(honest: Tensor, memory: State, total: int) -> tuple[Honest, State]:
     """What attackers know: of this aggregation where at least two honest updates are in it, else of all so far."""
     past = memory.get("honest", {})
     count = past.get("count", torch.zeros((), dtype=torch.float64)) + len(honest)
-    wide = honest.double()
-    sums = past.get("sum", torch.zeros(honest.shape[1], dtype=torch.float64)) + wide.sum(0)
-    squares = past.get("squares", torch.zeros_like(sums)) + wide.square_().sum(0)
+    sums = past.get("sum", torch.zeros(honest.shape[1], dtype=torch.float64)) + honest.double().sum(0)
     if len(honest) >= 2:
         mean, std = honest.mean(0), honest.std(0)
-    else:
-        whole = sums / count.clamp_min(1)
-        spread = (squares - count * whole.square()) / (count - 1).clamp_min(1)
-        mean, std = whole.float(), spread.clamp_min(0).sqrt().float()
+    else:  # too few to hide among: no attack goes by their spread
+        mean, std = (sums / count.clamp_min(1)).float(), honest.new_zeros(honest.shape[1])
     known = Honest(vectors=honest, mean=mean, std=std, total=total)
-    return known, {"honest": {"count": count, "sum": sums, "squares": squares}}
+    return known, {"honest": {"count": count, "sum": sums}}

@@ -20,9 +20,9 @@ from edgesim.units import Share
 
 @dataclass(frozen=True, kw_only=True)
 class Honest:
-    """What honest clients sent. Attributes: vectors, [h, D], of this aggregation, oldest first; mean and std, over
-    them (of h − 1 degrees of freedom) or, where there are fewer than two, over all that were sent so far: [D]; total,
-    attackers included."""
+    """What honest clients sent. Attributes: vectors, [h, D], of this aggregation, oldest first; mean, over them or,
+    where there are fewer than two, over all that were sent so far, and std, of h − 1 degrees of freedom, or 0: [D];
+    total, attackers included."""
 
     vectors: Tensor
     mean: Tensor

@@ -107,6 +107,17 @@ def test_an_attacker_that_arrives_alone_knows_the_honest_of_before() -> None:
     assert struck.update["params"]["w"].item() == -2.0
 
 
+def test_who_has_fewer_than_two_honest_to_hide_among_sends_their_mean() -> None:
+    """Whatever the number of attackers: no shift away from one update, or from none, has a majority."""
+    assert all(alie_z(f + honest, f) == 0.0 for f in range(1, 50) for honest in (0, 1))
+    attackers = among(Alie(), 3, 4)
+    _, memory = strike(attackers, arrived([1.0], [2.0], [6.0], clients=(0, 1, 2)), {})
+    alone, _ = strike(attackers, arrived([9.0], clients=(4,)), memory)
+    beside, _ = strike(attackers, arrived([11.0], [9.0], clients=(0, 4)), memory)
+    assert alone.update["params"]["w"].flatten().tolist() == [3.0]
+    assert beside.update["params"]["w"].flatten().tolist() == [11.0, 5.0]
+
+
 def test_masks_and_what_is_no_tensor_of_the_model_are_left_alone() -> None:
     struck, _ = strike(among(SignFlip(), 0), arrived([1.0]), {})
     assert struck.update["held"]["w"].all()
