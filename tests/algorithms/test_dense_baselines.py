@@ -289,6 +289,16 @@ def test_a_single_sample_is_both_halves() -> None:
     assert second.weight.tolist() == [[1.0], [1.0]]
 
 
+def test_halves_of_pictures_are_their_even_and_odd_places() -> None:
+    """The second client has one picture, which is in both of its halves; the first's three are two and one."""
+    x = torch.arange(24.0).view(2, 3, 1, 2, 2)
+    y = torch.tensor([[1, 2, 3], [4, 0, 0]])
+    first, second = halves(Batch(x, y, torch.tensor([[1 / 3] * 3, [1.0, 0, 0]])))
+    assert torch.equal(first.x[0], x[0, ::2])
+    assert torch.equal(second.x[0], x[0, 1::2])
+    assert torch.equal(second.x[1], x[1, :1])
+
+
 def test_one_step_from_the_start_is_what_clients_use() -> None:
     where = context(task(8, alpha=0.2))
     plain, meta = federation(FedAvg(), where), federation(PerFedAvg(inner_lr=0.3), where)
