@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgesim.learning.dealing import MINIMUM
+from edgesim.learning.dealing import MINIMUM, _draw
 from edgesim.learning.partition import classes_per_client, dirichlet, iid, natural, quantity, split
 from edgesim.learning.shards import IntArray, Shards
 
@@ -103,6 +103,23 @@ def test_below_full_dominance_all_hold_all_classes_in_skewed_amounts() -> None:
     assert ((counts == 42).sum(0) == 4).all()
 
 
+def test_the_holders_part_of_a_class_is_rounded() -> None:
+    """Two clients, a class each of 7 samples: 0.8 · 7 = 5.6, so 6 go to its holder, and one to either by lot."""
+    labels, seen = np.repeat([0, 1], 7), set()
+    for seed in range(20):
+        parts = classes_per_client(labels, 2, np.random.default_rng(seed), per_client=1, dominance=0.8)
+        seen |= {tuple(sorted(column)) for column in histogram(parts, labels).T[:2].tolist()}
+    assert seen == {(0, 7), (1, 6)}
+
+
+def test_who_has_none_of_its_classes_left_draws_any_that_are() -> None:
+    """The first client's classes have run out, of the three the first and the last are open; the second's has not."""
+    mass, open_ = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 0.25]]), np.array([True, False, True])
+    drawn = _draw(mass, open_, np.repeat([0, 1], 1000), rng())
+    assert np.bincount(drawn[:1000], minlength=3) == pytest.approx([500, 0, 500], abs=80)
+    assert (drawn[1000:] == 2).all()
+
+
 def test_quantity_skews_sizes_and_not_classes() -> None:
     uneven, even = (histogram(quantity(LABELS, 20, rng(), alpha=alpha)) for alpha in (0.2, 1e6))
     assert even.sum(1).max() - even.sum(1).min() <= 2  # rounding of the cuts
@@ -134,6 +151,10 @@ def test_what_cannot_be_is_said() -> None:
         classes_per_client(LABELS, 5, rng(), per_client=11)
     with pytest.raises(ValueError, match="3 clients with 2 classes each cannot hold all 10 classes: use at least 5"):
         classes_per_client(LABELS, 3, rng(), per_client=2)
+    with pytest.raises(ValueError, match="3 clients with 3 classes each cannot hold all 10 classes: use at least 4"):
+        classes_per_client(LABELS, 3, rng(), per_client=3)
+    with pytest.raises(ValueError, match="2000 samples serve at most 1000 clients, not 1001; use fewer"):
+        classes_per_client(LABELS, 1001, rng(), per_client=2)
     scarce = np.array([0] * 30 + [1])
     with pytest.raises(ValueError, match=r"client \d+ gets [01] samples of its 1 classes and needs 2"):
         classes_per_client(scarce, 4, rng(), per_client=1)
@@ -170,5 +191,7 @@ def test_shards_keep_each_clients_stretch() -> None:
     for wrong in (-1, 3):
         with pytest.raises(IndexError, match=f"client {wrong}: there are clients 0 to 2"):
             shards.of(wrong)
-    with pytest.raises(ValueError, match="offset must rise from 0 to 3"):
-        Shards(index=np.arange(3), offset=np.array([0, 2, 1, 3]))
+    for offset in ([0, 2, 1, 3], [0, 2], [1, 3], [0, 4], []):
+        with pytest.raises(ValueError, match="offset must rise from 0 to 3"):
+            Shards(index=np.arange(3), offset=np.array(offset))
+    assert (Shards.of_parts([]).clients, Shards.of_parts([]).most) == (0, 0)
