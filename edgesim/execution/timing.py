@@ -4,7 +4,7 @@ Exact for algorithms whose costs do not depend on trained values. Sizes that do 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -200,5 +200,6 @@ class TimingOnly(AtWork):
 
 
 def _figures(work: Workload) -> _Figures:
-    arrays = (work.layer_flops.tobytes(), work.layer_density.tobytes())
-    return *arrays, work.other_flops, work.traffic_bytes, work.steps, work.memory_bytes
+    """All that a workload says."""
+    found = [getattr(work, field.name) for field in fields(work)]
+    return tuple(value.tobytes() if isinstance(value, np.ndarray) else value for value in found)

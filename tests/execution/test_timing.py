@@ -1,7 +1,7 @@
 """Timing only: the costs of a real run without its training, exact or an upper bound, and nothing kept."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 import numpy as np
@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgesim.algorithms.compressed import CompressedUpdates
-from edgesim.algorithms.contract import Algorithm, Context
+from edgesim.algorithms.contract import Algorithm, Client, Context, Payload
 from edgesim.algorithms.fedavg import FedAvg
 from edgesim.algorithms.fedspa import FedSpa
 from edgesim.algorithms.pfedhn import PFedHN
 from edgesim.algorithms.pfedla import PFedLA
+from edgesim.devices.workload import Workload
 from edgesim.engine.learning import Assignment, Received
 from edgesim.execution import timing
 from edgesim.execution.attackers import Attackers
@@ -182,6 +183,29 @@ def test_a_client_is_one_number(monkeypatch: pytest.MonkeyPatch, most: int) -> N
     assert len(only._kinds) == min(2, most)
     again = [] if most > 1 else list(range(1, 100, 2))
     assert algorithm.asked[0] == [*range(100), *again]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Odd(FedAvg):
+    """Jobs of every other client have more of one figure, and otherwise all are alike."""
+
+    figure: str
+
+    def workload(self, context: Context, payload: Payload, client: Client) -> Workload:
+        work = super().workload(context, payload, client._replace(samples=10))
+        return replace(work, **{self.figure: getattr(work, self.figure) * 3}) if client.id % 2 else work
+
+
+@pytest.mark.parametrize(
+    "figure",
+    ["layer_flops", "other_flops", "traffic_bytes", "steps", "memory_bytes", "layer_calls", "activation_bytes"],
+)
+def test_clients_are_of_one_kind_only_if_all_their_figures_are_the_same(figure: str) -> None:
+    only = TimingOnly(Odd(figure=figure), context())
+    for _ in range(2):  # as it is found, and as it is remembered
+        even, odd, *others = (only.cost(client) for client in range(4))
+        assert np.array_equal(getattr(odd.workload, figure), 3 * getattr(even.workload, figure))
+    assert others == [even, odd]
 
 
 def test_nothing_is_trained_and_no_accuracy_made_up() -> None:
