@@ -79,14 +79,23 @@ def test_alies_z_is_the_largest_shift_with_a_majority() -> None:
 
 
 def test_alie_hides_within_the_honest_spread() -> None:
-    """n = 5, f = 2: s = 3 − 2 = 1, z = Φ⁻¹(2/3) = 0.4307; honest 1, 2, 3: μ = 2, σ = 1, so 1.5693."""
-    struck, _ = strike(among(Alie(), 3, 4), arrived([1.0], [2.0], [3.0], [9.0], [9.0]), {})
-    assert struck.update["params"]["w"][3:].flatten().tolist() == pytest.approx([1.5693] * 2, abs=1e-4)
+    """n = 5, f = 2: s = 3 − 2 = 1, z = Φ⁻¹(2/3) = 0.4307; honest 1, 3, 5: μ = 3, σ = 2, so 2.1386."""
+    struck, _ = strike(among(Alie(), 3, 4), arrived([1.0], [3.0], [5.0], [9.0], [9.0]), {})
+    assert struck.update["params"]["w"][3:].flatten().tolist() == pytest.approx([2.1386] * 2, abs=1e-4)
 
 
 def test_mimics_copy_one_honest_client_along_the_widest_direction() -> None:
     """The honest differ in the first coordinate most, and the second of them lies farthest out."""
     assert sent(Mimic(), [0.0, 1.0], [10.0, 0.9], [1.0, 1.1], [5.0, 5.0])[-1] == pytest.approx([10.0, 0.9])
+
+
+@pytest.mark.parametrize("far", [0, 1, 2, 3])
+def test_the_widest_direction_is_that_of_differences(far: int) -> None:
+    """All are about (100, 0); they differ in the second coordinate most, and one of them by more than the others."""
+    honest = [[101.0, -1.0 + 0.1 * place] for place in range(4)]
+    honest[far] = [100.0, 5.0]
+    assert sent(Mimic(), *honest, [0.0, 0.0])[-1] == [100.0, 5.0]
+    assert sent(Mimic(), [3.0, 4.0], [0.0, 0.0])[-1] == [3.0, 4.0]  # there is but one to copy
 
 
 def test_noise_is_of_the_asked_size_and_differs_by_version() -> None:

@@ -100,3 +100,14 @@ def test_the_worst_tenth_is_defined_for_any_number_of_clients(accuracies: list[f
         np.sqrt(np.mean((np.array(accuracies) - np.mean(accuracies)) ** 2))
     )
     assert scores.summary()["loss"] == pytest.approx(0.1)
+
+
+def test_pooled_figures_count_every_sample_once_and_the_others_every_client() -> None:
+    """1 of 2 right and 8 of 10: 9 of 12, where the mean over clients is 0.65; losses of 3 and 9 in all."""
+    scores = Scores(
+        right=np.array([1, 8]), loss=np.array([3.0, 9.0]), samples=np.array([2, 10]), active=np.array([1.0, 0.5])
+    )
+    found = scores.summary()
+    assert (found["accuracy_pooled"], found["loss"], found["density"]) == (0.75, 1.0, 0.75)
+    assert found["accuracy"] == pytest.approx(0.65)
+    assert scores.of(np.array([False, True])).summary()["accuracy_pooled"] == 0.8

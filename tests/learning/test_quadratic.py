@@ -70,6 +70,16 @@ def test_the_measured_gradient_is_that_of_the_loss_minimised_in_w() -> None:
     assert np.isnan([summary["accuracy"], summary["accuracy_worst10"], summary["accuracy_pooled"]]).all()
 
 
+def test_the_measured_loss_is_each_clients_at_its_own_point_and_never_below_nothing() -> None:
+    """Half of zᵀ S z, which rounding of S may take below 0."""
+    world = task(zeta=1.0)
+    params = anywhere(world)
+    loss, _ = quadratic.measure(world.x, params["theta"], params["w"])
+    np.testing.assert_allclose(loss, QuadraticKernel().loss(params, batch(world)).numpy(), rtol=1e-4)
+    low, _ = quadratic.measure(-1e-9 * torch.eye(3)[None], torch.ones(1, 1, 1), torch.ones(1, 1, 1))
+    assert low.tolist() == [0.0]
+
+
 def test_one_theta_fits_all_clients_of_the_byzantine_setting_and_no_client_of_the_other() -> None:
     for setting, fits in (("byzantine", True), ("comparison", False)):
         world = task(setting, zeta=1.0)
