@@ -79,8 +79,10 @@ def _after(first: Workload, then: Workload) -> Workload:
 
 def _nothing(work: Workload) -> Workload:
     """No step of this work: the model lies in memory, nothing is computed."""
-    none = {"other_flops": 0.0, "traffic_bytes": 0.0, "activation_bytes": 0.0, "steps": 0, "layer_calls": 0}
-    return replace(work, layer_flops=np.zeros_like(work.layer_flops), **none)  # type: ignore[arg-type]
+    return replace(
+        work, layer_flops=np.zeros_like(work.layer_flops), other_flops=0.0, traffic_bytes=0.0, activation_bytes=0.0,
+        convolution_bytes=0.0, steps=0, layer_calls=0,
+    )  # fmt: skip
 
 
 def _passes(samples: int, batch_size: int, epochs: int, steps: int | None) -> tuple[int, int]:

@@ -63,6 +63,65 @@ def test_what_stands_still_needs_no_gradient_in_memory() -> None:
     assert head.traffic_bytes < whole.traffic_bytes
 
 
+CNN = profile_model(
+    make_task(clients=2, model="cnn", model_params={"channels": [3, 5], "hidden": 7}, seed=0).model
+)  # 75 + 3 and 375 + 5 values of convolutions, 140 + 7 and 70 + 10 of linear layers; 656 activations, of flatten 20
+
+
+def test_a_phase_of_a_head_by_hand() -> None:
+    """7 samples in batches of 4, 3 epochs, momentum: 6 steps, 21 samples. 605 values stand still: read twice a step; of
+    the 8 times of the others no gradient is written, and nothing is updated. No gradients of activations."""
+    work = phases.phase_workload(CNN, samples=7, batch_size=4, epochs=3, trained=CNN.names[-2:], optimizer_words=1)
+    assert work.memory_bytes == 4 * (685 + 80 * 2) + 8 * 4 * 656 / 2
+    assert work.traffic_bytes == 6 * 4 * (605 * 2 + 80 * 8) + 21 * 16 * 656 / 2
+    assert work.convolution_bytes == 6 * 4 * 450 * 2
+    assert work.activation_bytes == 21 * 16 * (656 - 20) / 2
+    assert (work.steps, work.layer_calls) == (6, 6 * 9)
+
+
+def test_a_phase_of_a_head_whose_features_are_kept_by_hand() -> None:
+    """The same from the 7 features of each of the 7 samples, which are kept: before it a pass over the body, 2 batches
+    that are no steps of training, and then activations of 7 values, of which 7 are views, halved and rounded."""
+    work = phases.phase_workload(
+        CNN, samples=7, batch_size=4, epochs=3, trained=CNN.names[-2:], optimizer_words=1, features=7
+    )
+    assert (work.steps, work.layer_calls) == (6, 6 * 9)
+    fill, head = 2 * 4 * 685 * 2 + 7 * 16 * 656 / 2, 6 * 4 * (605 * 2 + 80 * 8) + 21 * 16 * 4
+    assert work.traffic_bytes == fill + head
+    assert work.activation_bytes == 7 * 16 * (656 - 20) / 2 + 21 * 16 * (4 - 3)
+    filling, tuning = 4 * 685 + 8 * 4 * 656 / 2 + 4 * 7 * 7, 4 * (685 + 80 * 2) + 8 * 4 * 4
+    assert filling > tuning
+    assert work.memory_bytes == filling
+    part = phases.phase_workload(CNN, samples=7, batch_size=4, steps=1, trained=CNN.names[-2:], features=7)
+    assert filling - part.memory_bytes == 4 * 7 * 3  # one step has seen 4 of the 7
+
+
+def test_a_phase_of_no_step_costs_nothing_but_memory() -> None:
+    nothing = phases.phase_workload(CNN, samples=7, batch_size=4, steps=0, trained=CNN.names)
+    assert nothing.memory_bytes == 4 * 685 * 2 + 8 * 656
+    spent = (nothing.flops, nothing.traffic_bytes, nothing.activation_bytes, nothing.convolution_bytes)
+    assert (*spent, nothing.steps, nothing.layer_calls) == (0, 0, 0, 0, 0, 0)
+
+
+def test_every_figure_but_memory_adds_up() -> None:
+    """Whatever the order; two convolutions at other densities stay told apart from other layers."""
+    first = phases.phase_workload(CNN, samples=7, batch_size=4, trained=CNN.names, optimizer_words=1)
+    then = replace(
+        phases.phase_workload(CNN, samples=9, batch_size=2, trained=CNN.names[-2:]), other_flops=5.0,
+        layer_density=np.array([0.5, 0.5, 1.0, 1.0]),
+    )  # fmt: skip
+    for one, other in ((first, then), (then, first)):
+        both = phases.together(one, other)
+        for name in (
+            "other_flops", "traffic_bytes", "activation_bytes", "convolution_bytes", "steps", "layer_calls", "flops",
+        ):  # fmt: skip
+            assert getattr(both, name) == pytest.approx(getattr(first, name) + getattr(then, name))
+        assert both.memory_bytes == max(first.memory_bytes, then.memory_bytes)
+        assert both.layer_convolution is not None
+        assert both.layer_convolution.tolist() == [True, True, False, False] * 2
+        assert phases.together(one, replace(other, layer_convolution=None)).layer_convolution is None
+
+
 def test_phases_add_up_but_for_their_memory() -> None:
     first, then = (phases.phase_workload(PROFILE, samples=20, batch_size=b, trained=ALL) for b in (5, 10))
     both = phases.together(first, then)
