@@ -70,7 +70,6 @@ class Attackers:
         if not bad.any():
             return arrivals, memory
         rng = streams.generator(self.seed, "attack", version)
-        vectors = vectors.clone()
         vectors[bad] = self.attack.forge(vectors[bad], honest, rng)
         update = {group: dict(params) for group, params in arrivals.update.items()}
         on = travelling(update)

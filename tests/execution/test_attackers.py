@@ -129,11 +129,31 @@ def test_who_has_fewer_than_two_honest_to_hide_among_sends_their_mean() -> None:
 
 def test_masks_and_what_is_no_tensor_of_the_model_are_left_alone() -> None:
     struck, _ = strike(among(SignFlip(), 0), arrived([1.0]), {})
-    assert struck.update["held"]["w"].all()
+    assert torch.equal(struck.update["held"]["w"], torch.ones(1, 1).bool())
     whole = replace(arrived([1.0]), update={"params": {"w": torch.ones(1, 1), "bn.running_var": torch.ones(1, 1)}})
     struck, _ = strike(among(SignFlip(), 0), whole, {})
     assert struck.update["params"]["bn.running_var"].item() == 1.0
     assert struck.update["params"]["w"].item() == -1.0
+
+
+def test_what_is_forged_has_the_shapes_of_what_was_sent() -> None:
+    """A matrix, a vector and a number of each of two clients, of which the second flips its signs."""
+    sent = {"W": torch.arange(8.0).view(2, 2, 2), "b": torch.tensor([[1.0], [2.0]]), "scale": torch.tensor([3.0, 4.0])}
+    before = {name: tensor.clone() for name, tensor in sent.items()}
+    shapes = {name: tuple(tensor.shape[1:]) for name, tensor in sent.items()}
+    two = replace(arrived([0.0], [0.0]), update={"params": sent})
+    struck, _ = among(SignFlip(), 1).strike(two, {}, 0, shapes)
+    for name, tensor in struck.update["params"].items():
+        assert torch.equal(tensor, torch.stack([before[name][0], -before[name][1]]))
+        assert torch.equal(sent[name], before[name])  # updates are values
+
+
+def test_two_honest_updates_are_enough_to_know_what_is_sent_now() -> None:
+    """Before came 10; now 1 and 3, whose mean is turned round."""
+    attackers = among(InnerProduct(epsilon=1.0), 4)
+    _, memory = strike(attackers, arrived([10.0], clients=(2,)), {})
+    struck, _ = strike(attackers, arrived([1.0], [3.0], [7.0], clients=(0, 1, 4)), memory)
+    assert struck.update["params"]["w"].flatten().tolist() == [1.0, 3.0, -2.0]
 
 
 def test_a_mask_says_what_travels_of_the_model_and_of_nothing_else() -> None:
@@ -157,6 +177,7 @@ def test_flipped_labels_are_those_of_the_attackers_training_parts() -> None:
 def test_who_attacks_follows_from_the_seed() -> None:
     first, again, other = (Attackers.among(100, SignFlip(share=0.2), seed) for seed in (0, 0, 1))
     assert first.hostile.sum() == 20
+    assert Attackers.among(100, SignFlip(share=0.29), 0).hostile.sum() == 29  # 28.999999999999996 by floating point
     assert np.array_equal(first.hostile, again.hostile)
     assert not np.array_equal(first.hostile, other.hostile)
 

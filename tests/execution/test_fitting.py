@@ -1,20 +1,22 @@
 """Jobs that are too large for their devices train with a smaller batch: in the costs and in the training itself."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import torch
 
-from edgesim.algorithms.contract import Algorithm, Context
+from edgesim.algorithms.contract import Algorithm, Client, Context, Payload, local_work
 from edgesim.algorithms.fedavg import FedAvg
 from edgesim.algorithms.fedspa import FedSpa
+from edgesim.devices.workload import Workload
 from edgesim.execution.backend import in_process
 from edgesim.execution.federation import Federation
 from edgesim.execution.timing import TimingOnly
 from edgesim.learning.profile import profile_model
 from edgesim.learning.task import make_task
 from edgesim.learning.training import Training
+from edgesim.learning.tree import State
 
 
 def context(batch_size: int, memory: list[int] | None = None) -> Context:
@@ -58,6 +60,32 @@ def test_training_takes_the_smaller_batches_too() -> None:
         assert not torch.equal(tensor, plain._training.result(0)[1].update["params"][name])
     for name, tensor in world._training.result(1)[1].update["params"].items():
         torch.testing.assert_close(tensor, plain._training.result(1)[1].update["params"][name])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Own(FedAvg):
+    """Sends a solver of its own with its model: batches of 10, two epochs of them."""
+
+    def download(self, context: Context, server: State, client: Client) -> Payload:
+        solver = replace(context.training, batch_size=10, epochs=2)
+        return replace(super().download(context, server, client), training=solver)
+
+    def workload(self, context: Context, payload: Payload, client: Client) -> Workload:
+        return local_work(context, client.samples, training=payload.training)
+
+
+@pytest.mark.parametrize("usual", [5, 20])
+def test_a_solver_that_an_algorithm_sends_takes_smaller_batches(usual: int) -> None:
+    """Of its own batch size, whatever the run's is; and all else of it stays."""
+    seven = federation(FedAvg(), context(7)).cost(0).workload.memory_bytes
+    world = federation(Own(), context(usual, [seven, 10**9, *[1] * 4]))
+    assigned = world.dispatch_all(0, [0, 1, 2], 0)
+    assert [job.batch_size for job in assigned] == [7, 0, 0]
+    samples = int(world.samples[0])
+    assert [job.workload.steps for job in assigned[:2]] == [2 * -(-samples // 7), 2 * -(-samples // 10)]
+    solver = world._training.result(0)[0].training
+    assert solver is not None
+    assert (solver.batch_size, solver.epochs) == (7, 2)
 
 
 def test_without_the_rule_nothing_shrinks() -> None:

@@ -1,12 +1,12 @@
 """What schedules ask of single jobs and aggregations: epochs, parts of the model, tiers."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 
 from edgesim.algorithms.compressed import CompressedUpdates
-from edgesim.algorithms.contract import Algorithm, Context
+from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload
 from edgesim.algorithms.fedavg import FedAvg
 from edgesim.algorithms.fedprox import FedProx
 from edgesim.algorithms.fedspa import FedSpa
@@ -16,6 +16,7 @@ from edgesim.algorithms.prunefl import PruneFl
 from edgesim.algorithms.reporting import LossReports
 from edgesim.algorithms.rules import Average
 from edgesim.algorithms.scaffold import Scaffold
+from edgesim.devices.workload import NO_WORK, Workload
 from edgesim.engine.learning import Assignment, Merging, Received, Terms
 from edgesim.errors import ScenarioError
 from edgesim.execution import terms
@@ -91,6 +92,8 @@ def test_a_forecast_of_an_upload_is_the_most_that_it_can_be_and_hardly_more(algo
 def test_an_algorithm_without_epochs_is_refused() -> None:
     with pytest.raises(ScenarioError, match="FFGG does not train by epochs"):
         terms.check_epochs(FFGG(gradient_batch=5), context())
+    for epochs in (1, 2, 3):
+        terms.check_epochs(FedAvg(), context(training=Training(lr=0.1, batch_size=20, epochs=epochs)))
 
 
 # ── parts of the model ──────────────────────────────────────────────────────────────────────────────────────
@@ -125,6 +128,28 @@ def test_algorithms_that_do_not_train_parts_are_refused() -> None:
         terms.check_layers(FedSpa(density=0.5), context())
     with pytest.raises(ScenarioError, match="FedAvg with a codec does not train parts"):
         terms.check_layers(CompressedUpdates(inner=FedAvg(), codec=TopK(share=0.05)), context())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constant(FedAvg):
+    """Its work does not follow what is trained."""
+
+    def workload(self, context: Context, payload: Payload, client: Client) -> Workload:
+        return NO_WORK
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnServer(FedAvg):
+    """Its server does as it likes."""
+
+    def aggregate(self, context: Context, server: State, arrivals: Arrivals) -> State:
+        return server
+
+
+@pytest.mark.parametrize("algorithm", [Constant(), OwnServer()], ids=["constant work", "another server"])
+def test_parts_are_for_means_whose_work_follows_what_is_trained(algorithm: Algorithm) -> None:
+    with pytest.raises(ScenarioError, match=rf"{type(algorithm).__name__} does not train parts of a plain model"):
+        terms.check_layers(algorithm, context())
 
 
 # ── tiers ───────────────────────────────────────────────────────────────────────────────────────────────────

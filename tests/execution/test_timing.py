@@ -35,10 +35,11 @@ from edgesim.learning.tree import State
 CLIENTS = 6
 
 
-def context() -> Context:
+def context(alpha: float = 0.5) -> Context:
+    """Clients of unequal sizes, or of equal ones with a large alpha."""
     task = make_task(
-        dataset="digits", partition="dirichlet", partition_params={"alpha": 0.5}, clients=CLIENTS, model="mlp",
-        model_params={"hidden": [8]}, seed=0,
+        dataset="digits", partition="dirichlet", partition_params={"alpha": alpha, "balanced": alpha > 1},
+        clients=CLIENTS, model="mlp", model_params={"hidden": [8]}, seed=0,
     )  # fmt: skip
     training = Training(lr=0.1, batch_size=20)
     return Context(task=task, profile=profile_model(task.model), training=training, seed=0, horizon=5)
@@ -89,8 +90,10 @@ def test_the_servers_own_work_is_that_of_a_real_run(algorithm: Algorithm) -> Non
 
 
 @pytest.mark.parametrize("algorithm", [FedAvg(), FedSpa(density=0.4, masking="rsm")], ids=["alike", "unlike"])
-def test_free_riders_train_nothing_in_an_estimate_either(algorithm: Algorithm) -> None:
-    attackers, where = Attackers.among(CLIENTS, FreeRider(share=0.3), 0), context()
+@pytest.mark.parametrize("alpha", [0.5, 100.0], ids=["unequal sizes", "equal sizes"])
+def test_free_riders_train_nothing_in_an_estimate_either(algorithm: Algorithm, alpha: float) -> None:
+    attackers, where = Attackers.among(CLIENTS, FreeRider(share=0.3), 0), context(alpha)
+    assert (len(set(where.task.train.count)) < CLIENTS) == (alpha > 1)
     work = in_process("stacked", algorithm, where.task, where.training, seed=0, cohort=128)
     world = Federation(algorithm, where, work, attackers=attackers)
     only = TimingOnly(algorithm, where, attackers)
