@@ -17,7 +17,7 @@ from tiny import ALGORITHMS, sets, write
 from edgesim.errors import RunError
 from edgesim.execution import checkpoint, store
 from edgesim.execution.slots import Slots
-from edgesim.execution.store import ClientStore
+from edgesim.execution.store import ClientStore, FirstStates
 from edgesim.learning.tree import State
 
 STATE_BYTES = 5 * 64  # five tensors, each at a multiple of 64 bytes
@@ -198,3 +198,18 @@ def test_a_killed_run_finds_the_states_of_its_checkpoint(server: Server, tmp_pat
     assert whole.wait().code == 0
     assert (kills >= 2, spilled) == (True, True)
     assert unlike(files(tmp_path / "whole"), files(out)) == ["fedspa/scenario.yaml"]  # which tells the budget
+
+
+def test_first_states_are_kept_within_their_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """100 bytes hold two states of 40, whoever comes third; what takes no room is made when it is asked for."""
+    monkeypatch.setattr(store, "_FIRST", 100)
+    made: list[int] = []
+
+    def init(client: int) -> State:
+        made.append(client)
+        return {"own": {"w": torch.full((10,), float(client))}} if client else {}
+
+    first = FirstStates(init)
+    for client in (0, 3, 4, 5, 3, 4, 5, 0):
+        assert all(tensor.tolist() == [client] * 10 for tensor in first.of(client).get("own", {}).values())
+    assert made == [0, 3, 4, 5, 5, 0]

@@ -219,6 +219,14 @@ def test_nothing_is_trained_and_no_accuracy_made_up() -> None:
     assert only.notes == ["nothing was trained, so there are no accuracies"]
 
 
+def test_what_is_of_states_before_any_training_is_said() -> None:
+    """The server's own work among it, where an algorithm has any."""
+    (_, note) = TimingOnly(FedSpa(density=0.4, masking="rsm"), context()).notes
+    assert note.startswith("download and training are those of FedSpa's states before any training")
+    (_, note) = TimingOnly(PFedLA(), context()).notes
+    assert note.startswith("download, training and the server's own work are those of PFedLA's states")
+
+
 def test_a_restored_one_says_what_the_old_one_said() -> None:
     old, new = (TimingOnly(FedSpa(density=0.5), context()) for _ in range(2))
     old.dispatch(0, 0, 0)
