@@ -140,6 +140,22 @@ def test_after_one_whole_step_both_options_give_the_gradient_at_the_start(contro
     assert away(result.state["control"], expected) < 1e-6
 
 
+def test_the_second_control_is_that_of_the_steps_and_what_is_sent_is_its_change() -> None:
+    """c_k⁺ = c_k − c + (w − w_k)/(steps · η) of a client that has a c_k, and is sent a c, already."""
+    world = federation(Scaffold())
+    play(world, 1)
+    world.dispatch(8, 2, 1)
+    order, (update, after) = world._training.result(8)
+    steps = TRAINING.epochs * -(-int(task().train.count[2]) // TRAINING.batch_size)
+    for name, own in order.state["control"].items():
+        everyones = order.payload["control"][name]
+        assert own.any()
+        assert not torch.equal(own, everyones)
+        expected = own - everyones - update["params"][name] / (steps * TRAINING.lr)
+        torch.testing.assert_close(after["control"][name], expected, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(update["control"][name], after["control"][name] - own)
+
+
 def test_the_servers_control_moves_by_the_share_that_took_part() -> None:
     """N = 8, |S| = 2: c ← 0 + (2/8) · (1 + 3)/2 = 0.5, and w by the plain mean."""
     server = {"params": {"w": torch.tensor([0.0])}, "control": {"w": torch.tensor([0.0])}}
@@ -154,6 +170,9 @@ def test_option_two_refuses_momentum() -> None:
     with pytest.raises(ScenarioError, match=r"write control: gradient, or leave training\.momentum"):
         Scaffold().check(where)
     Scaffold(control="gradient").check(where)
+    with pytest.raises(ScenarioError, match=r"which momentum and clip change"):
+        Scaffold().check(context(training=replace(TRAINING, clip=1.0)))
+    Scaffold().check(context())
 
 
 def test_controls_undo_client_drift() -> None:
@@ -187,6 +206,13 @@ def test_the_whole_gradient_costs_its_work_and_no_more_memory() -> None:
 @pytest.mark.usefixtures("step_by_step")
 def test_without_pull_dittos_personal_model_is_local_training() -> None:
     for own, alone in zip(trained(Ditto(pull=0.0)), trained(LocalOnly()), strict=True):
+        assert same(own.state["personal"], alone.state["params"])
+
+
+@pytest.mark.usefixtures("step_by_step")
+def test_the_personal_model_has_epochs_of_its_own() -> None:
+    where = context(training=replace(TRAINING, epochs=4))
+    for own, alone in zip(trained(Ditto(pull=0.0, personal_epochs=4)), trained(LocalOnly(), where=where), strict=True):
         assert same(own.state["personal"], alone.state["params"])
 
 

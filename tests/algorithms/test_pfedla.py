@@ -1,10 +1,12 @@
 """pFedLA and HeurpFedLA: the sign of the hypernetwork's step, its cheap form, and which layers travel."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from toys import arrivals, bn_task, context, federation, play, task, trained
 
 from edgesim.algorithms import hypernetwork
@@ -12,6 +14,7 @@ from edgesim.algorithms.contract import Arrivals, Client, Context
 from edgesim.algorithms.messages import dense_bytes
 from edgesim.algorithms.pfedla import PFedLA
 from edgesim.errors import ScenarioError
+from edgesim.learning.models import Model
 from edgesim.learning.tree import Params, State
 
 HERE = context()  # digits, 64-16-10: layers fc1 and fc2
@@ -34,6 +37,48 @@ def test_layers_are_blocks_or_tensors() -> None:
     model = HERE.task.model
     assert hypernetwork.layers(model, "block") == {"fc1.weight": 0, "fc1.bias": 0, "fc2.weight": 1, "fc2.bias": 1}
     assert list(hypernetwork.layers(model, "tensor").values()) == [0, 1, 2, 3]
+
+
+class Lone(nn.Module):
+    """Two parameters of no layer beside one that has a name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale, self.shift, self.one = nn.Parameter(torch.ones(1)), nn.Parameter(torch.zeros(1)), nn.Linear(4, 4)
+
+
+def normed() -> nn.Module:
+    return nn.Sequential(nn.LayerNorm(4), nn.Linear(4, 4), nn.BatchNorm1d(4))
+
+
+@pytest.mark.parametrize(
+    ("build", "wanted"),
+    [
+        (normed, {"0.weight": 0, "0.bias": 0, "1.weight": 1, "1.bias": 1, "2.weight": 1, "2.running_mean": -1}),
+        (Lone, {"scale": 0, "shift": 1, "one.weight": 2, "one.bias": 2}),
+    ],
+)
+def test_norms_belong_to_the_layer_before_them_if_there_is_one(
+    build: Callable[[], nn.Module], wanted: dict[str, int]
+) -> None:
+    """Statistics are of no layer, and parameters that are of none make one each."""
+    found = hypernetwork.layers(Model(module=build(), build=build, input_shape=(4,), classes=4), "block")
+    assert {name: found[name] for name in wanted} == wanted
+
+
+def test_networks_start_as_torch_starts_linear_maps() -> None:
+    """Within ±1/√width, of 16 and then of 64; v from N(0, 1), output weights from U(0, 1), no output bias."""
+    one, other = hypernetwork.start(np.random.default_rng(0), 2, rows=3, embedding=16, hidden=64)
+    for name, low, high in [("W1", -0.25, 0.25), ("W2", -0.125, 0.125), ("W3", -0.125, 0.125), ("A", 0.0, 1.0)]:
+        assert low <= float(one[name].min()) < low + 0.02 * (high - low)
+        assert high >= float(one[name].max()) > high - 0.02 * (high - low)
+        assert not torch.equal(one[name], other[name])
+    assert [float(one[name].abs().max()) <= bound for name, bound in (("b1", 0.25), ("b2", 0.125))] == [True, True]
+    assert float(torch.cat([one["b1"], one["b2"], one["b3"]]).abs().min()) > 0
+    assert float(torch.cat([one["v"], other["v"]]).std()) == pytest.approx(1.0, abs=0.4)
+    assert not one["a"].any()
+    thin = {**one, "A": one["A"] / 1e4}  # only shares count, however small the sum
+    torch.testing.assert_close(hypernetwork.rows(thin, 0), hypernetwork.rows(one, 0))
 
 
 def test_a_model_is_the_weighted_sum_of_everyones_layers() -> None:
