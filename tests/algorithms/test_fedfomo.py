@@ -12,6 +12,7 @@ from torch.func import functional_call
 from toys import TRAINING, context, federation, play, task, trained
 
 from edgesim.algorithms.contract import Client, Context
+from edgesim.algorithms.costs import local_work, phase_work
 from edgesim.algorithms.fedfomo import FedFomo
 from edgesim.algorithms.local_only import LocalOnly
 from edgesim.engine.learning import Received
@@ -121,6 +122,8 @@ def test_only_models_that_there_are_travel() -> None:
     second = world.dispatch(3, 0, 1)
     assert second.download_bytes == 2 * HERE.dense_bytes  # those of 1 and 2
     assert second.upload_bytes == world.upload_bytes(3) == HERE.dense_bytes + 1 + 2 * 4  # and two weights
+    third = world.dispatch(4, 2, 1)  # those of 0 and 1
+    assert (third.download_bytes, third.upload_bytes) == (2 * HERE.dense_bytes, HERE.dense_bytes + 1 + 2 * 4)
     play(world, 1)
     assert world.dispatch(50, 0, 2).download_bytes == 5 * HERE.dense_bytes
     assert algorithm.client_model(world._server, Client(7, 1, {})) is world._server["model/7"]
@@ -138,6 +141,28 @@ def test_weighing_costs_forward_passes_on_what_is_held_out() -> None:
     payload = algorithm.download(HERE, world._server, Client(0, samples, {}))
     few, many = (algorithm.workload(HERE, payload, Client(0, n, {})).memory_bytes for n in (100, 10_000))
     assert few == many  # a batch at a time
+
+
+def test_the_others_models_are_in_memory_while_they_are_weighed() -> None:
+    """All seven, client 0's among them; weighing one after the other takes what a forward pass takes besides."""
+    world = after_a_round(FedFomo(others=7))
+    samples = int(HERE.task.train.count[1])
+    work = world.dispatch(100, 1, 1).workload
+    weighing = phase_work(HERE, held_out(samples, 0.2), (), epochs=1)
+    assert work.memory_bytes == weighing.memory_bytes + 7 * 4 * (1024 + 16 + 160 + 10)
+    assert work.memory_bytes > local_work(HERE, samples).memory_bytes
+
+
+def test_a_model_that_has_diverged_has_no_part_in_the_mixture() -> None:
+    world = after_a_round(FedFomo(others=7))
+    lost = {name: torch.full_like(tensor, torch.nan) for name, tensor in world._server["model/3"].items()}
+    world._server = {**world._server, "model/3": lost}
+    world.dispatch(100, 2, 1)
+    order, result = world._training.result(100)
+    weights = dict(zip(order.payload["others"]["id"].tolist(), result.update["weights"]["w"].tolist(), strict=True))
+    assert weights.pop(3) == 0.0
+    assert all(weights.values())
+    assert all(tensor.isfinite().all() for tensor in result.update["params"].values())
 
 
 def test_held_out_samples_are_not_trained_on() -> None:
