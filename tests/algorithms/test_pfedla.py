@@ -271,7 +271,8 @@ def test_more_retained_layers_than_there_are_is_refused() -> None:
 
 
 def test_the_server_pays_for_inner_products_and_mixtures() -> None:
-    """N = 8 clients, P = 1,210 weights: 4 N P for each arrival, and three passes of its hypernetwork."""
+    """N = 8 clients, P = 1,210 weights: 4 N P for each arrival, and three passes of its hypernetwork. All models are
+    read twice for each, and its hypernetwork three times; models and hypernetworks are in memory."""
     algorithm = PFedLA(embedding=4, hidden=3)
     server = algorithm.init_server(HERE)
     made = arrivals({"params": {"w": [[0.0], [0.0]]}})
@@ -279,7 +280,9 @@ def test_the_server_pays_for_inner_products_and_mixtures() -> None:
     assert work is not None
     network = 4 + (4 * 3 + 3) + 2 * (3 * 3 + 3) + 2 * 8 * 3 + 2 * 8
     assert work.flops == 2 * (4 * 8 * 1210 + 6 * network)
+    assert work.traffic_bytes == 2 * 4 * (2 * 8 * 1210 + 3 * network)
     assert work.memory_bytes == 4 * 8 * (1210 + network)
+    assert (work.steps, len(work.layer_flops)) == (2, 0)
 
 
 def test_personal_mixtures_learn_skewed_data() -> None:
