@@ -194,8 +194,7 @@ def _times(context: Context) -> Params:
         )
         if can
     }
-    fixed = float(profile.training_flops[~profile.maskable].sum()) + profile.other_flops
-    return {"fixed": torch.tensor(fixed, dtype=torch.float64), **each}
+    return {"fixed": torch.tensor(profile.other_flops, dtype=torch.float64), **each}
 
 
 def _reply(update: State) -> list[Part]:

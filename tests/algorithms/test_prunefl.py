@@ -4,6 +4,19 @@ from dataclasses import replace
 
 import pytest
 import torch
+from plain import (
+    CLIENTS,
+    Model,
+    assert_close,
+    assert_in_use,
+    doubled,
+    gradient,
+    here,
+    mini_batches,
+    rounds,
+    stepped,
+    under,
+)
 from toys import context, federation, task
 
 from edgesim.algorithms.contract import Cadence, Client, Context
@@ -124,6 +137,67 @@ def test_weights_are_taken_while_they_are_worth_their_time() -> None:
     found = worthwhile(params, mask, gradient, time, 0.7)
     assert found["y"].tolist() == [[False, True]]
     assert worthwhile(params, mask, gradient, time, 0.0)["y"].tolist() == [[True, True]]  # active ones all stay
+
+
+def plainly(w: Model, mask: Model, slope: Model, time: dict[str, int], prunable: float) -> Model:
+    """The readjusted mask, one weight after the other; there is nothing that cannot be masked, t_0 = 0."""
+    places = [(name, i) for name, on in mask.items() for i in range(on.numel())]
+    size = {(name, i): abs(float(w[name].flatten()[i])) for name, i in places}
+    gain = {(name, i): float(slope[name].flatten()[i]) ** 2 for name, i in places}
+    active = sorted((at for at in places if mask[at[0]].flatten()[at[1]]), key=size.__getitem__)
+    stays = set(active[int(prunable * len(active)) :])
+    whole, cost = sum(gain[at] for at in stays), sum(time[name] for name, _ in stays)
+    for at in sorted(set(places) - stays, key=lambda at: -gain[at] / time[at[0]]):
+        if gain[at] / time[at[0]] < whole / cost:
+            break
+        stays.add(at)
+        whole, cost = whole + gain[at], cost + time[at[0]]
+    return {
+        name: torch.tensor([(name, i) in stays for i in range(on.numel())]).view(on.shape) for name, on in mask.items()
+    }
+
+
+def test_whole_rounds_are_those_of_a_plain_version() -> None:
+    """Stage 1 at client 3: three rounds of two epochs, and the mask anew after the second. Then FedAvg on the mask by
+    samples, readjusted in rounds 1 and 3 by the mean gradient, with ρ = 0.6 and 0.3."""
+    where = replace(here(), cadence=Cadence(kind="sync", concurrency=1, updates=1))
+    algorithm = PruneFl(initial_rounds=3, readjust_every=2, prunable=0.6)
+    w = doubled(algorithm.init_server(where)["params"])
+    mask: Model = {name: torch.ones_like(t).bool() for name, t in w.items() if t.dim() > 1}
+    time = {"fc1.weight": 4, "fc2.weight": 6, "fc3.weight": 6}  # forward, weight gradient and, but at first, input's
+    readjusted = 0
+    for turn, (made, jobs) in enumerate(rounds(algorithm, where, [[3], [0, 1, 2], [1, 3, 5], [0, 2], [4, 5]])):
+        assert_close(made._server["params"], w)
+        assert all(torch.equal(made._server["mask"][name], on) for name, on in mask.items())
+        assert_in_use(made, where, [w] * CLIENTS)
+        if turn == 0:
+            ((job, client),) = jobs
+            for number in range(3):
+                for batch in mini_batches(where, client, job, f"first/{number}", epochs=2):
+                    w = under(mask, stepped(w, batch, 0.1))
+                if number == 1:
+                    (probe,) = mini_batches(where, client, job, "probe", steps=1)
+                    mask = plainly(w, mask, gradient(w, probe), time, 0.6)
+                    w = under(mask, w)
+            continue
+        count = sum(int(where.task.train.count[client]) for _, client in jobs)
+        change, slopes = [], []
+        for job, client in jobs:
+            local = w
+            for batch in mini_batches(where, client, job, epochs=2):
+                local = under(mask, stepped(local, batch, 0.1 * 0.5**turn))
+            share = int(where.task.train.count[client]) / count
+            change.append({name: share * (local[name] - t) for name, t in w.items()})
+            (probe,) = mini_batches(where, client, job, "probe", steps=1)
+            slopes.append(gradient(local, probe))
+        if not jobs:
+            break
+        w = {name: t + sum(one[name] for one in change) for name, t in w.items()}
+        if turn in (2, 4):  # rounds 1 and 3 of stage 2
+            mean = {name: sum(slope[name] for slope in slopes) / len(slopes) for name in mask}
+            mask = plainly(w, mask, mean, time, 0.6 * 0.5**readjusted)
+            w, readjusted = under(mask, w), readjusted + 1
+    assert 0 < sum(int(on.sum()) for on in mask.values()) < sum(on.numel() for on in mask.values())
 
 
 def test_before_it_prunes_it_is_fedavg() -> None:

@@ -307,8 +307,9 @@ def test_fjord_costs_the_mean_of_its_widths_and_the_memory_of_the_widest() -> No
     for rate in (0.25, 0.5):
         slim = replace(PLAIN, rates=(rate,))
         alone.append(slim.workload(HERE, payload, Client(1, 30, slim.init_client(HERE, 1))))
-    assert work.flops == (alone[0].flops + alone[1].flops) / 2
-    assert work.memory_bytes == alone[1].memory_bytes
+    for name in ("flops", "traffic_bytes", "activation_bytes"):
+        assert getattr(work, name) == (getattr(alone[0], name) + getattr(alone[1], name)) / 2 > 0
+    assert (work.memory_bytes, work.steps) == (alone[1].memory_bytes, alone[1].steps)
     assert payload.size_bytes == dense_bytes(widths.shapes(HERE.task.model, 0.5))
 
 
