@@ -7,7 +7,7 @@ import torch
 from toys import arrivals, context, federation, trained
 
 from edgesim.algorithms.contract import Client, Payload, Peer
-from edgesim.algorithms.dispfl import DisPfl
+from edgesim.algorithms.dispfl import DisPfl, _is_settled
 from edgesim.algorithms.fedavg import FedAvg
 from edgesim.algorithms.fedspa import FedSpa
 from edgesim.errors import ScenarioError
@@ -63,6 +63,10 @@ def test_its_masks_are_fedspas() -> None:
     """The same seed gives both the same first masks, so that runs of the two can be compared."""
     own, sibling = DisPfl(density=0.3).init_client(MLP, 4), FedSpa(density=0.3).init_client(MLP, 4)
     assert all(torch.equal(mask, sibling["mask"][name]) for name, mask in own["mask"].items())
+    options = {"density": (0.3, 0.6), "layers": "uniform", "initial_masks": "same", "rounds": 7}
+    own, sibling = (kind(**options).init_client(MLP, 3) for kind in (DisPfl, FedSpa))  # type: ignore[arg-type]
+    for group, params in sibling.items():
+        assert all(torch.equal(own[group][name], tensor) for name, tensor in params.items())
 
 
 def test_dense_and_all_connected_it_is_fedavg() -> None:
@@ -100,6 +104,15 @@ def test_where_a_list_of_places_may_be_shorter_the_length_is_known_after_trainin
     payload = sparse.download(MLP, sparse.init_server(MLP), client)
     assert sparse.upload_bytes(MLP, payload, client) is None
     assert DisPfl(density=0.05, layers="uniform", prune_rate=0.0).upload_bytes(MLP, payload, client) is not None
+
+
+@pytest.mark.parametrize(
+    ("active", "settled"),
+    [(0, True), (1, False), (12, False), (13, True), (87, True), (88, False), (99, False), (100, True)],
+)
+def test_a_list_of_places_is_shorter_than_a_bitmap_up_to_an_eighth(active: int, settled: bool) -> None:
+    """Of 100 weights: a bitmap of 13 bytes, and a byte at least for each place that is on, or off."""
+    assert _is_settled(torch.arange(100) < active) == settled
 
 
 def test_regrowth_by_gradient_costs_one_dense_batch_and_drawing_nothing() -> None:

@@ -63,6 +63,23 @@ def test_weights_of_no_holder_keep_the_servers_value() -> None:
     assert LotteryFl().aggregate(MLP, server, two)["params"]["w"].tolist() == [[4.0, 2.0, 1.0]]
 
 
+def test_a_stale_ticket_that_began_again_counts_from_the_servers_present_model() -> None:
+    """Sent 5, the server is at 3. A began again and came to 1: −2 from now, where −4 would be from 5. B went on by 1,
+    and C is fresh: sent 3, began again, came to 2. The mean is (−2 + 1 − 1)/3."""
+    three = arrivals(
+        {
+            "params": {"w": [[[-4.0]], [[1.0]], [[-1.0]]]},
+            "mask": {"w": [[[True]]] * 3},
+            "job": {"rewound": [True, False, True]},
+        },
+        staleness=[1, 1, 0],
+    )
+    sent = tuple({"params": {"w": torch.tensor([[value]])}} for value in (5.0, 5.0, 3.0))
+    server: State = {"params": {"w": torch.tensor([[3.0]])}}
+    after = LotteryFl().aggregate(MLP, server, replace(three, payloads=sent))
+    assert after["params"]["w"].item() == pytest.approx(3 - 2 / 3)
+
+
 def test_until_someone_prunes_it_is_fedavg_with_equal_weights() -> None:
     worlds = [federation(LotteryFl(start_accuracy=1.0)), federation(FedAvg(weighting="uniform"))]
     for world in worlds:

@@ -5,6 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from plain import (
+    CLIENTS,
+    Model,
+    assert_close,
+    assert_in_use,
+    doubled,
+    here,
+    logits,
+    mini_batches,
+    rounds,
+    samples,
+    stepped,
+    under,
+)
 from toys import TRAINING, arrivals, context, federation, task
 
 from edgesim.algorithms.contract import Client, Context
@@ -12,6 +26,7 @@ from edgesim.algorithms.fedavg import FedAvg
 from edgesim.algorithms.subfedavg import SubFedAvg
 from edgesim.engine.learning import Received
 from edgesim.learning import masks
+from edgesim.learning.training import Training
 from edgesim.learning.tree import State
 
 MLP = context()  # digits, 64-16-10: weights of 1,024 and 160, biases of 26
@@ -66,6 +81,57 @@ def test_the_last_step_does_not_overshoot_the_target() -> None:
     assert int(before["mask"]["fc1.weight"].sum() - after["mask"]["fc1.weight"].sum()) == pytest.approx(
         0.05 * 0.8 * 1024, abs=2
     )
+
+
+def thinner(mask: Model, w: Model, share: float) -> Model:
+    """The mask without what lies below numpy's percentile of the active |w| of each tensor."""
+    size = {name: w[name].abs().numpy() for name in mask}
+    least = {name: np.percentile(size[name][on.numpy()], 100 * share) for name, on in mask.items()}
+    return {name: on & torch.from_numpy(size[name] >= least[name]) for name, on in mask.items()}
+
+
+@pytest.mark.parametrize(("epochs", "target"), [(1, 0.2), (2, 0.35)])
+def test_whole_rounds_are_those_of_a_plain_version(epochs: int, target: float) -> None:
+    """A fifth of 20 % is reached at once, and no more goes; of 35 %, steps of 5 % are left. Some models are too bad."""
+    where = here(Training(lr=0.1, batch_size=8, epochs=epochs))
+    algorithm = SubFedAvg(percent=20, target=target, accuracy=0.7)
+    w = doubled(algorithm.init_server(where)["params"])
+    whole: Model = {name: torch.ones_like(t).bool() for name, t in w.items() if t.dim() > 1}
+    mask, outcomes = dict.fromkeys(range(CLIENTS), whole), []
+    cohorts = [[0, 1, 2], [1, 3, 5, 2], [0, 2, 4], [1, 2], [2, 5], [1, 5]]
+    for made, jobs in rounds(algorithm, where, cohorts):
+        assert_close(made._server["params"], w)
+        for client in range(CLIENTS):
+            now = made._who(client).state["mask"]
+            assert all(torch.equal(now[name], on) for name, on in mask[client].items())
+        assert_in_use(made, where, [under(mask[client], w) for client in range(CLIENTS)])
+        change = []
+        for job, client in jobs:
+            on, local = mask[client], under(mask[client], w)
+            drawn = mini_batches(where, client, job, epochs=epochs)
+            early = on
+            for step, batch in enumerate(drawn):
+                local = under(on, stepped(local, batch, 0.1))
+                if step == (len(drawn) // 2 if epochs == 1 else len(drawn) // 2 - 1):
+                    early = thinner(on, local, 0.2)
+            full = thinner(on, local, 0.2)
+            distance = np.mean([float((early[name] ^ full[name]).double().mean()) for name in on])
+            pruned = 1 - sum(int(m.sum()) for m in on.values()) / sum(m.numel() for m in on.values())
+            share = 0.2 if target - pruned >= 0.2 else min(max((target - pruned) / (1 - pruned), 0), 0.05)
+            late, (x, y) = thinner(on, local, share), samples(where, client)
+            right = float((logits(under(late, local), x).argmax(1) == y).double().mean())
+            gates = (distance > 1e-4, pruned < target, right > 0.7)
+            outcomes.append(gates)
+            mask[client] = late if all(gates) else on
+            change.append(under(mask[client], {name: local[name] - t for name, t in w.items()}))
+        for name in w if jobs else ():
+            holders = torch.tensor(len(jobs))
+            if name in whole:
+                holders = torch.stack([mask[client][name] for _, client in jobs]).sum(0).clamp_min(1)
+            w[name] = w[name] + sum(one[name] for one in change) / holders
+    assert (True, True, True) in outcomes
+    assert {gates[1] for gates in outcomes} == ({True, False} if target == 0.2 else {True})
+    assert {gates[2] for gates in outcomes} == {True, False}
 
 
 def test_weights_that_nobody_holds_keep_the_servers_value() -> None:
