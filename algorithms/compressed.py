@@ -125,6 +125,11 @@ class CompressedUpdates(Algorithm):
         return [replace(part, values=None), largest]
 
 
+def without_codec(algorithm: Algorithm) -> Algorithm:
+    """The algorithm that a scenario names, whatever makes its updates smaller."""
+    return algorithm.inner if isinstance(algorithm, CompressedUpdates) else algorithm
+
+
 def _without(state: State) -> State:
     """A state without the codec's own groups."""
     return {group: params for group, params in state.items() if group not in (_MEMORY, _UNIT, SPARSE)}

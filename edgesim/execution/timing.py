@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgesim.algorithms.compressed import CompressedUpdates
+from edgesim.algorithms.compressed import without_codec
 from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, overrides
 from edgesim.devices.workload import NO_WORK, Workload
 from edgesim.engine.learning import USUAL, Assignment, Loss, Merging, Received, Terms
@@ -87,7 +87,7 @@ class TimingOnly(AtWork):
     @property
     def notes(self) -> list[str]:
         """What a reader of the figures must know."""
-        name = type(self._own).__name__
+        name = type(without_codec(self._algorithm)).__name__
         notes = ["nothing was trained, so there are no accuracies"]
         if overrides(self._algorithm, "download", "workload"):
             what = "download, training and the server's own work" if self._serves else "download and training"
@@ -101,11 +101,6 @@ class TimingOnly(AtWork):
                 "not know are counted as changed and in their longest form, one bit a weight"
             )
         return notes
-
-    @property
-    def _own(self) -> Algorithm:
-        """The algorithm that the scenario names, without a codec."""
-        return self._algorithm.inner if isinstance(self._algorithm, CompressedUpdates) else self._algorithm
 
     def upload_bytes(self, job: int) -> int:
         """Never asked: each assignment says it."""
@@ -167,7 +162,7 @@ class TimingOnly(AtWork):
     @cached_property
     def _serves(self) -> bool:
         """Whether the server computes more than sums."""
-        return overrides(self._own, "server_work")
+        return overrides(without_codec(self._algorithm), "server_work")
 
     def _server_work(self, count: int) -> Workload | None:
         """Of an aggregation of so many updates."""

@@ -7,7 +7,7 @@ from typing import Any
 from edgesim.algorithms import registry
 from edgesim.algorithms.aggregators import AGGREGATORS, PREPARATIONS
 from edgesim.algorithms.async_rules import RULES
-from edgesim.algorithms.compressed import CompressedUpdates
+from edgesim.algorithms.compressed import CompressedUpdates, without_codec
 from edgesim.algorithms.contract import Algorithm, Context
 from edgesim.algorithms.optimizers import OPTIMIZERS
 from edgesim.algorithms.rules import Average, ServerRule
@@ -71,8 +71,7 @@ def make_learning(
     context.rule.check(context.cadence.updates)
     scheduling.accept(algorithm, context, scenario, folder)
     if trial and (is_reference(scenario.algorithm.name) or is_reference(scenario.task.model.name)):
-        own = algorithm.inner if isinstance(algorithm, CompressedUpdates) else algorithm
-        tried(own, context, kernel(task.model.module, _backend_name(scenario, task)))
+        tried(without_codec(algorithm), context, kernel(task.model.module, _backend_name(scenario, task)))
     algorithm.check(context)
     if trial and not (scenario.codec is None and isinstance(context.rule, Average) and context.rule.averages):
         merged(algorithm, context)

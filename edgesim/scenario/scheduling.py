@@ -1,11 +1,11 @@
 """Scheduling: from a scenario's schedule to the engine's, and what it asks of an algorithm."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from edgesim import streams
+from edgesim.algorithms.compressed import without_codec
 from edgesim.algorithms.contract import Algorithm, Cadence, Context, overrides
 from edgesim.algorithms.lagtolerant import LagTolerant
 from edgesim.algorithms.rules import ServerRule
@@ -174,7 +174,7 @@ def own_rule(scenario: Scenario, algorithm: Algorithm, task: Task) -> ServerRule
     for key in ("rule", "aggregator", "before", "optimizer", "worker_momentum"):
         if getattr(server, key) != getattr(plain, key):
             raise ScenarioError(f"server.{key}: safa merges by its cache of models; leave this out")
-    inner: Any = getattr(algorithm, "inner", algorithm)
+    inner = without_codec(algorithm)
     if not terms.is_mean(inner):
         raise ScenarioError(
             f"schedule.kind: safa replaces the server's average by its cache of models, and {scenario.algorithm.name} "
@@ -187,7 +187,7 @@ def own_rule(scenario: Scenario, algorithm: Algorithm, task: Task) -> ServerRule
 def accept(algorithm: Algorithm, context: Context, scenario: Scenario, folder: Path) -> None:
     """Raise ScenarioError if the algorithm makes no sense under the schedule."""
     it, name = scenario.schedule, scenario.algorithm.name
-    refuses = getattr(algorithm, "inner", algorithm).refuses
+    refuses = without_codec(algorithm).refuses
     if it.kind in refuses:
         raise ScenarioError(f"schedule.kind: {name} does not run under {it.kind}: {refuses[it.kind]}")
     if isinstance(it, hierarchy.Hierarchical):
@@ -210,14 +210,14 @@ def accept(algorithm: Algorithm, context: Context, scenario: Scenario, folder: P
 
 def _check_edges(algorithm: Algorithm, context: Context, scenario: Scenario) -> None:
     """Raise ScenarioError unless the cloud can merge what the edges have."""
-    name, inner = scenario.algorithm.name, getattr(algorithm, "inner", algorithm)
+    name = scenario.algorithm.name
     others = sorted(set(algorithm.init_server(context)) - {"params"})
     if others:
         raise ScenarioError(
             f"schedule.kind: the cloud merges the models of the edges, and {name}'s server keeps {', '.join(others)} "
             "besides its model; take fedavg, fedprox or fedspa, or kind: buffered"
         )
-    if overrides(inner, "server_work"):
+    if overrides(without_codec(algorithm), "server_work"):
         raise ScenarioError(
             f"schedule.kind: {name}'s server has much to compute, and edges have no machine of their own here; take "
             "fedavg, fedprox or fedspa, or kind: buffered"

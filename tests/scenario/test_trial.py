@@ -140,6 +140,15 @@ def test_a_mistake_in_a_hook_is_told_before_anything_runs(tmp_path: Path, mistak
     assert str(error.value).startswith(str(tmp_path / "scenario.yaml"))
 
 
+@pytest.mark.parametrize(
+    "schedule", ["{kind: sync, cohort: 3}", "{kind: safa, quota: 3, limit: 1 s}", "{kind: async, concurrency: 3}"]
+)
+def test_a_hyper_parameter_may_have_any_name(tmp_path: Path, schedule: str) -> None:
+    """`inner` too, which is what our own algorithms call one that they stand around."""
+    (tmp_path / "own.py").write_text(f"{HEAD}    inner: int = 5\n")
+    check(tmp_path, "algorithm=./own.py:A", f"schedule={schedule}")
+
+
 def test_all_variants_are_told_at_once(tmp_path: Path) -> None:
     for name in ("negative bytes", "no tensor"):
         (tmp_path / f"{name[:2]}.py").write_text(f"{HEAD}{WRONG[name][0]}\n")
