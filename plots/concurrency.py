@@ -5,7 +5,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from edgesim.plots.style import (
-    chosen_variants,
     fills,
     finished,
     first_seeds,
@@ -23,10 +22,10 @@ _PARTS = 120  # of the run: each step is the mean over one
 
 
 @styled
-def draw(results: Results, *, variant: str | None = None) -> Figure:
+def draw(results: Results) -> Figure:
     """One panel a variant: its first finished seed's jobs, from dispatch to arrival or loss, those that wait off line
-    included. variant: only this one."""
-    groups = finished(results, chosen_variants(results, variant))
+    included."""
+    groups = finished(results)
     drawn = {name: report.in_flight(runs[0].path, _PARTS) for name, runs in groups.items()}
     longest, most = (max(each) for each in zip(*((e[-1], j.sum(0).max()) for _, e, j in drawn.values()), strict=True))
     worth, unit = COSTS["time"].unit(float(longest))

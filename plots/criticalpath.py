@@ -11,7 +11,6 @@ from edgesim.errors import ScenarioError
 from edgesim.plots.style import (
     IN_WORDS,
     PHASES,
-    chosen_variants,
     finished,
     heading,
     legend,
@@ -30,10 +29,10 @@ _RULE = "#000000"
 
 
 @styled
-def draw(results: Results, *, variant: str | None = None) -> Figure:
+def draw(results: Results) -> Figure:
     """One panel a variant: the share of the time of all rounds, from one aggregation to the next, that each device
-    class took while the server waited for it, and rules; means over its finished seeds. variant: only this one."""
-    groups = finished(results, chosen_variants(results, variant))
+    class took while the server waited for it, and rules; means over its finished seeds."""
+    groups = finished(results)
     found = {name: [run.analysis()["critical_path"] for run in runs] for name, runs in groups.items()}
     found = {name: [each for each in paths if each and each["time_s"]] for name, paths in found.items()}
     if not any(found.values()):

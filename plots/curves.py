@@ -8,7 +8,6 @@ from edgesim.plots.style import (
     accuracy_axis,
     bands,
     check_accuracies,
-    chosen_variants,
     cost_axis,
     heading,
     legend,
@@ -34,33 +33,24 @@ METRICS = {
 
 
 @styled
-def draw(
-    results: Results,
-    *,
-    cost: str = "time",
-    metric: str = "accuracy",
-    log: bool = False,
-    target: float | None = None,
-    variant: str | None = None,
-) -> Figure:
+def draw(results: Results, *, cost: str = "time", metric: str = "accuracy") -> Figure:
     """Curves over a cost (time, energy, bytes, flops).
 
-    metric: a key of METRICS; a gradient norm has a logarithmic axis and geometric means. log: a logarithmic cost axis.
-    target: in place of the scenario's. variant: only this one. Thin lines are single seeds; the thick one ends where
-    the first seed ends.
+    metric: a key of METRICS; a gradient norm has a logarithmic axis and geometric means. Thin lines are single seeds;
+    the thick one ends where the first seed ends.
     """
     if metric not in METRICS:
         raise ScenarioError(f"unknown metric {metric!r}; {advice(metric, METRICS)}")
     kind = find_cost(cost)
     if metric.startswith("accuracy"):
         check_accuracies(results)
-    groups = chosen_variants(results, variant)
+    groups = results.variants()
     falls = metric == "gradient_norm"
     paths = {name: trajectory(runs, cost, metric, geometric=falls) for name, runs in groups.items()}
     figure = Figure(figsize=(8, 4.8), layout="constrained")
     axes = figure.subplots()
-    worth = cost_axis(axes, kind, max(path.end_cost.high[0] for path in paths.values()), log)
-    styles = looks(results.variants())  # of all variants: a variant keeps its colour when drawn alone
+    worth = cost_axis(axes, kind, max(path.end_cost.high[0] for path in paths.values()))
+    styles = looks(paths)
     for name, path in paths.items():
         colour, dashes = styles[name]["color"], styles[name]["linestyle"]
         x = path.cost / worth
@@ -68,8 +58,8 @@ def draw(
         for costs, values in path.each if len(path.each) > 1 else ():
             axes.plot(costs / worth, values, color=colour, linewidth=0.7, alpha=0.5)
         axes.plot(x, path.accuracy.mean, color=colour, linestyle=dashes)
-    if metric.startswith("accuracy") and metric != "accuracy_std":
-        target_line(axes, target_of(results.runs, target) if metric == "accuracy" else target)
+    if metric == "accuracy":
+        target_line(axes, target_of(results.runs))
     if metric.startswith("accuracy"):
         accuracy_axis(axes, METRICS[metric])
     else:

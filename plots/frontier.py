@@ -1,6 +1,6 @@
 """Accuracy against a cost: every variant's path, where it ends, and the points that none beats."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from edgesim.plots.style import (
     styled,
     target_line,
 )
-from edgesim.results.costs import FloatArray, find_cost
+from edgesim.results.costs import find_cost
 from edgesim.results.frontier import non_dominated
 from edgesim.results.store import Results
 from edgesim.results.table import target_of
@@ -28,35 +28,24 @@ from edgesim.results.trajectory import Trajectory, trajectory
 
 
 @styled
-def draw(
-    results: Results,
-    *,
-    cost: str = "time",
-    log: bool = False,
-    points: str = "all",
-    target: float | None = None,
-) -> Figure:
+def draw(results: Results, *, cost: str = "time", target: float | None = None) -> Figure:
     """The cost-accuracy frontier.
 
-    cost: time, energy, bytes or flops. log: a logarithmic cost axis (points of no cost are left out).
-    points: which points compete, "all" evaluations or only the "final" ones. target: in place of the
-    scenario's. Large marks: mean over seeds at the end, with bars from the band; small hollow ones: each
-    seed's end; lines: mean path with its band; small black rings and steps: the non-dominated set.
+    cost: time, energy, bytes or flops. target: in place of the scenario's. Large marks: mean over seeds at the end,
+    with bars from the band; small hollow ones: each seed's end; lines: mean path with its band; small black rings and
+    steps: the non-dominated set.
     """
-    if points not in ("all", "final"):
-        raise ValueError(f"got points={points!r}; it is 'all' or 'final'")
     kind = find_cost(cost)
     check_accuracies(results)
     groups = results.variants()
     paths = {variant: trajectory(runs, cost) for variant, runs in groups.items()}
     figure = Figure(figsize=(8, 5.0), layout="constrained")
     axes = figure.subplots()
-    greatest = max(path.end_cost.high[0] for path in paths.values())
-    worth = cost_axis(axes, kind, greatest, log)
+    worth = cost_axis(axes, kind, max(path.end_cost.high[0] for path in paths.values()))
     styles = looks(paths)
     for variant, path in paths.items():
         _path(axes, path, styles[variant], worth, shade(len(paths)))
-    _front(axes, paths, worth, points)
+    _front(axes, [*paths.values()], worth)
     target_line(axes, target_of(results.runs, target))
     accuracy_axis(axes, "accuracy (mean over clients)")
     heading(figure, results, f"accuracy against {kind.title}", *bands(groups))
@@ -67,8 +56,6 @@ def draw(
 def _path(axes: Axes, path: Trajectory, look: Mapping[str, Any], worth: float, alpha: float) -> None:
     colour, mark = look["color"], look["marker"]
     x, (mean, low, high) = path.cost / worth, path.accuracy
-    if axes.get_xscale() == "log":
-        x, mean, low, high = (values[path.cost > 0] for values in (x, mean, low, high))
     axes.fill_between(x, low, high, color=colour, alpha=alpha, linewidth=0)
     axes.plot(x, mean, color=colour, linestyle=look["linestyle"], linewidth=1.3, alpha=0.9)
     for cost, accuracy in path.each:
@@ -82,24 +69,14 @@ def _path(axes: Axes, path: Trajectory, look: Mapping[str, Any], worth: float, a
     )  # fmt: skip
 
 
-def _front(axes: Axes, paths: Mapping[str, Trajectory], worth: float, points: str) -> None:
-    cost, accuracy = _competitors(paths, points)
-    if axes.get_xscale() == "log":
-        cost, accuracy = cost[cost > 0], accuracy[cost > 0]
+def _front(axes: Axes, paths: Sequence[Trajectory], worth: float) -> None:
+    cost = np.concatenate([part for path in paths for part in (path.end_cost.mean, path.cost)])
+    accuracy = np.concatenate([part for path in paths for part in (path.end_accuracy.mean, path.accuracy.mean)])
     best = non_dominated(cost, accuracy)
     order = np.lexsort((accuracy[best], cost[best]))
     x, y = cost[best][order] / worth, accuracy[best][order]
     axes.step(x, y, where="post", color="black", linewidth=0.9, zorder=5)
     axes.plot(x, y, "o", color="black", markerfacecolor="white", markersize=4, markeredgewidth=1.0, zorder=5)
-
-
-def _competitors(paths: Mapping[str, Trajectory], points: str) -> tuple[FloatArray, FloatArray]:
-    cost = [path.end_cost.mean for path in paths.values()]
-    accuracy = [path.end_accuracy.mean for path in paths.values()]
-    if points == "all":
-        cost += [path.cost for path in paths.values()]
-        accuracy += [path.accuracy.mean for path in paths.values()]
-    return np.concatenate(cost), np.concatenate(accuracy)
 
 
 def _legend(figure: Figure, styles: Mapping[str, Mapping[str, Any]]) -> None:

@@ -4,18 +4,18 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from edgesim.plots.style import chosen_variants, finished, heading, legend, looks, styled
+from edgesim.plots.style import finished, heading, legend, looks, styled
 from edgesim.results.evenness import gini, jain, lorenz
 from edgesim.results.store import Results
 
 
 @styled
-def draw(results: Results, *, variant: str | None = None) -> Figure:
+def draw(results: Results) -> Figure:
     """One line a finished run: the share of all updates that the clients with the fewest gave together. The thin
     diagonal: all gave equally many. The Gini coefficient, twice the area between the two, and Jain's index are means
-    over the seeds of a variant. variant: only this one."""
-    groups = finished(results, chosen_variants(results, variant))
-    styles = looks(results.variants())
+    over the seeds of a variant."""
+    groups = finished(results)
+    styles = looks(groups)
     figure = Figure(figsize=(6.4, 5.2), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 100], [0, 100], color="#666666", linewidth=0.8)

@@ -6,7 +6,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from edgesim.plots.style import (
-    chosen_variants,
     fills,
     finished,
     first_seeds,
@@ -22,10 +21,10 @@ from edgesim.results.store import Results, Run
 
 
 @styled
-def draw(results: Results, *, variant: str | None = None) -> Figure:
+def draw(results: Results) -> Figure:
     """One panel a variant: the clients of its first finished seed, with Jain's index (1: all gave equally many; 1/n:
-    one gave all) and the Gini coefficient (0; 1 − 1/n). variant: only this one."""
-    groups = finished(results, chosen_variants(results, variant))
+    one gave all) and the Gini coefficient (0; 1 − 1/n)."""
+    groups = finished(results)
     classes = sorted({str(c) for runs in groups.values() for c in runs[0].clients()["device_class"]})
     colours = fills(classes)
     figure, axes = panels(len(groups), "clients, most updates first", "updates aggregated", share_y=True)

@@ -7,7 +7,6 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from edgesim.plots.style import (
-    chosen_variants,
     fills,
     heading,
     legend,
@@ -25,10 +24,10 @@ Ages = dict[str, NDArray[np.float64]]
 
 
 @styled
-def draw(results: Results, *, variant: str | None = None) -> Figure:
+def draw(results: Results) -> Figure:
     """One panel a variant: share of the updates that arrived at each staleness, in server versions; means over its
-    runs. variant: only this one."""
-    groups = chosen_variants(results, variant)
+    runs."""
+    groups = results.variants()
     ages = {name: [*map(_ages, runs)] for name, runs in groups.items()}
     every = [by_class for runs in ages.values() for by_class in runs]
     classes = sorted({device_class for by_class in every for device_class in by_class})

@@ -9,7 +9,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.ticker import FormatStrFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from edgesim.errors import ScenarioError
 from edgesim.folding import fold
@@ -97,14 +97,11 @@ def shade(variants: int) -> float:
     return min(0.15, 0.9 / variants)
 
 
-def cost_axis(axes: Axes, cost: Cost, greatest: float, log: bool) -> float:
+def cost_axis(axes: Axes, cost: Cost, greatest: float) -> float:
     """Label the x axis in the unit that suits `greatest`; returns that unit's worth in base units."""
     worth, unit = cost.unit(greatest)
     axes.set_xlabel(f"{cost.title} ({unit})" if unit else cost.title)
-    if log:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
-    elif greatest > 0:
+    if greatest > 0:
         axes.set_xlim(0, 1.04 * greatest / worth)
     return worth
 
@@ -174,20 +171,11 @@ def whole_numbers(axes: Axes, axis: str) -> None:
     getattr(axes, f"{axis}axis").set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
 
 
-def chosen_variants(results: Results, variant: str | None) -> dict[str, list[Run]]:
-    """All variants, or only the one named; ScenarioError, naming the nearest, if there is none such."""
-    groups = results.variants()
-    if variant is None:
-        return groups
-    if variant not in groups:
-        raise ScenarioError(f"{results.path}: no variant {variant!r}; {advice(variant, groups)}")
-    return {variant: groups[variant]}
-
-
-def finished(results: Results, groups: dict[str, list[Run]]) -> dict[str, list[Run]]:
+def finished(results: Results) -> dict[str, list[Run]]:
     """The finished runs of each variant; ScenarioError for a variant without any."""
-    found = {name: [run for run in runs if run.finished] for name, runs in groups.items()}
-    for name, runs in groups.items():
+    found = {}
+    for name, runs in results.variants().items():
+        found[name] = [run for run in runs if run.finished]
         if not found[name]:
             raise ScenarioError(f"{results.path}: no run of {name!r} is finished; edgesim resume {runs[0].path}")
     return found

@@ -13,34 +13,25 @@ from numpy.typing import NDArray
 from edgesim.errors import ScenarioError
 from edgesim.plots import style
 from edgesim.plots.style import heading, legend, styled
-from edgesim.results.columns import PHASES
+from edgesim.results.columns import OUTCOMES, PHASES
 from edgesim.results.costs import COSTS
 from edgesim.results.store import Columns, Results, Run
-from edgesim.spelling import advice
 
-FAILED = ("interrupted", "lost", "out-of-memory", "stale", "cancelled", "failed", "corrupt")
+_CROSSED = tuple(name for name in OUTCOMES if name not in ("done", "in-flight"))
 _AWAY = {"no_charge": "no-charge", "off": "off-line"}
 """What keeps a device from work, as it is drawn, by the reason."""
 _LEGIBLE = 300  # stretches of median length that still show side by side
 
 
 @styled
-def draw(
-    results: Results,
-    *,
-    run: str | None = None,
-    clients: int = 40,
-    start_s: float = 0.0,
-    end_s: float | None = None,
-) -> Figure:
-    """The activity of one run's devices, grouped by device class.
+def draw(results: Results, *, clients: int = 40, start_s: float = 0.0, end_s: float | None = None) -> Figure:
+    """The activity of the first run's devices, grouped by device class.
 
-    run: its label; default the first. clients: at most so many rows, sampled evenly within the order by
-    class. start_s, end_s: the window; by default from 0 for as long as single bars can be told apart.
-    Black crosses end stretches whose work was in vain or cut off. Where a run did not record who was off line, that is
-    not drawn and the title says so.
+    clients: at most so many rows, sampled evenly within the order by class. start_s, end_s: the window; by default
+    from 0 for as long as single bars can be told apart. Black crosses end stretches whose work was in vain or cut off.
+    Where a run did not record who was off line, that is not drawn and the title says so.
     """
-    chosen = _run(results, run)
+    chosen = results.runs[0]
     events = chosen.events(["client", "device_class", "phase", "start_ns", "end_ns", "outcome"])
     if not len(events["client"]):
         raise ScenarioError(f"{chosen.path}: no events; nothing to draw a timeline of")
@@ -62,13 +53,6 @@ def draw(
     heading(figure, results, "activity of the devices", _title(results, chosen, window, end, off is None))
     _legend(figure, shown, off is not None)
     return figure
-
-
-def _run(results: Results, label: str | None) -> Run:
-    runs = {run.label: run for run in results.runs}
-    if label is not None and label not in runs:
-        raise ScenarioError(f"{results.path}: no run {label!r}; {advice(label, runs)}")
-    return runs[label] if label is not None else results.runs[0]
 
 
 def _last_legible(events: Columns, start_s: float, end_s: float) -> float:
@@ -98,7 +82,7 @@ def _bars(
     shown = {"idle"}
     start, end = (events[column] * (1e-9 / worth) for column in ("start_ns", "end_ns"))
     seen = (end > window[0]) & (start < window[1])
-    failed = np.isin(events["outcome"].astype(str), FAILED) & seen
+    failed = np.isin(events["outcome"].astype(str), _CROSSED) & seen
     for y, client in enumerate(rows):
         axes.broken_barh([(window[0], window[1] - window[0])], (y - 0.4, 0.8), color=style.PHASES["idle"], linewidth=0)
         if off is not None:

@@ -11,7 +11,6 @@ from edgesim.errors import ScenarioError
 from edgesim.plots.style import (
     IN_WORDS,
     PHASES,
-    chosen_variants,
     finished,
     heading,
     legend,
@@ -29,14 +28,11 @@ _PARTS = {"time": TIMES, "energy": ENERGIES}
 
 
 @styled
-def draw(results: Results, *, cost: str = "time", variant: str | None = None) -> Figure:
-    """One panel a variant, a bar for each device class: means over its finished seeds.
-
-    cost: time or energy. variant: only this one.
-    """
+def draw(results: Results, *, cost: str = "time") -> Figure:
+    """One panel a variant, a bar for each device class: means over its finished seeds. cost: time or energy."""
     if cost not in _PARTS:
         raise ScenarioError(f"--cost {cost}: it is spent on no phase alone; {advice(cost, _PARTS)}")
-    groups = finished(results, chosen_variants(results, variant))
+    groups = finished(results)
     found = {name: [run.analysis() for run in runs] for name, runs in groups.items()}
     classes = sorted({each for analyses in found.values() for each in analyses[0][cost]["classes"]})
     parts = [part for part in _PARTS[cost] if part != "no_charge" or _any(found, part)]

@@ -26,7 +26,7 @@ def draw(results: Results, *, cost: str = "energy") -> Figure:
     that had to begin anew hatched: means over finished seeds."""
     if cost not in _AMOUNTS:
         raise ScenarioError(f"--cost {cost}: nothing is told in vain of it; {advice(cost, _AMOUNTS)}")
-    groups = finished(results, results.variants())
+    groups = finished(results)
     found = {name: [run.analysis()["waste"] for run in runs] for name, runs in groups.items()}
     every = [waste for wastes in found.values() for waste in wastes]
     parts = [
