@@ -121,4 +121,4 @@ def _pictures(
         with suppress(ScenarioError):
             file = io.BytesIO()
             draw(results, **options, **more).savefig(file, format="png")
-            yield Picture(PLOTS[name].help, base64.b64encode(file.getvalue()).decode("ascii"))
+            yield Picture(PLOTS[name], base64.b64encode(file.getvalue()).decode("ascii"))
