@@ -2,14 +2,13 @@
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from edgesim.plots.style import (
+    areas,
     fills,
     finished,
     first_seeds,
     heading,
-    legend,
     panel_title,
     panels,
     styled,
@@ -41,7 +40,7 @@ def draw(results: Results) -> Figure:
     axes[0].set_xlim(0, longest / worth or 1.0)  # of all panels: they share their scales
     axes[0].set_ylim(0, 1.05 * most or 1.0)
     heading(figure, results, f"jobs in flight{first_seeds(groups)}")
-    legend(figure, [Patch(color=colour) for colour in colours.values()], classes)
+    areas(figure, colours)
     return figure
 
 

@@ -5,15 +5,13 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from edgesim.errors import ScenarioError
 from edgesim.plots.style import (
-    IN_WORDS,
-    PHASES,
+    ACTIVITIES,
+    activities,
     finished,
     heading,
-    legend,
     means,
     panel_title,
     panels,
@@ -21,10 +19,10 @@ from edgesim.plots.style import (
 )
 from edgesim.results.analysis.criticality import RULES
 from edgesim.results.analysis.tables import RULE_NAMES
-from edgesim.results.columns import PHASES as NAMES
+from edgesim.results.columns import PHASES
 from edgesim.results.store import Results
 
-_PARTS = (*NAMES, "waiting")
+_PARTS = (*PHASES, "waiting")
 _RULE = "#000000"
 
 
@@ -46,7 +44,7 @@ def draw(results: Results) -> Figure:
     axes[0].set_yticks(range(len(classes) + len(rules)), [*classes, *(RULE_NAMES[rule] for rule in rules)])
     axes[0].set_ylim(len(classes) + len(rules) - 0.4, -0.6)
     heading(figure, results, f"what set the time of the rounds{means(groups)}")
-    legend(figure, [Patch(facecolor=PHASES[part]) for part in _PARTS], [IN_WORDS.get(part, part) for part in _PARTS])
+    activities(figure, _PARTS)
     return figure
 
 
@@ -54,7 +52,7 @@ def _bars(axis: Axes, paths: list[dict[str, Any]], classes: list[str], rules: li
     left = np.zeros(len(classes))
     for part in _PARTS:
         width = np.array([_share(paths, "classes", name, part) for name in classes])
-        axis.barh(range(len(classes)), width, 0.8, left, color=PHASES[part], linewidth=0)
+        axis.barh(range(len(classes)), width, 0.8, left, color=ACTIVITIES[part], linewidth=0)
         left += width
     for row, rule in enumerate(rules, len(classes)):
         axis.barh(row, _share(paths, "rules", rule), 0.8, color=_RULE, linewidth=0)

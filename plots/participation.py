@@ -3,14 +3,13 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from edgesim.plots.style import (
+    areas,
     fills,
     finished,
     first_seeds,
     heading,
-    legend,
     panel_title,
     panels,
     styled,
@@ -36,7 +35,7 @@ def draw(results: Results) -> Figure:
         whole_numbers(axis, "x")
         whole_numbers(axis, "y")
     heading(figure, results, f"participation of clients{first_seeds(groups)}")
-    legend(figure, [Patch(color=colour) for colour in colours.values()], classes)
+    areas(figure, colours)
     return figure
 
 

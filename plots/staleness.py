@@ -3,13 +3,12 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from edgesim.plots.style import (
+    areas,
     fills,
     heading,
-    legend,
     means,
     panel_title,
     panels,
@@ -41,7 +40,7 @@ def draw(results: Results) -> Figure:
         panel_title(axis, name, _moments(runs))
         whole_numbers(axis, "x")
     heading(figure, results, f"staleness of updates{means(groups)}")
-    legend(figure, [Patch(color=colour) for colour in colours.values()], classes)
+    areas(figure, colours)
     return figure
 
 

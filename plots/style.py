@@ -1,6 +1,6 @@
 """What all figures share: the style sheet, colours and marks, axes in readable units, saving."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -9,6 +9,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from edgesim.errors import ScenarioError
@@ -22,7 +23,7 @@ P = ParamSpec("P")
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#6A3D9A")
 """Of variants, classes and causes. Black is left to what is drawn over them: the frontier, crosses."""
-PHASES = {
+ACTIVITIES = {
     "download": "#56B4E9",
     "train": "#E69F00",
     "upload": "#009E73",
@@ -141,6 +142,16 @@ def legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> Non
     folded = [fold(label, room - 7) for label in labels]
     figure.set_figheight(figure.get_figheight() + 0.23 * -(-sum(map(len, folded)) // columns))
     figure.legend(handles, ["\n".join(lines) for lines in folded], loc="outside lower center", ncols=columns)
+
+
+def areas(figure: Figure, colours: Mapping[str, str]) -> None:
+    """A legend of what is drawn in areas: name → colour."""
+    legend(figure, [Patch(color=colour) for colour in colours.values()], list(colours))
+
+
+def activities(figure: Figure, parts: Iterable[str]) -> None:
+    """A legend of what devices do."""
+    areas(figure, {IN_WORDS.get(part, part): ACTIVITIES[part] for part in parts})
 
 
 def panels(count: int, x_label: str, y_label: str, *, share_y: bool) -> tuple[Figure, list[Axes]]:

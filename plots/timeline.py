@@ -11,8 +11,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from edgesim.errors import ScenarioError
-from edgesim.plots import style
-from edgesim.plots.style import heading, legend, styled
+from edgesim.plots.style import ACTIVITIES, IN_WORDS, heading, legend, styled
 from edgesim.results.columns import OUTCOMES, PHASES
 from edgesim.results.costs import COSTS
 from edgesim.results.store import Columns, Results, Run
@@ -84,18 +83,18 @@ def _bars(
     seen = (end > window[0]) & (start < window[1])
     failed = np.isin(events["outcome"].astype(str), _CROSSED) & seen
     for y, client in enumerate(rows):
-        axes.broken_barh([(window[0], window[1] - window[0])], (y - 0.4, 0.8), color=style.PHASES["idle"], linewidth=0)
+        axes.broken_barh([(window[0], window[1] - window[0])], (y - 0.4, 0.8), color=ACTIVITIES["idle"], linewidth=0)
         if off is not None:
             for name, reason in _AWAY.items():
                 away = (off["client"] == client) & (off["reason"] == reason)
                 first, last = (off[column][away] * (1e-9 / worth) for column in ("start_ns", "end_ns"))
                 here = (last > window[0]) & (first < window[1])
-                _stretches(axes, y, first[here], last[here], style.PHASES[name])
+                _stretches(axes, y, first[here], last[here], ACTIVITIES[name])
                 shown |= {name} if here.any() else set()
         mine = (events["client"] == client) & seen
         for phase in PHASES:
             here = mine & (events["phase"] == phase)
-            _stretches(axes, y, start[here], end[here], style.PHASES[phase])
+            _stretches(axes, y, start[here], end[here], ACTIVITIES[phase])
             shown |= {phase} if here.any() else set()
         lost = end[mine & failed]
         shown |= {"cut off or in vain"} if len(lost) else set()
@@ -134,8 +133,8 @@ def _title(results: Results, run: Run, window: tuple[float, float], end: float, 
 
 def _legend(figure: Figure, shown: set[str], off_known: bool) -> None:
     """Of what is drawn."""
-    words = {**style.IN_WORDS, "idle": "on line, not at work" if off_known else "not at work"}
-    handles: dict[str, Any] = {name: Patch(color=style.PHASES[name]) for name in (*PHASES, "idle", *_AWAY)}
+    words = {**IN_WORDS, "idle": "on line, not at work" if off_known else "not at work"}
+    handles: dict[str, Any] = {name: Patch(color=ACTIVITIES[name]) for name in (*PHASES, "idle", *_AWAY)}
     cross = Line2D([], [], linestyle="none", marker="x", color="black", markersize=6, markeredgewidth=1.5)
     handles["cut off or in vain"] = cross
     names = [name for name in handles if name in shown]

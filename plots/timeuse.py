@@ -5,15 +5,13 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from edgesim.errors import ScenarioError
 from edgesim.plots.style import (
-    IN_WORDS,
-    PHASES,
+    ACTIVITIES,
+    activities,
     finished,
     heading,
-    legend,
     means,
     panel_title,
     panels,
@@ -43,8 +41,7 @@ def draw(results: Results, *, cost: str = "time") -> Figure:
     axes[0].set_yticks(range(len(classes)), classes)
     axes[0].set_ylim(len(classes) - 0.4, -0.6)
     heading(figure, results, f"what devices spend their {cost} on{means(groups)}")
-    names = [IN_WORDS.get(part, part) for part in parts]
-    legend(figure, [Patch(facecolor=PHASES[part]) for part in parts], names)
+    activities(figure, parts)
     return figure
 
 
@@ -60,7 +57,7 @@ def _bars(axis: Axes, analyses: list[dict[str, Any]], cost: str, parts: list[str
             [analysis[cost]["classes"].get(name, {}).get(part) or 0.0 for name in classes] for analysis in analyses
         ]
         width = 100 * np.mean(shares, axis=0)
-        axis.barh(range(len(classes)), width, 0.8, left, color=PHASES[part], linewidth=0)
+        axis.barh(range(len(classes)), width, 0.8, left, color=ACTIVITIES[part], linewidth=0)
         left += width
     axis.set_xlim(0, 100)
     axis.grid(visible=False)

@@ -125,7 +125,7 @@ def test_timeline_bars_are_the_events(results: Results) -> None:
     events, end_s = run.events(), float(run.events()["end_ns"].max()) * 1e-9
     axes = find("timeline")(results, clients=1000, end_s=end_s).axes[0]
     for phase in ("download", "train", "upload"):
-        colour = pytest.approx([*_rgb(style.PHASES[phase])])
+        colour = pytest.approx([*_rgb(style.ACTIVITIES[phase])])
         bars = sum(len(c.get_paths()) for c in axes.collections if list(c.get_facecolor()[0][:3]) == colour)
         assert bars == np.sum((events["phase"] == phase) & (events["end_ns"] > 0)), phase
     crosses = sum(len(line.get_xdata()) for line in axes.lines if line.get_marker() == "x")
