@@ -49,6 +49,29 @@ class Backend(Protocol):
         ...
 
 
+class Around:
+    """The base of backends that train as another one does, but elsewhere or in company. Attributes: inner, that one."""
+
+    def __init__(self, inner: "InProcess") -> None:
+        self.inner = inner
+
+    @property
+    def name(self) -> BackendName:
+        return self.inner.name
+
+    @property
+    def device(self) -> str:
+        return self.inner.device
+
+    @property
+    def kernel(self) -> Kernel:
+        return self.inner.kernel
+
+    @property
+    def placed(self) -> Task:
+        return self.inner.placed
+
+
 def choose(module: nn.Module, asked: Literal["auto", "loop", "stacked"], device: str = "cpu") -> BackendName:
     """The backend of a run: the one asked for; "auto" stacks all but batch norms and, on a CPU, convolutions and texts.
 

@@ -32,13 +32,11 @@ class Edges(Groups):
     def send(self, group: int, server: State) -> State:
         return self._own.get(group, self._start)
 
-    def stepped(self, merging: Merging | None, server: State) -> State:
-        assert merging is not None
+    def stepped(self, merging: Merging, server: State) -> State:
         assert merging.group is not None
         return self.send(merging.group, server)
 
-    def blended(self, merging: Merging | None, merged: State, server: State) -> State:
-        assert merging is not None
+    def blended(self, merging: Merging, merged: State, server: State) -> State:
         assert merging.group is not None
         self._own[merging.group] = merged
         return server

@@ -133,6 +133,7 @@ class Federation(AtWork):
 
     def aggregate(self, received: Sequence[Received], merging: Merging | None = None) -> Workload | None:
         """Merge updates into the server's state, in the order of their arrival; what that costs the server."""
+        merging = merging or Merging()
         clients = [update.client for update in received]
         for client in clients if self._arrived else ():
             self._settle(client)
@@ -144,9 +145,9 @@ class Federation(AtWork):
             discount=torch.from_numpy(np.array([update.discount for update in received], np.float64)),
             update=without_report(updates_of(results)),
             payloads=tuple(order.payload for order in orders),
-            population=(merging and merging.clients) or self._context.task.clients,
-            spare=merging.spare if merging else 0,
-            outdated=merging.outdated if merging else (),
+            population=merging.clients or self._context.task.clients,
+            spare=merging.spare,
+            outdated=merging.outdated,
         )
         if self._attackers is not None:
             model = self._context.task.model

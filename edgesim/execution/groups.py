@@ -25,13 +25,13 @@ class Groups:
         self._sent[group] = {**self._own.get(group, self._start), "params": server["params"]}
         return self._sent[group]
 
-    def stepped(self, merging: Merging | None, server: State) -> State:
+    def stepped(self, merging: Merging, server: State) -> State:
         """The state that an aggregation steps: the server's, or what the group's cohort was sent."""
-        return server if merging is None or merging.group is None else self._sent[merging.group]
+        return server if merging.group is None else self._sent[merging.group]
 
-    def blended(self, merging: Merging | None, merged: State, server: State) -> State:
+    def blended(self, merging: Merging, merged: State, server: State) -> State:
         """The server's next state, given the one that came of the aggregation."""
-        if merging is None or merging.group is None:
+        if merging.group is None:
             return merged
         self._own[merging.group] = merged
         return {**server, "params": _mean([self._of(g) for g in range(len(merging.weights))], merging.weights)}

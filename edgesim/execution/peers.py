@@ -40,13 +40,11 @@ class Models(Groups):
     def send(self, group: int, server: State) -> State:
         return self.of(group)
 
-    def stepped(self, merging: Merging | None, server: State) -> State:
-        assert merging is not None
+    def stepped(self, merging: Merging, server: State) -> State:
         assert merging.group is not None
         return self.of(merging.group)
 
-    def blended(self, merging: Merging | None, merged: State, server: State) -> State:
-        assert merging is not None
+    def blended(self, merging: Merging, merged: State, server: State) -> State:
         assert merging.group is not None
         self.put(merging.group, merged)
         return server

@@ -15,44 +15,27 @@ import numpy as np
 
 from edgesim import references
 from edgesim.devices.arrays import IntArray
-from edgesim.execution.backend import BackendName, InProcess
+from edgesim.execution.backend import Around, InProcess
 from edgesim.execution.claims import MOST, Claim, Claims, take
 from edgesim.execution.pieces import ATTEMPTS, Piece, cut, deal, given_up, most_hands
 from edgesim.execution.poolworker import Worker
 from edgesim.execution.shared import Parcel
-from edgesim.learning.kernels import Kernel
 from edgesim.learning.local import Order, Result
-from edgesim.learning.task import Task
 
 Results = dict[int, list[Result]]
 _WORTH = 1e9  # FLOPs: what is stacked and takes less is done before it has travelled; some 10 ms
 
 
-class Pool:
+class Pool(Around):
     """The same work as `InProcess`, on so many processes, of which this is one; the others start with the first
     orders."""
 
     def __init__(self, inner: InProcess, count: int) -> None:
-        self._inner, self._count, self._round_number = inner, count, 0
+        super().__init__(inner)
+        self._count, self._round_number = count, 0
         self._claims: Claims | None = None
         self._setup: Parcel | None = None
         self._workers: list[Worker] = []
-
-    @property
-    def name(self) -> BackendName:
-        return self._inner.name
-
-    @property
-    def device(self) -> str:
-        return self._inner.device
-
-    @property
-    def kernel(self) -> Kernel:
-        return self._inner.kernel
-
-    @property
-    def placed(self) -> Task:
-        return self._inner.placed
 
     def train(self, orders: Sequence[Order]) -> list[Result]:
         """The results, in the order of the orders.
@@ -61,12 +44,12 @@ class Pool:
             RunError: workers died over the same pieces again and again.
         """
         if not orders or (self.name == "stacked" and self._flops(orders) < _WORTH):
-            return self._inner.train(orders)
+            return self.inner.train(orders)
         try:
-            if self._inner.is_plain:
+            if self.inner.is_plain:
                 return self._deal(orders)
-            pieces = cut(orders, self._inner.cohort, MOST)
-            return self._train(pieces) if len(pieces) > 1 else self._inner.train(orders)
+            pieces = cut(orders, self.inner.cohort, MOST)
+            return self._train(pieces) if len(pieces) > 1 else self.inner.train(orders)
         except BaseException:  # workers may still be at it
             self.close()
             raise
@@ -84,13 +67,13 @@ class Pool:
     def _flops(self, orders: Sequence[Order]) -> float:
         """2 for each weight and sample forward, twice as many backward: of dense models; others, which use a weight
         several times, take more."""
-        inner = self._inner
+        inner = self.inner
         weights = sum(prod(shape) for shape in inner.task.model.shapes.values())
         epochs = [(order.training or inner.training).epochs for order in orders]
         return 6.0 * weights * float(np.dot(self._samples(orders), epochs))
 
     def _samples(self, orders: Sequence[Order]) -> IntArray:
-        return self._inner.task.train.count[[order.client for order in orders]]
+        return self.inner.task.train.count[[order.client for order in orders]]
 
     def _deal(self, orders: Sequence[Order]) -> list[Result]:
         """Train clients to which company is nothing: as many pieces as there are hands by now."""
@@ -98,7 +81,7 @@ class Pool:
         self._gather({}, wait=False)
         deals = deal(orders, self._samples(orders), 1 + sum(worker.asks or worker.busy for worker in self._workers))
         if len(deals) == 1:
-            return self._inner.train(orders)
+            return self.inner.train(orders)
         results = self._train([[orders[place] for place in places] for places in deals])
         by_place = dict(zip(chain(*deals), results, strict=True))
         return [by_place[place] for place in range(len(orders))]
@@ -128,7 +111,7 @@ class Pool:
             self._feed(batch)
             mine = take(claims.reader) if here else None
             if mine is not None:
-                results[mine.piece] = self._inner.train(pieces[mine.piece])
+                results[mine.piece] = self.inner.train(pieces[mine.piece])
             elif not any(worker.busy or not (worker.asks or here) for worker in self._workers):
                 break
             self._gather(results, wait=mine is None)
@@ -137,8 +120,8 @@ class Pool:
     def _start(self, hands: int) -> Claims:
         """As many workers as there should be, where so many hands have something to do, one of them this process."""
         if self._claims is None or self._setup is None:
-            self._claims, self._setup = Claims(), Parcel([references.files(), self._inner])
-            shared, task = self._setup.values()[1].task, self._inner.task
+            self._claims, self._setup = Claims(), Parcel([references.files(), self.inner])
+            shared, task = self._setup.values()[1].task, self.inner.task
             for mine, theirs in ((task.x, shared.x), (task.y, shared.y)):
                 mine.set_(theirs)  # the same numbers, in memory once
         while len(self._workers) < min(self._count, hands) - 1:

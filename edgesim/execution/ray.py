@@ -8,12 +8,11 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Any
 
-from edgesim.execution.backend import BackendName, InProcess
+from edgesim.execution.backend import Around, InProcess
 from edgesim.execution.cluster import connect
 from edgesim.execution.pieces import ATTEMPTS, Piece, cut, given_up
 from edgesim.execution.raycrew import Crew, Member, Wanted
 from edgesim.execution.rayworker import read, write
-from edgesim.learning.kernels import Kernel
 from edgesim.learning.local import Order, Result
 from edgesim.learning.task import Task
 
@@ -21,29 +20,18 @@ _MOST = 4096  # pieces in a batch
 _AHEAD = 2  # pieces that a worker has at a time, so that it need not wait for the next
 
 
-class Ray:
+class Ray(Around):
     """The same work as `InProcess`, done by a cluster, to which the first order connects."""
 
     def __init__(self, inner: InProcess, wanted: Wanted) -> None:
-        self._inner, self._wanted, self._batches = inner, wanted, 0
+        super().__init__(inner)
+        self._wanted, self._batches = wanted, 0
         self._crew: Crew | None = None
-
-    @property
-    def name(self) -> BackendName:
-        return self._inner.name
-
-    @property
-    def device(self) -> str:
-        return self._inner.device
-
-    @property
-    def kernel(self) -> Kernel:
-        return self._inner.kernel
 
     @property
     def placed(self) -> Task:
         """On the host: this process may have no card."""
-        return self._inner.task
+        return self.inner.task
 
     def train(self, orders: Sequence[Order]) -> list[Result]:
         """The results, in the order of the orders.
@@ -55,7 +43,7 @@ class Ray:
         if not orders:
             return []
         try:
-            return self._train(cut(orders, self._inner.cohort, _MOST))
+            return self._train(cut(orders, self.inner.cohort, _MOST))
         except BaseException:  # workers may still be at it
             self.close()
             raise
@@ -70,7 +58,7 @@ class Ray:
         self._batches += 1
         ray = connect(self._wanted.address, "execution.kind: ray")
         if self._crew is None:
-            self._crew = Crew(ray, self._inner, self._wanted)
+            self._crew = Crew(ray, self.inner, self._wanted)
         common, own = write(pieces, self._batches)
         results = _Batch(self._crew, ray.put(common), own).results()
         return [result for number in range(len(pieces)) for result in results[number]]

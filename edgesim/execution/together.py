@@ -12,11 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from edgesim.execution.backend import Backend, BackendName, InProcess
+from edgesim.execution.backend import Around, Backend, InProcess
 from edgesim.learning.joint import Joint
-from edgesim.learning.kernels import Kernel
 from edgesim.learning.local import Order, Result, Squad, squads
-from edgesim.learning.task import Task
 from edgesim.learning.training import Training
 
 Rest: TypeAlias = Callable[[], None]
@@ -48,29 +46,14 @@ class Together:
             kin.train()
 
 
-class Member:
+class Member(Around):
     """The backend of one of several runs. Attributes: waiting, the squads whose results are not there yet."""
 
     def __init__(self, inner: InProcess, rest: Rest) -> None:
-        self.inner, self._rest = inner, rest
+        super().__init__(inner)
+        self._rest = rest
         self.waiting: list[Squad] = []
         self._results: dict[int, Result] = {}
-
-    @property
-    def name(self) -> BackendName:
-        return self.inner.name
-
-    @property
-    def device(self) -> str:
-        return self.inner.device
-
-    @property
-    def kernel(self) -> Kernel:
-        return self.inner.kernel
-
-    @property
-    def placed(self) -> Task:
-        return self.inner.placed
 
     def train(self, orders: Sequence[Order]) -> list[Result]:
         """The results, in the order of the orders."""

@@ -16,7 +16,7 @@ from edgesim.algorithms.fedspa import FedSpa
 from edgesim.algorithms.reporting import LossReports
 from edgesim.devices.workload import Workload
 from edgesim.engine.learning import Received
-from edgesim.execution.backend import InProcess, choose, in_process
+from edgesim.execution.backend import Around, InProcess, choose, in_process
 from edgesim.execution.federation import Federation
 from edgesim.learning import tree
 from edgesim.learning.batches import Batch
@@ -29,20 +29,19 @@ from edgesim.learning.training import Learner, Training
 from edgesim.learning.tree import Params, State
 
 
-class Noting:
+class Noting(Around):
     """A backend that notes which jobs were trained together."""
 
     def __init__(self, inner: InProcess) -> None:
-        self._inner, self.cohorts = inner, list[list[int]]()
-        self.name, self.kernel = inner.name, inner.kernel
-        self.device, self.placed = inner.device, inner.placed
+        super().__init__(inner)
+        self.cohorts = list[list[int]]()
 
     def train(self, orders: Sequence[Order]) -> list[Result]:
         self.cohorts.append([order.job for order in orders])
-        return self._inner.train(orders)
+        return self.inner.train(orders)
 
     def close(self) -> None:
-        self._inner.close()
+        self.inner.close()
 
 
 def federation(algorithm: Algorithm) -> tuple[Federation, Noting]:
