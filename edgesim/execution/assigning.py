@@ -9,9 +9,14 @@ from edgesim.algorithms.contract import Algorithm, Client, Context, Payload, ove
 from edgesim.devices.workload import NO_WORK, Workload
 from edgesim.engine.learning import USUAL, Assignment, Terms
 from edgesim.execution import terms as on
-from edgesim.execution.attackers import Attackers
+from edgesim.execution.attackers import Attackers, resting
 
 _MOST = 4096  # assignments that are kept, to be handed out again
+
+
+def cost_alike(algorithm: Algorithm) -> bool:
+    """Whether jobs of clients with equally many samples cost the same, by the hooks that say what one costs."""
+    return not overrides(algorithm, "init_client", "download", "downloads", "workload", "upload_bytes")
 
 
 class Assigning:
@@ -23,10 +28,9 @@ class Assigning:
     def __init__(self, algorithm: Algorithm, attackers: Attackers | None, samples: NDArray[np.int64]) -> None:
         """`samples`, for training, of each client [client]."""
         self._algorithm = algorithm
-        self._resting = np.zeros(len(samples), bool) if attackers is None else attackers.resting
+        self._resting = resting(attackers, len(samples))
         self._samples = samples.data  # single numbers are read faster from the plain buffer
-        hooks = ("init_client", "download", "downloads", "workload", "upload_bytes")
-        self.alike = attackers is None and not overrides(algorithm, *hooks)
+        self.alike = attackers is None and cost_alike(algorithm)
         self._known: dict[tuple[int, Terms, int], Assignment] = {}
         self._equal: dict[tuple[int, Workload, int | None, int], Assignment] = {}
 
@@ -40,7 +44,7 @@ class Assigning:
             return self._known[kind]
         rests = self._resting[who.id] and not forecast
         workload = NO_WORK if rests else self._algorithm.workload(where, payload, who)
-        upload_bytes = on.upload_bytes(self._algorithm, where) or self._algorithm.upload_bytes(where, payload, who)
+        upload_bytes = on.upload_bytes(self._algorithm, where, payload, who)
         assigned = self._shared(payload.size_bytes, workload, upload_bytes, batch)
         if self.alike:
             self._known[kind] = assigned

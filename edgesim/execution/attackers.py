@@ -33,11 +33,6 @@ class Attackers:
         hostile[streams.generator(seed, "attackers").permutation(clients)[: round(attack.share * clients)]] = True
         return cls(attack, hostile, seed)
 
-    @property
-    def resting(self) -> NDArray[np.bool_]:
-        """Who trains nothing: bool [client]."""
-        return self.hostile & (not self.attack.works)
-
     def mislabelled(self, task: Task) -> Task:
         """The task with the attackers' training labels flipped, y → C − 1 − y, if that is their attack."""
         if not self.attack.flips_labels:
@@ -76,6 +71,13 @@ class Attackers:
         for (group, name), piece in zip(places, _split(vectors, arrivals.update, places), strict=True):
             update[group][name] = piece * on[name] if group == "params" and name in on else piece
         return replace(arrivals, update=update), memory
+
+
+def resting(attackers: Attackers | None, clients: int) -> NDArray[np.bool_]:
+    """Who trains nothing: bool [client]."""
+    if attackers is None or attackers.attack.works:
+        return np.zeros(clients, bool)
+    return attackers.hostile
 
 
 def _split(vectors: Tensor, like: State, places: list[tuple[str, str]]) -> list[Tensor]:

@@ -26,25 +26,16 @@ class Failure:
     error: Exception
 
 
-class Worker:
-    """A process that trains. Attributes: wire, where it answers; round, whose batch it was given last; asks, it
+class Worker(workers.Child):
+    """A process that trains. Attributes: round, whose batch it was given last; asks, it
     has nothing to do; busy, it has a batch; with neither it is still starting."""
 
     def __init__(self, claims: Claims, setup: Parcel) -> None:
+        super().__init__(_work, claims.reader, daemon=True)
         self.round, self.asks, self.busy = 0, False, False
-        self.wire, theirs = workers.context.Pipe()
         self._shelf: dict[int, mmap] = {}  # where its results lie
-        self._process = workers.context.Process(target=_work, args=(theirs, claims.reader), daemon=True)
-        with workers.starting():
-            self._process.start()
-        theirs.close()
         with contextlib.suppress(OSError):  # it is dead, as its wire will tell
             setup.send(self.wire)
-
-    @property
-    def pid(self) -> int:
-        assert self._process.pid is not None
-        return self._process.pid
 
     def begin(self, number: int, batch: Parcel) -> None:
         """Let it train pieces of the batch of that round."""
@@ -65,13 +56,6 @@ class Worker:
             self.asks, self.busy = True, False
             return None
         return said, receive(self.wire, self._shelf).copy(0)
-
-    def end(self) -> None:
-        """Kill it, if it is not dead yet."""
-        self._process.kill()
-        self._process.join()
-        self._process.close()
-        self.wire.close()
 
 
 # ── in the worker ───────────────────────────────────────────────────────────────────────────────────────

@@ -42,26 +42,20 @@ class ClientStore:
 
     Without a `path` all states stay in memory. With one, what exceeds `memory_bytes` is spilled to it. A
     killed run that is restored finds the states of its checkpoint, whatever was spilled since (see Slots).
+
+    Attributes: resident_bytes, memory that states take now.
     """
 
     def __init__(self, path: Path | None = None, memory_bytes: float = float("inf")) -> None:
         self._path, self._limit_bytes = path, memory_bytes if path else float("inf")
         self._resident: OrderedDict[int, Packed] = OrderedDict()  # the one used last comes last
-        self._resident_bytes = 0
+        self.resident_bytes = 0
         self._spilled: dict[int, tuple[int, int]] = {}  # client → (offset, layout's number): this state on disk
         self._layouts: list[Layout] = []
         self._slots = Slots()
 
     def __contains__(self, client: int) -> bool:
         return client in self._resident or client in self._spilled
-
-    def __len__(self) -> int:
-        return len(self._resident.keys() | self._spilled.keys())
-
-    @property
-    def resident_bytes(self) -> int:
-        """Memory that states take now."""
-        return self._resident_bytes
 
     def get(self, client: int) -> State:
         """The client's state; KeyError if it has none. Raises RunError where the file is damaged."""
@@ -107,20 +101,20 @@ class ClientStore:
         if self._slots.end:
             self._cut(self._slots.end)
         self._resident.clear()
-        self._resident_bytes = 0
+        self.resident_bytes = 0
         for client, kept in state["memory"].items():
             self._keep(client, pack(kept))
 
     def _keep(self, client: int, packed: Packed) -> None:
         self._resident[client] = packed
-        self._resident_bytes += len(packed.raw)
-        while self._resident_bytes > self._limit_bytes:
+        self.resident_bytes += len(packed.raw)
+        while self.resident_bytes > self._limit_bytes:
             oldest = next(iter(self._resident))
             self._write(oldest)
             self._let_go(oldest)
 
     def _let_go(self, client: int) -> None:
-        self._resident_bytes -= len(self._resident.pop(client).raw)
+        self.resident_bytes -= len(self._resident.pop(client).raw)
 
     # ── the file ────────────────────────────────────────────────────────────────────────────────────────
     def _write(self, client: int) -> None:

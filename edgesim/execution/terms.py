@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from edgesim.algorithms.compressed import CompressedUpdates
-from edgesim.algorithms.contract import Algorithm, Client, Context, overrides
+from edgesim.algorithms.contract import Algorithm, Client, Context, Payload, overrides
 from edgesim.algorithms.fedavg import FedAvg
 from edgesim.algorithms.messages import dense_bytes
 from edgesim.algorithms.reporting import REPORT_BYTES, LossReports
@@ -42,12 +42,12 @@ def under(context: Context, terms: Terms) -> Context:
     return replace(context, training=training)
 
 
-def upload_bytes(algorithm: Algorithm, context: Context) -> int | None:
-    """Of a job that trains a part of the model and sends only that, with a report of its loss if it is to; None where
-    it trains all."""
+def upload_bytes(algorithm: Algorithm, context: Context, payload: Payload, who: Client) -> int | None:
+    """As the algorithm says, or of a job that trains a part of the model and sends only that, with a report of its loss
+    if it is to."""
     names, shapes = context.training.trained, context.task.model.shapes
     if names is None:
-        return None
+        return algorithm.upload_bytes(context, payload, who)
     report = REPORT_BYTES if isinstance(algorithm, LossReports) else 0
     return dense_bytes({name: shapes[name] for name in names}) + report
 

@@ -17,7 +17,8 @@ from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, ov
 from edgesim.devices.workload import NO_WORK, Workload
 from edgesim.engine.learning import USUAL, Assignment, Loss, Merging, Received, Terms
 from edgesim.execution import terms as on
-from edgesim.execution.attackers import Attackers
+from edgesim.execution.assigning import cost_alike
+from edgesim.execution.attackers import Attackers, resting
 from edgesim.execution.atwork import AtWork
 from edgesim.execution.example import ExampleUpdate
 from edgesim.execution.fitting import fitted
@@ -44,15 +45,14 @@ class TimingOnly(AtWork):
 
     def __init__(self, algorithm: Algorithm, context: Context, attackers: Attackers | None = None) -> None:
         super().__init__(algorithm, context)
-        self._resting = np.zeros(context.task.clients, bool) if attackers is None else attackers.resting
+        self._resting = resting(attackers, context.task.clients)
         self._all_work = not self._resting.any()
         self._server_works: dict[int, Workload | None] = {}  # by how many updates are merged
         self._kinds: list[Assignment] = []
         self._number_of: dict[_Figures, int] = {}  # a kind's, by its figures
         self._bounded, self._example = False, ExampleUpdate(algorithm, context)
         samples = context.task.train.count
-        hooks = ("init_client", "download", "downloads", "workload", "upload_bytes")
-        if not (context.shrink_batch or overrides(algorithm, *hooks)):  # alike but for samples
+        if cost_alike(algorithm) and not context.shrink_batch:
             _, first, kind = np.unique(samples, return_index=True, return_inverse=True)
             numbers = np.array([self._number(self._assign(int(client))) for client in first])[kind]
         else:
@@ -148,7 +148,7 @@ class TimingOnly(AtWork):
         who = Client(client, int(self.samples[client]), state)
         payload = self._algorithm.download(where, self._server, who)
         where, payload, batch = fitted(self._algorithm, where, payload, who)
-        upload_bytes = on.upload_bytes(self._algorithm, where) or self._algorithm.upload_bytes(where, payload, who)
+        upload_bytes = on.upload_bytes(self._algorithm, where, payload, who)
         if upload_bytes is None:
             self._bounded = True
             upload_bytes = self._example.longest_bytes(state, self._server)

@@ -4,10 +4,11 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnContext
+from typing import Any
 
 from edgesim.execution.process import prepare_process
 
@@ -15,7 +16,7 @@ context: SpawnContext = multiprocessing.get_context("spawn")
 
 
 @contextmanager
-def starting() -> Iterator[None]:
+def _starting() -> Iterator[None]:
     """Processes that are started meanwhile never hear Ctrl-C or SIGTERM: their parent decides what becomes of them.
 
     They inherit the mask, so that not even their first seconds, spent importing, can be interrupted.
@@ -26,6 +27,25 @@ def starting() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class Child:
+    """A worker process, seen from its parent. Attributes: wire, where it is heard."""
+
+    def __init__(self, work: Callable[..., None], *arguments: Any, daemon: bool) -> None:
+        """`work` is given the other end of the wire, and the arguments."""
+        self.wire, theirs = context.Pipe()
+        self._process = context.Process(target=work, args=(theirs, *arguments), daemon=daemon)
+        with _starting():
+            self._process.start()
+        theirs.close()
+
+    def end(self) -> None:
+        """Kill it, if it is not dead yet."""
+        self._process.kill()
+        self._process.join()
+        self._process.close()
+        self.wire.close()
 
 
 def begin() -> None:

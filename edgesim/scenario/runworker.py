@@ -13,20 +13,15 @@ from edgesim.scenario.group import Group, Run, run_group
 from edgesim.scenario.progress import Interrupted, Progress
 
 
-class Worker:
-    """A process that claims groups of runs. Attributes: wire, where it is heard; up, it may have claimed some; ended,
+class Worker(workers.Child):
+    """A process that claims groups of runs. Attributes: up, it may have claimed some; ended,
     it is done, with these errors, or failed with something else."""
 
     def __init__(self, run: Run, bundles: Sequence[Sequence[Group]], claims: Claims, processes: int) -> None:
+        super().__init__(_work, claims.reader, run, bundles, processes, daemon=False)  # for it may have some of its own
         self.up = self.ended = self._stopping = False
         self.failure: Exception | None = None
         self.errors: list[EdgesimError] = []
-        self.wire, theirs = workers.context.Pipe()
-        arguments = (theirs, claims.reader, run, bundles, processes)
-        self._process = workers.context.Process(target=_work, args=arguments)
-        with workers.starting():
-            self._process.start()
-        theirs.close()
 
     def heard(self) -> Iterator[Progress]:
         """How far its runs are; what it says of itself is noted. Raises EOFError or OSError where it is dead."""
@@ -47,13 +42,6 @@ class Worker:
             self._stopping = True
             with contextlib.suppress(OSError):  # it is dead, as its wire will tell
                 self.wire.send(None)
-
-    def end(self) -> None:
-        """Kill it, if it is not dead yet."""
-        self._process.kill()
-        self._process.join()
-        self._process.close()
-        self.wire.close()
 
 
 def not_begun(group: Group) -> Interrupted:

@@ -63,7 +63,7 @@ def workers(pool: Pool) -> list[int]:
     """The process numbers of the workers, once they have all imported what they need."""
     pool._start(pool._count)
     assert wait_until(lambda: all(worker.asks or worker.busy or worker.wire.poll() for worker in pool._workers))
-    return [worker.pid for worker in pool._workers]
+    return [int(worker._process.pid or 0) for worker in pool._workers]
 
 
 @pytest.fixture(scope="module")
