@@ -170,10 +170,8 @@ def own_rule(scenario: Scenario, algorithm: Algorithm, task: Task) -> ServerRule
     """
     if scenario.schedule.kind != "safa":
         return None
-    server, plain = scenario.server, type(scenario.server)()
-    for key in ("rule", "aggregator", "before", "optimizer", "worker_momentum"):
-        if getattr(server, key) != getattr(plain, key):
-            raise ScenarioError(f"server.{key}: safa merges by its cache of models; leave this out")
+    for key in scenario.server.merging:
+        raise ScenarioError(f"server.{key}: safa merges by its cache of models; leave this out")
     inner = without_codec(algorithm)
     if not terms.is_mean(inner):
         raise ScenarioError(
@@ -231,7 +229,7 @@ def _check_edges(algorithm: Algorithm, context: Context, scenario: Scenario) -> 
 
 def _check_peers(algorithm: Algorithm, scenario: Scenario) -> None:
     """Raise ScenarioError for whatever needs a server where there is none."""
-    name, plain = scenario.algorithm.name, type(scenario.server)()
+    name = scenario.algorithm.name
     if scenario.codec is not None:
         raise ScenarioError("codec: it makes updates to a server smaller, and gossip sends models; leave it out")
     if not overrides(algorithm, "mix"):
@@ -244,9 +242,8 @@ def _check_peers(algorithm: Algorithm, scenario: Scenario) -> None:
             f"network.sharing: {scenario.network.sharing} leads every transfer to a server, and under gossip there is "
             "none; write sharing: none"
         )
-    for key in ("rule", "aggregator", "before", "optimizer", "worker_momentum"):
-        if getattr(scenario.server, key) != getattr(plain, key):
-            raise ScenarioError(f"server.{key}: under gossip there is no server; leave this out")
+    for key in scenario.server.merging:
+        raise ScenarioError(f"server.{key}: under gossip there is no server; leave this out")
     if scenario.selector.name != "uniform":
         raise ScenarioError("selector: under gossip nobody chooses, every client works; leave it out")
     failures = scenario.failures

@@ -84,11 +84,13 @@ class Server(Section):
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        if self.rule.name == "average":
-            return self
-        plain = {"aggregator": "mean", "before": None, "optimizer": "sgd", "worker_momentum": 0.0}
-        for key, default in plain.items():
-            value = getattr(self, key)
-            if (value.name if isinstance(value, Choice) else value) != default:
+        for key in self.merging if self.rule.name != "average" else ():
+            if key != "rule":
                 raise wrong(f"rule {self.rule.name} merges updates its own way; leave this out, or rule: average", key)
         return self
+
+    @property
+    def merging(self) -> list[str]:
+        """The keys that say how updates are merged, as far as they are not as by default."""
+        plain, keys = type(self)(), ("rule", "aggregator", "before", "optimizer", "worker_momentum")
+        return [key for key in keys if getattr(self, key) != getattr(plain, key)]

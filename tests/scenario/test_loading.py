@@ -172,6 +172,7 @@ def test_a_page_of_mistakes_is_told_at_once(tmp_path: Path) -> None:
         ("training.learning_rate", "1", "training.learning_rate: unknown key; did you mean lr? (batch_size, clip, epochs, lr, lr_decay, momentum, optimizer, weight_decay)"),
         ("fleet.0.battery", "{capacity: 1 Wh, charging: {kind: markov, on: 1 h, off: 1 h}}", "fleet.0.battery.charging: counts only with a charger; write its power, too, e.g. charger: 10 W"),
         ("network", "{sharing: max-min, topology: {kind: tree, gateways: 2, gateway_down: 1 Mbit/s, gateway_up: 1 Mbit/s, placement: {jetson-nan: [gateway-0]}}}", "network.topology.placement.jetson-nan: the fleet has no such entry or device; did you mean jetson-nano? (jetson-nano, raspberry-pi-4)"),
+        ("server", "{rule: ca2fl, optimizer: {name: sgd, lr: 0.5}}", "server.optimizer: rule ca2fl merges updates its own way; leave this out, or rule: average"),
         ("stop.seed", "1", "stop.seed: unknown key; choose one of accuracy, aggregations, bytes, energy, time, updates; seed belongs at the top"),
     ],
 )  # fmt: skip
