@@ -14,7 +14,7 @@ from edgesim.errors import ScenarioError
 from edgesim.scenario.assembly import assemble
 from edgesim.scenario.loading import load
 from edgesim.scenario.samples import SCHEDULES
-from edgesim.scenario.schedules import Schedule
+from edgesim.scenario.schema import Schedule
 
 SCENARIO = """
 name: every

@@ -16,6 +16,7 @@ from edgesim.errors import EdgesimError
 from edgesim.explain import wrong
 from edgesim.references import unnamed
 from edgesim.scenario.parameters import arguments, model_of
+from edgesim.scenario.paths import folder_of
 from edgesim.spelling import advice, shown
 
 Target: TypeAlias = Callable[..., Any]
@@ -85,11 +86,6 @@ class Registry:
 
     def _write(self, choice: Choice) -> str | dict[str, Any]:
         return {self.key: choice.name, **choice.written} if choice.written else choice.name
-
-
-def folder_of(info: ValidationInfo) -> Path:
-    """What relative paths count from: the scenario's folder, or where Python runs."""
-    return Path((info.context or {}).get("folder", "."))
 
 
 def _mapping(key: str, name: str, target: Target, skip: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from edgesim.devices.traceset import TraceSet
 from edgesim.devices.tracesetfiles import Subject, find_trace_set, read_trace_set
 from edgesim.errors import ScenarioError
 from edgesim.explain import wrong
-from edgesim.scenario.choice import folder_of
+from edgesim.scenario.paths import folder_of, stamp
 from edgesim.scenario.section import Section
 
 
@@ -47,7 +47,7 @@ class _Fitted(Section):
         if self.name is not None:
             return find_trace_set(self.name, self.subject)
         path = folder / (self.path or "")
-        return _read(path, self.subject, path.stat().st_mtime_ns if path.exists() else 0)
+        return _read(path, self.subject, stamp(path))
 
 
 class DeviceTrace(_Fitted):
@@ -103,5 +103,5 @@ def _of_catalogue(name: str) -> str | None:
 
 
 @lru_cache(maxsize=8)
-def _read(path: Path, subject: Subject, stamp: int) -> TraceSet:
+def _read(path: Path, subject: Subject, stamped: int) -> TraceSet:
     return read_trace_set(path, subject)

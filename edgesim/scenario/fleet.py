@@ -15,8 +15,8 @@ from edgesim.errors import ScenarioError
 from edgesim.explain import wrong
 from edgesim.scenario.availability import Always, Availability, Outages
 from edgesim.scenario.battery import Battery
-from edgesim.scenario.choice import folder_of
 from edgesim.scenario.fitted import DeviceChoice, DeviceTrace, LinkChoice, LinkTrace, device_of, link_of
+from edgesim.scenario.paths import folder_of, profiles_of
 from edgesim.scenario.section import Section
 from edgesim.units import Share
 
@@ -109,13 +109,6 @@ class FleetEntry(Section):
 
 def _profile(choice: str | DeviceTrace, info: ValidationInfo) -> Device:
     return device_of(choice, folder_of(info), profiles_of(info))
-
-
-def profiles_of(info: ValidationInfo) -> Path | None:
-    """The folder of the user's own profiles, if the scenario names one that exists."""
-    text = (info.context or {}).get("profiles")
-    folder = folder_of(info) / text if isinstance(text, str) else None
-    return folder if folder is not None and folder.is_dir() else None
 
 
 def _found(find: Callable[[Any, Path, Path | None], object], choice: T, info: ValidationInfo) -> T:

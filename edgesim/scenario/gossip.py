@@ -8,11 +8,11 @@ from math import isqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field
 
 from edgesim import streams
 from edgesim.errors import ScenarioError
-from edgesim.scenario.choice import folder_of
+from edgesim.scenario.paths import FilePath
 from edgesim.scenario.section import Count, OrWord, Section
 from edgesim.units import Share
 
@@ -58,15 +58,8 @@ class File(Section):
     """Your own graph."""
 
     kind: Literal["file"]
-    path: str
+    path: FilePath
     """a GraphML file, relative to this one; its nodes are the clients' numbers 0, 1, …, its edges have no direction"""
-
-    @field_validator("path")
-    @classmethod
-    def _exists(cls, text: str, info: ValidationInfo) -> str:
-        if not (folder_of(info) / text).is_file():
-            raise ValueError(f"there is no file {folder_of(info) / text}; a path counts from the scenario's folder")
-        return text
 
 
 Graph: TypeAlias = Annotated[

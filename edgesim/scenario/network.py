@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from edgesim.devices import network
 from edgesim.devices.fleet import Fleet
@@ -16,7 +16,7 @@ from edgesim.devices.network import Hop
 from edgesim.devices.rate_trace import read_trace
 from edgesim.errors import ScenarioError
 from edgesim.explain import wrong
-from edgesim.scenario.choice import folder_of
+from edgesim.scenario.paths import folder_of
 from edgesim.scenario.section import Count, OrWord, Section
 from edgesim.spelling import advice
 from edgesim.units import BitsPerSecond, Seconds, Share
@@ -26,13 +26,15 @@ Names: TypeAlias = Annotated[tuple[str, ...], Field(strict=False)]
 Placement: TypeAlias = dict[str, Names]
 
 
-def _trace_exists(text: str | None, info: ValidationInfo) -> str | None:
-    if text is not None:
-        try:
-            read_trace(folder_of(info) / text)
-        except ScenarioError as error:
-            raise wrong(str(error)) from None
+def _is_trace(text: str, info: ValidationInfo) -> str:
+    try:
+        read_trace(folder_of(info) / text)
+    except ScenarioError as error:
+        raise wrong(str(error)) from None
     return text
+
+
+RateTrace: TypeAlias = Annotated[str, AfterValidator(_is_trace)]
 
 
 class Star(Section):
@@ -55,16 +57,11 @@ class Tree(Section):
     """of each backhaul, on top of the device's own link"""
     gateway_loss: Share = Field(default=0.0, lt=1)
     """share of what a backhaul sends that is lost and sent again by it; its goodput is capacity · (1 − loss)"""
-    gateway_trace: str | None = None
+    gateway_trace: RateTrace | None = None
     """CSV file of factors of the backhauls' capacities over time: time_s,factor (relative to this file)"""
     placement: Placement = Field(default={})
     """devices by the name of their entry or, if it has none, of their profile → the gateways that they join, e.g.
     {pixel-6: [gateway-0]}; others join any"""
-
-    @field_validator("gateway_trace")
-    @classmethod
-    def _trace_is_good(cls, text: str | None, info: ValidationInfo) -> str | None:
-        return _trace_exists(text, info)
 
     @model_validator(mode="after")
     def _gateways_exist(self) -> Self:
@@ -146,17 +143,12 @@ class Network(Section):
     """what the server can send, to all devices together; without it, no limit"""
     server_up: BitsPerSecond | None = Field(default=None, gt=0)
     """what the server can receive; without it, no limit"""
-    server_trace: str | None = None
+    server_trace: RateTrace | None = None
     """CSV file of factors of the server's capacities over time; a factor of 0 is an outage"""
-    device_trace: str | None = None
+    device_trace: RateTrace | None = None
     """CSV file of factors of every device's own rates over time; each device begins at a point of its own"""
     topology: Topology = Star()
     """what is between the devices and the server"""
-
-    @field_validator("server_trace", "device_trace")
-    @classmethod
-    def _trace_is_good(cls, text: str | None, info: ValidationInfo) -> str | None:
-        return _trace_exists(text, info)
 
     @model_validator(mode="after")
     def _is_used(self) -> Self:

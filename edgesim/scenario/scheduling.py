@@ -22,8 +22,8 @@ from edgesim.learning.task import Task
 from edgesim.scenario import gossip, hierarchy
 from edgesim.scenario import schedule as kinds
 from edgesim.scenario import staleness as weights
-from edgesim.scenario.schedules import Schedule as AnySchedule
 from edgesim.scenario.schema import Scenario
+from edgesim.scenario.schema import Schedule as AnySchedule
 
 
 def make_schedule(scenario: Scenario, folder: Path) -> Schedule:

@@ -4,23 +4,22 @@ The texts under the fields become the reference and the JSON Schema. Quantities 
 units once read, and are written back with their units.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from edgesim.devices.device import Device
 from edgesim.errors import ScenarioError
 from edgesim.explain import together, wrong
-from edgesim.scenario.availability import Always, Availability, Outages, Rules
 from edgesim.scenario.carbon import intensities
-from edgesim.scenario.choice import Choice, folder_of
 from edgesim.scenario.execution import Execution
 from edgesim.scenario.failures import Failures
-from edgesim.scenario.fleet import FleetEntry, Variation, check_shares
+from edgesim.scenario.fleet import FleetEntry, check_shares
 from edgesim.scenario.gossip import Gossip
 from edgesim.scenario.hierarchy import Hierarchical
 from edgesim.scenario.interval import Interval
 from edgesim.scenario.network import Network
+from edgesim.scenario.paths import FolderPath, folder_of
 from edgesim.scenario.registries import (
     AlgorithmChoice,
     AttackChoice,
@@ -30,62 +29,23 @@ from edgesim.scenario.registries import (
     PartitionChoice,
 )
 from edgesim.scenario.schedule import Async, Buffered, Deadline, Periodic, Safa, Sync, Tiered, TimelyFl
-from edgesim.scenario.schedules import Schedule
-from edgesim.scenario.section import Count, Section
+from edgesim.scenario.section import Count, OrWord, Section
 from edgesim.scenario.selecting import SelectorChoice
 from edgesim.scenario.server import Server
-from edgesim.scenario.signals import Bernoulli, Diurnal, Markov, Trace
-from edgesim.scenario.staleness import Capped, Constant, DelayAdaptive, Hinge, Polynomial, Staleness, Threshold
 from edgesim.spelling import advice
 from edgesim.units import Bytes, Joules, Seconds, Share
 
-__all__ = [
-    "Scenario",
-    "Task",
-    "Training",
-    "FleetEntry",
-    "Availability",
-    "Always",
-    "Bernoulli",
-    "Markov",
-    "Diurnal",
-    "Trace",
-    "Rules",
-    "Outages",
-    "Variation",
-    "Network",
-    "Failures",
-    "Costs",
-    "Schedule",
-    "Sync",
-    "Deadline",
-    "Async",
-    "Buffered",
-    "Periodic",
-    "Tiered",
-    "Safa",
-    "TimelyFl",
-    "Hierarchical",
-    "Gossip",
-    "Staleness",
-    "Constant",
-    "Polynomial",
-    "Hinge",
-    "Threshold",
-    "DelayAdaptive",
-    "Capped",
-    "Choice",
-    "Evaluate",
-    "Interval",
-    "Stop",
-    "Execution",
+Schedule: TypeAlias = Annotated[
+    Sync | Deadline | Async | Buffered | Periodic | Tiered | Safa | TimelyFl | Hierarchical | Gossip,
+    Field(discriminator="kind"),
+    OrWord(),
 ]
 
 
 class Task(Section):
     """What is learned: the data, who holds which of it, and the model."""
 
-    data_dir: str | None = None
+    data_dir: FolderPath | None = None
     """folder of your data sets, relative to this file; or set the environment variable EDGESIM_DATA"""
     dataset: DatasetChoice
     """a name, a name with parameters, or the path of your own folder or .npz file"""
@@ -97,13 +57,6 @@ class Task(Section):
     """the part of each client's data that it is tested on"""
     model: ModelChoice
     """a name, a name with parameters, or your own: package.module:factory or ./file.py:factory"""
-
-    @field_validator("data_dir")
-    @classmethod
-    def _folder_exists(cls, text: str | None, info: ValidationInfo) -> str | None:
-        if text is not None and not (folder_of(info) / text).is_dir():
-            raise ValueError(f"there is no folder {folder_of(info) / text}; a path counts from the scenario's folder")
-        return text
 
 
 class Training(Section):
@@ -127,25 +80,23 @@ class Training(Section):
     """largest norm of a gradient; larger ones are scaled down"""
 
 
+def _is_carbon(text: str, info: ValidationInfo) -> str:
+    try:
+        intensities(text, folder_of(info))
+    except ScenarioError as error:
+        raise wrong(str(error)) from None
+    return text
+
+
 class Costs(Section):
     """How costs are counted."""
 
     sparse_speedup: Literal["realised", "ideal"] = "realised"
     """realised: as fast as the device's sparse kernels are; ideal: only active weights cost time"""
-    carbon: str | None = None
+    carbon: Annotated[str, AfterValidator(_is_carbon)] | None = None
     """what electricity emits where the devices are (`region` of the fleet's entries): `national`, the yearly means of
     countries by their ISO 3166 codes, e.g. DEU; or your own CSV file over time, start_h,region,… in g CO2e/kWh
     (relative to this file)"""
-
-    @field_validator("carbon")
-    @classmethod
-    def _is_known(cls, text: str | None, info: ValidationInfo) -> str | None:
-        if text is not None:
-            try:
-                intensities(text, folder_of(info))
-            except ScenarioError as error:
-                raise wrong(str(error)) from None
-        return text
 
 
 class Evaluate(Section):
@@ -196,7 +147,7 @@ class Scenario(Section):
     """what is learned"""
     training: Training
     """how a client trains"""
-    profiles: str | None = None
+    profiles: FolderPath | None = None
     """folder of your own device and link profiles, relative to this file; found by name, before the catalogue"""
     fleet: Annotated[tuple[FleetEntry, ...], AfterValidator(check_shares)]
     """the devices, as parts of the whole, at least one"""
@@ -224,13 +175,6 @@ class Scenario(Section):
     """when the run ends"""
     execution: Execution = Execution()
     """how, not what: excluded from the hash"""
-
-    @field_validator("profiles")
-    @classmethod
-    def _profiles_exist(cls, text: str | None, info: ValidationInfo) -> str | None:
-        if text is not None and not (folder_of(info) / text).is_dir():
-            raise ValueError(f"there is no folder {folder_of(info) / text}; a path counts from the scenario's folder")
-        return text
 
     @field_validator("fleet")
     @classmethod

@@ -10,8 +10,8 @@ from edgesim.devices.profiles import find_device
 from edgesim.errors import ScenarioError
 from edgesim.explain import wrong
 from edgesim.references import is_reference, resolve
-from edgesim.scenario.choice import Choice, Registry, Target, folder_of
-from edgesim.scenario.fleet import profiles_of
+from edgesim.scenario.choice import Choice, Registry, Target
+from edgesim.scenario.paths import folder_of, profiles_of
 from edgesim.scenario.section import Section
 
 

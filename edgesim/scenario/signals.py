@@ -10,8 +10,8 @@ from edgesim.devices import availability as devices
 from edgesim.devices import diurnal, tracefiles, traces, windows
 from edgesim.errors import ScenarioError
 from edgesim.explain import wrong
-from edgesim.scenario.choice import folder_of
 from edgesim.scenario.hours import ClockTime, TimeZone
+from edgesim.scenario.paths import folder_of, stamp
 from edgesim.scenario.section import Section
 from edgesim.units import Seconds, Share
 
@@ -123,17 +123,12 @@ class Trace(Section):
     def process(self, folder: Path) -> devices.Process:
         """The process that is meant."""
         path = folder / self.path
-        return traces.Trace(recording=_read(path, self.format, self.period, _stamp(path)), loop=self.loop)
+        return traces.Trace(recording=_read(path, self.format, self.period, stamp(path)), loop=self.loop)
 
 
 Signal: TypeAlias = Annotated[Bernoulli | Markov | Diurnal | Trace, Field(discriminator="kind")]
 
 
-def _stamp(path: Path) -> int:
-    """Changes when the file does."""
-    return path.stat().st_mtime_ns if path.exists() else 0
-
-
 @lru_cache(maxsize=4)
-def _read(path: Path, form: tracefiles.Format, period_s: float | None, stamp: int) -> traces.Recording:
+def _read(path: Path, form: tracefiles.Format, period_s: float | None, stamped: int) -> traces.Recording:
     return tracefiles.read_trace(path, form, period_s)

@@ -13,7 +13,7 @@ from edgesim.algorithms.scaffold import Scaffold
 from edgesim.samplejob import sample_context
 from edgesim.scenario.loading import load, resolved
 from edgesim.scenario.samples import SCHEDULES, refusals
-from edgesim.scenario.schedules import Schedule
+from edgesim.scenario.schema import Schedule
 
 SCENARIO = """
 name: sample
