@@ -6,7 +6,9 @@ when a scenario is read, never when its schema is imported.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, TypeAlias
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
@@ -29,6 +31,11 @@ class Choice:
     name: str
     parameters: Mapping[str, Any]
     written: Mapping[str, Any] = field(repr=False)
+
+
+def table(where: str) -> Callable[[], Mapping[str, Target]]:
+    """What gives the table `package.module:NAME`, and imports its module only then."""
+    return partial(resolve_name, where)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from edgesim.errors import ScenarioError
 from edgesim.references import is_reference, resolve
-from edgesim.scenario.choice import Choice, Registry, Target
+from edgesim.scenario.choice import Choice, Registry, Target, table
 
 
 def _datasets() -> Mapping[str, Target]:
@@ -51,12 +51,6 @@ def _own_model(text: str, folder: Path, data_dir: str | None) -> Target | None:
     return found
 
 
-def _partitions() -> Mapping[str, Target]:
-    from edgesim.learning.partition import PARTITIONS
-
-    return PARTITIONS
-
-
 def _algorithms() -> Mapping[str, Target]:
     from edgesim.algorithms.registry import find, names
 
@@ -69,23 +63,17 @@ def _own_algorithm(text: str, folder: Path, data_dir: str | None) -> Target | No
     return find(text, folder) if is_reference(text) else None
 
 
-def _codecs() -> Mapping[str, Target]:
-    from edgesim.learning.compression import CODECS
-
-    return CODECS
-
-
-def _attacks() -> Mapping[str, Target]:
-    from edgesim.learning.attacks import ATTACKS
-
-    return ATTACKS
-
-
 DatasetChoice = Annotated[Choice, Registry(key="name", what="data set", skip=1, builtins=_datasets, own=_own_data)]
 ModelChoice = Annotated[Choice, Registry(key="name", what="model", skip=2, builtins=_models, own=_own_model)]
-PartitionChoice = Annotated[Choice, Registry(key="kind", what="partition", skip=3, builtins=_partitions)]
+PartitionChoice = Annotated[
+    Choice, Registry(key="kind", what="partition", skip=3, builtins=table("edgesim.learning.partition:PARTITIONS"))
+]
 AlgorithmChoice = Annotated[
     Choice, Registry(key="name", what="algorithm", skip=0, builtins=_algorithms, own=_own_algorithm)
 ]
-AttackChoice = Annotated[Choice, Registry(key="kind", what="attack", skip=0, builtins=_attacks)]
-CodecChoice = Annotated[Choice, Registry(key="name", what="codec", skip=0, builtins=_codecs)]
+AttackChoice = Annotated[
+    Choice, Registry(key="kind", what="attack", skip=0, builtins=table("edgesim.learning.attacks:ATTACKS"))
+]
+CodecChoice = Annotated[
+    Choice, Registry(key="name", what="codec", skip=0, builtins=table("edgesim.learning.compression:CODECS"))
+]

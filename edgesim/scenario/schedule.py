@@ -65,16 +65,10 @@ class Deadline(Section):
         return self
 
 
-class Async(Section):
-    """Fully asynchronous: so many clients always work; each update is merged when it arrives."""
-
-    kind: Literal["async"]
+class _Concurrent(Section):
+    kind: str
     concurrency: Count
     """clients that work at once"""
-    staleness: Staleness = Constant()
-    """the weight of an update by how many aggregations it is behind"""
-    max_staleness: int | None = Field(default=None, ge=0)
-    """an update staler than this is discarded"""
 
     @property
     def busiest(self) -> tuple[str, int]:
@@ -82,23 +76,26 @@ class Async(Section):
         return "concurrency", self.concurrency
 
 
-class Buffered(Section):
+class Async(_Concurrent):
+    """Fully asynchronous: so many clients always work; each update is merged when it arrives."""
+
+    kind: Literal["async"]
+    staleness: Staleness = Constant()
+    """the weight of an update by how many aggregations it is behind"""
+    max_staleness: int | None = Field(default=None, ge=0)
+    """an update staler than this is discarded"""
+
+
+class Buffered(_Concurrent):
     """FedBuff: so many clients always work; every so many updates are aggregated (1: asynchronous)."""
 
     kind: Literal["buffered"]
-    concurrency: Count
-    """clients that work at once"""
     buffer: Count
     """updates in an aggregation"""
     staleness: Staleness = Constant()
     """the weight of an update by how many aggregations it is behind"""
     max_staleness: int | None = Field(default=None, ge=0)
     """an update staler than this is discarded"""
-
-    @property
-    def busiest(self) -> tuple[str, int]:
-        """The key that says how many clients work at once, and its value."""
-        return "concurrency", self.concurrency
 
     @model_validator(mode="after")
     def _buffer_fills(self) -> Self:
@@ -111,12 +108,10 @@ class Buffered(Section):
         return self
 
 
-class Periodic(Section):
+class Periodic(_Concurrent):
     """So many clients work; whatever has arrived is aggregated every so many seconds."""
 
     kind: Literal["periodic"]
-    concurrency: Count
-    """clients that work at once"""
     every: Seconds = Field(ge=1e-9)
     """time from one aggregation to the next"""
     replace: Literal["at-once", "at-tick"] = "at-once"
@@ -125,11 +120,6 @@ class Periodic(Section):
     """the weight of an update by how many aggregations it is behind"""
     max_staleness: int | None = Field(default=None, ge=0)
     """an update staler than this is discarded"""
-
-    @property
-    def busiest(self) -> tuple[str, int]:
-        """The key that says how many clients work at once, and its value."""
-        return "concurrency", self.concurrency
 
 
 class Tiered(Section):
@@ -171,7 +161,7 @@ class Safa(Section):
         return "quota", self.quota
 
 
-class TimelyFl(Section):
+class TimelyFl(_Concurrent):
     """TimelyFL, semi-synchronous: rounds as long as the k-th fastest needs, in which everybody does what fits."""
 
     kind: Literal["timelyfl"]
@@ -185,11 +175,6 @@ class TimelyFl(Section):
     """the most that a fast client trains"""
     slack: float = Field(default=1.0, ge=1)
     """the round waits so many times that long for those that are late, on a shared network for instance"""
-
-    @property
-    def busiest(self) -> tuple[str, int]:
-        """The key that says how many clients work at once, and its value."""
-        return "concurrency", self.concurrency
 
     @model_validator(mode="after")
     def _can_wait(self) -> Self:

@@ -1,22 +1,18 @@
 """The selector of a scenario: which of the idle clients get a job."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from edgesim.errors import ScenarioError
 from edgesim.references import is_reference, resolve
-from edgesim.scenario.choice import Choice, Registry, Target
+from edgesim.scenario.choice import Choice, Registry, Target, table
 
 if TYPE_CHECKING:
     from edgesim.algorithms.contract import Algorithm, Context
     from edgesim.engine.selection import Selector
 
 
-def _selectors() -> Mapping[str, Target]:
-    from edgesim.engine.selection import SELECTORS
-
-    return SELECTORS
+_selectors = table("edgesim.engine.selection:SELECTORS")
 
 
 def _own(text: str, folder: Path, data_dir: str | None) -> Target | None:

@@ -10,27 +10,9 @@ from edgesim.devices.profiles import find_device
 from edgesim.errors import ScenarioError
 from edgesim.explain import wrong
 from edgesim.references import is_reference, resolve
-from edgesim.scenario.choice import Choice, Registry, Target
+from edgesim.scenario.choice import Choice, Registry, Target, table
 from edgesim.scenario.paths import folder_of, profiles_of
 from edgesim.scenario.section import Section
-
-
-def _aggregators() -> Mapping[str, Target]:
-    from edgesim.algorithms.aggregators import AGGREGATORS
-
-    return AGGREGATORS
-
-
-def _preparations() -> Mapping[str, Target]:
-    from edgesim.algorithms.aggregators import PREPARATIONS
-
-    return PREPARATIONS
-
-
-def _optimizers() -> Mapping[str, Target]:
-    from edgesim.algorithms.optimizers import OPTIMIZERS
-
-    return OPTIMIZERS
 
 
 def _rules() -> Mapping[str, Target]:
@@ -54,9 +36,9 @@ def _registry(what: str, builtins: Callable[[], Mapping[str, Target]]) -> Regist
     return Registry(key="name", what=what, skip=0, builtins=builtins, own=_own)
 
 
-AggregatorChoice = Annotated[Choice, _registry("aggregator", _aggregators)]
-PreparationChoice = Annotated[Choice, _registry("preparation", _preparations)]
-OptimizerChoice = Annotated[Choice, _registry("optimizer", _optimizers)]
+AggregatorChoice = Annotated[Choice, _registry("aggregator", table("edgesim.algorithms.aggregators:AGGREGATORS"))]
+PreparationChoice = Annotated[Choice, _registry("preparation", table("edgesim.algorithms.aggregators:PREPARATIONS"))]
+OptimizerChoice = Annotated[Choice, _registry("optimizer", table("edgesim.algorithms.optimizers:OPTIMIZERS"))]
 RuleChoice = Annotated[Choice, _registry("rule", _rules)]
 
 

@@ -3,7 +3,7 @@ and then lost on its way would leave plausible figures of another world."""
 
 import json
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,8 +13,13 @@ import pytest
 from pydantic import BaseModel
 
 import edgesim.scenario.schema  # noqa: F401 defines all sections
+from edgesim.algorithms import async_rules
+from edgesim.algorithms.aggregators import AGGREGATORS, PREPARATIONS
 from edgesim.algorithms.contract import is_ours
-from edgesim.scenario import registries, server
+from edgesim.algorithms.optimizers import OPTIMIZERS
+from edgesim.learning.attacks import ATTACKS
+from edgesim.learning.compression import CODECS
+from edgesim.learning.partition import PARTITIONS
 from edgesim.scenario.assembly import assemble
 from edgesim.scenario.closing import client_table
 from edgesim.scenario.loading import load
@@ -311,6 +316,7 @@ CASES: dict[str, Case] = {
         sets("schedule", edges="4", edge="{kind: sync, cohort: 1}", cloud="async",
              link="{down: 100 kbit/s, up: 1 Mbit/s}"),
     ),
+    "_Concurrent": Case(STALE, sets("schedule", concurrency="4")),
     "_AtEdge": Case(EDGES, sets("schedule.edge", rounds="2")),
     "CloudAsync": Case(
         (CHAIN + "cloud: {kind: async}, link: {down: 1 Mbit/s, up: 1 Mbit/s}}", STALE[0], "stop.aggregations=20"),
@@ -447,10 +453,9 @@ CHOICES: dict[str, tuple[tuple[str, ...], dict[str, dict[str, str]]]] = {
     ),
 }  # fmt: skip
 NEEDED = {"dirichlet": ", alpha: 0.5", "classes": ", per_client: 2", "quantity": ", alpha: 0.5"}
-REGISTRIES = {
-    "server.optimizer": server._optimizers, "server.aggregator": server._aggregators,
-    "server.before": server._preparations, "server.rule": server._rules, "codec": registries._codecs,
-    "attackers": registries._attacks, "task.partition": registries._partitions,
+REGISTRIES: dict[str, Mapping[str, Any]] = {
+    "server.optimizer": OPTIMIZERS, "server.aggregator": AGGREGATORS, "server.before": PREPARATIONS,
+    "server.rule": async_rules.RULES, "codec": CODECS, "attackers": ATTACKS, "task.partition": PARTITIONS,
 }  # fmt: skip
 WITHOUT = {
     "Scenario": {"name", "execution"},  # how it is called, and how it is carried out
@@ -488,7 +493,7 @@ def test_every_key_of_every_section_is_here() -> None:
 @pytest.mark.parametrize("key", REGISTRIES)
 def test_every_parameter_of_every_choice_is_here(key: str) -> None:
     skip = 3 if key == "task.partition" else 0
-    for kind, target in REGISTRIES[key]().items():
+    for kind, target in REGISTRIES[key].items():
         own = set(model_of(target, skip).model_fields) - WITHOUT.get(kind, set())
         assert own == set(CHOICES[key][1].get(kind, {})), kind
 
