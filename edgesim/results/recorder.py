@@ -168,9 +168,8 @@ class Recorder:
         clients: Mapping[str, Column],
         summary: Mapping[str, Any],
         availability: Mapping[str, Column] | None = None,
-        keep_parts: bool = False,
     ) -> None:
-        """Write the final files, summary.json last; then remove the chunks, unless they are kept.
+        """Write the final files, summary.json last; then remove the chunks.
 
         `clients` and `availability` are columns (see columns.py); `summary` is plain data.
         """
@@ -181,10 +180,9 @@ class Recorder:
                 for name, document in documents.items()
             }
         )
-        if not keep_parts:
-            self._drop_parts()
-            if not any(self._folder.iterdir()):
-                self._folder.rmdir()
+        self._drop_parts()
+        if not any(self._folder.iterdir()):
+            self._folder.rmdir()
 
     def flush_partial(self, availability: Mapping[str, Column] | None = None) -> None:
         """Write what there is (after Ctrl-C): events and metrics can be read; without a summary the run

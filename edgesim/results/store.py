@@ -17,7 +17,7 @@ from ruamel.yaml.error import YAMLError
 
 from edgesim.errors import ScenarioError
 from edgesim.results.analysis import report
-from edgesim.results.analysis.source import DAMAGED, read
+from edgesim.results.analysis.source import DAMAGED, read, words
 from edgesim.results.recorder import SUMMARY
 
 Columns = dict[str, NDArray[Any]]
@@ -216,8 +216,7 @@ class Results:
 
 def _values(column: Any) -> NDArray[Any]:
     if pa.types.is_dictionary(column.type):
-        parts = [_words(chunk) for chunk in column.chunks]
-        return np.concatenate(parts) if parts else np.array([], object)
+        return words(column)
     values: NDArray[Any] = column.to_numpy()
     return values.astype(np.float64) if column.null_count else values
 
@@ -253,9 +252,3 @@ def _names(folders: Sequence[Path]) -> dict[Path, str]:
         if len(set(names.values())) == len(different):
             return names
     return names
-
-
-def _words(chunk: Any) -> NDArray[Any]:
-    words = np.array([*chunk.dictionary.to_pylist(), None], object)
-    found: NDArray[Any] = words[chunk.indices.fill_null(len(words) - 1).to_numpy()]
-    return found

@@ -23,12 +23,6 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     note: str
 
-    def markdown(self) -> str:
-        """The table as Markdown, the note under it."""
-        lines = [self.header, ("---", *["---:"] * (len(self.header) - 1)), *self.rows]
-        escaped = [[cell.replace("|", "\\|") for cell in line] for line in lines]
-        return "\n".join(f"| {' | '.join(line)} |" for line in escaped) + f"\n\n{self.note}\n"
-
 
 def summary_table(results: Results, target: float | None = None) -> Table:
     """A line for each variant: final accuracy, worst 10 %, cost to the target, wasted share of energy. Of quadratic

@@ -91,15 +91,25 @@ class Held(Source):
         yield from self.tables["events"].select(list(columns)).to_batches(size)
 
 
+def words(column: Any) -> NDArray[Any]:
+    """A column of words as Python's own strings, or None [row]."""
+    parts = [_words(chunk) for chunk in column.chunks]
+    return np.concatenate(parts) if parts else np.empty(0, object)
+
+
+def _words(chunk: Any) -> NDArray[Any]:
+    known = np.array([*chunk.dictionary.to_pylist(), None], object)
+    found: NDArray[Any] = known[chunk.indices.fill_null(len(known) - 1).to_numpy()]
+    return found
+
+
 def _arrays(table: Any, columns: Sequence[str]) -> Table:
     return {column: _values(table[column]) for column in columns}
 
 
 def _values(column: Any) -> NDArray[Any]:
     if pa.types.is_dictionary(column.type):
-        column = column.combine_chunks() if column.num_chunks == 1 else column.unify_dictionaries().combine_chunks()
-        words: NDArray[Any] = np.array(column.dictionary.to_pylist(), object)
-        return words[column.indices.to_numpy()] if len(column) else np.empty(0, object)
+        return words(column)
     if column.null_count:  # of the jobs of aggregations
         column = column.fill_null(-1)
     values: NDArray[Any] = column.to_numpy()
