@@ -265,7 +265,3 @@ def main() -> NoReturn:
         print("edgesim: interrupted", file=sys.stderr)
         sys.exit(130)
     sys.exit(0)
-
-
-if __name__ == "__main__":
-    main()

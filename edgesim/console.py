@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from edgesim import shipped, units
+from edgesim import printing, shipped, units
 from edgesim.errors import RunError, ScenarioError
 from edgesim.results.differences import differences
 from edgesim.results.estimate import estimate_table
@@ -24,9 +24,7 @@ from edgesim.scenario import progress, running, spread, verifying
 from edgesim.scenario.loading import Plan, load
 from edgesim.scenario.progress import Asked, Interrupted, Notify
 
-# A pipe has no width of its own: there, tables are as wide as they need.
-_out = Console(width=None if sys.stdout.isatty() else 160, emoji=False)
-_err = Console(stderr=True, emoji=False)
+_err = Console(stderr=True, emoji=False, markup=False)
 
 
 def run(scenario: Path, overrides: Sequence[str], out: Path | None, workers: str | None, *, replace: bool) -> None:
@@ -74,7 +72,7 @@ def verify(folder: Path, workers: str | None) -> None:
             unlike += bool(found)
             told = ["versions: " + pair.versions] if pair.versions else []
             told = [f"{run.label}: {'not the same' if found else 'the same, byte for byte'}", *told, *found]
-            _out.print("\n  ".join(told), highlight=False, markup=False, soft_wrap=True)
+            printing.out.print("\n  ".join(told), markup=False, soft_wrap=True)
     if unlike:
         raise RunError(f"{unlike} of {len(runs)} runs came out otherwise than they did")
 
@@ -107,19 +105,16 @@ def print_summary(results: Results) -> None:
         table.add_column(escape(cells[0]), justify="right" if i else "left", overflow="fold", min_width=longest)
     for row in found.rows:
         table.add_row(*map(escape, row))
-    _out.print(table)
+    printing.out.print(table)
 
 
 def validate(scenario: Path, overrides: Sequence[str]) -> None:
     """Check a scenario as far as can be without running it; data, models and algorithms are really made."""
     plan = load(shipped.find(scenario), overrides)
     running.check(plan)
-    _out.print(
-        f"{scenario}: fine; {len(plan.scenarios)} run{'s' if len(plan.scenarios) > 1 else ''}",
-        highlight=False,
-    )
-    for planned in plan.scenarios:
-        _out.print(f"  {planned.label}", highlight=False)
+    count = len(plan.scenarios)
+    labels = (f"  {planned.label}" for planned in plan.scenarios)
+    printing.lines(f"{scenario}: fine; {count} run{'s' if count > 1 else ''}", *labels)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ def trace(folder: Path, begin: str | None, end: str | None, out: Path | None) ->
         format.write(path, events, {"run": run.label, "times": "simulated"})
     except OSError as error:
         raise ScenarioError(f"--out {path}: cannot be written: {error.strerror}") from error
-    printing.out.print(str(path), soft_wrap=True, markup=False)
+    printing.lines(str(path))
 
 
 def _only(folder: Path) -> Run:

@@ -64,7 +64,7 @@ def _quantiles(values: NDArray[np.float64], kind: str) -> str:
     """Three figures in the unit of the middle one: "4.1 9 20 GFLOP/s"; each in its own where they are too far apart
     for that: "32.8 kB 1 GB 4 GB". One where all are alike."""
     low, middle, high = np.quantile(values, _QUANTILES).tolist()
-    own = [units.format(float(f"{value:.3g}"), kind) for value in (low, middle, high)]
+    own = [units.short(value, kind) for value in (low, middle, high)]
     if low == high:
         return own[1]
     number, unit = own[1].split(" ", 1)

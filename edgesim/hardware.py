@@ -60,7 +60,7 @@ def _list_devices(boards: Sequence[Device]) -> None:
         (
             board.name,
             board.device_class,
-            _short(board.compute_flops, "compute"),
+            units.short(board.compute_flops, "compute"),
             units.format(board.ram_bytes, "size"),
             *_step(board),
             board.confidence,
@@ -74,7 +74,7 @@ def _list_devices(boards: Sequence[Device]) -> None:
 
 def _step(board: Device) -> tuple[str, str]:
     step = reference_step(board)
-    return ("no room", "") if step is None else (_short(step.time_s, "time"), _short(step.energy_j, "energy"))
+    return ("no room", "") if step is None else (units.short(step.time_s, "time"), units.short(step.energy_j, "energy"))
 
 
 def _list_links(links: Sequence[Link]) -> None:
@@ -82,22 +82,17 @@ def _list_links(links: Sequence[Link]) -> None:
     rows = (
         (
             link.name,
-            _short(link.down_bps, "rate"),
-            _short(link.up_bps, "rate"),
-            _short(link.latency_s, "time"),
-            _short(link.send_w, "power"),
-            _short(link.tail_j, "energy"),
+            units.short(link.down_bps, "rate"),
+            units.short(link.up_bps, "rate"),
+            units.short(link.latency_s, "time"),
+            units.short(link.send_w, "power"),
+            units.short(link.tail_j, "energy"),
             link.confidence,
         )
         for link in links
     )
     if links:
         printing.table("links", header, rows, header[1:6])
-
-
-def _short(value: float, kind: str) -> str:
-    """Three digits, in the unit that reads best."""
-    return units.format(float(f"{value:.3g}"), kind)
 
 
 def _device_figures(board: Device) -> Iterator[tuple[str, str]]:
@@ -108,7 +103,7 @@ def _device_figures(board: Device) -> Iterator[tuple[str, str]]:
     eta = board.sparse_efficiency
     yield "sparse efficiency", f"{eta:g}: a layer of density d below that runs {eta:g} / d times as fast as a dense one"
     yield from _traits_figures(board.traits) if board.traits else ()
-    usable = _short(board.memory_bytes, "size")
+    usable = units.short(board.memory_bytes, "size")
     yield "RAM", f"{units.format(board.ram_bytes, 'size')}, of which a job may take {board.usable:.0%}: {usable}"
     yield "idle power", units.format(board.idle_w, "power")
     yield "power while training", f"{units.format(board.training_w, 'power')} (whole device)"
@@ -141,7 +136,7 @@ def _traits_figures(traits: Traits) -> Iterator[tuple[str, str]]:
 
 def _levels(board: Device) -> str:
     powers = ((level, power_w(board.idle_w, board.training_w, level)) for level in board.levels)
-    return ", ".join(f"{level.frequency:.0%} of the clock: {_short(watts, 'power')}" for level, watts in powers)
+    return ", ".join(f"{level.frequency:.0%} of the clock: {units.short(watts, 'power')}" for level, watts in powers)
 
 
 def _spread(sigma: float) -> str:

@@ -1,13 +1,10 @@
 """What there is to choose from: algorithms, scenarios, and the schema of scenario files."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import MISSING, fields
+from collections.abc import Callable, Iterator
 from inspect import getdoc, getmodule
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
-
-from typing_extensions import Doc
+from typing import TYPE_CHECKING, Any
 
 from edgesim import printing, shipped
 
@@ -33,13 +30,12 @@ def algorithms(name: str | None) -> None:
     printing.lines(*_schedules(name, kind))
 
 
-def _hyper_parameters(kind: "type[Algorithm]") -> Iterator[tuple[str, str, str]]:
-    hints = get_type_hints(kind, include_extras=True)
-    for field in fields(kind):
-        notes = [note.documentation for note in getattr(hints[field.name], "__metadata__", ()) if isinstance(note, Doc)]
-        default: Any = field.default_factory() if field.default_factory is not MISSING else field.default
-        text = "none" if default is None else str(default)
-        yield field.name, "required" if default is MISSING else text, "; ".join(notes)
+def _hyper_parameters(kind: Callable[..., Any]) -> Iterator[tuple[str, str, str]]:
+    from edgesim.scenario.parameters import model_of
+
+    for name, field in model_of(kind).model_fields.items():
+        default = "none" if field.default is None else str(field.default)
+        yield name, "required" if field.is_required() else default, field.description or ""
 
 
 def _costs(kind: "type[Algorithm]") -> Iterator[str]:
@@ -47,7 +43,7 @@ def _costs(kind: "type[Algorithm]") -> Iterator[str]:
     from edgesim.algorithms.fedavg import FedAvg
     from edgesim.samplejob import TASK, sample_job
 
-    if _required(kind):
+    if _has_required(kind):
         yield "costs: it has required hyper-parameters; edgesim validate and a short run tell"
         return
     try:
@@ -71,16 +67,16 @@ def _schedules(name: str, kind: "type[Algorithm]") -> Iterator[str]:
     from edgesim.samplejob import sample_context
     from edgesim.scenario.samples import SCHEDULES, refusals
 
-    if _required(kind):
+    if _has_required(kind):
         return
     refused = refusals(name, kind(), sample_context())
     yield f"schedules: {', '.join(name for name in SCHEDULES if name not in refused)}"
     yield from (f"  not {name}: {reason}" for name, reason in refused.items())
 
 
-def _required(kind: "type[Algorithm]") -> bool:
+def _has_required(kind: "type[Algorithm]") -> bool:
     """Whether it has hyper-parameters without a default."""
-    return any(field.default is MISSING and field.default_factory is MISSING for field in fields(kind))
+    return any(default == "required" for _, default, _ in _hyper_parameters(kind))
 
 
 def scenarios() -> None:

@@ -98,6 +98,11 @@ def format(value: float, kind: str) -> str:
     return f"{repr(value).removesuffix('.0')} {base}".rstrip()
 
 
+def short(value: float, kind: str) -> str:
+    """The same, rounded to three digits, in the unit that reads best."""
+    return format(float(f"{value:.3g}"), kind)
+
+
 def _split(text: object, kind: str) -> tuple[str, str]:
     if isinstance(text, int | float) and not isinstance(text, bool):
         if kind == "share" and math.isfinite(text):

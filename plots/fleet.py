@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgesim.devices.fleet import Fleet
 from edgesim.plots.style import COLOURS, MARKS, styled
+from edgesim.units import short
 
 _SHOWN = 5_000  # devices: more marks than that hide one another
 
@@ -46,13 +47,8 @@ def _areas(memory_bytes: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def _memory(memory_bytes: NDArray[np.int64]) -> str:
-    least, most = (_short(float(value)) for value in (memory_bytes.min(), memory_bytes.max()))
+    least, most = (short(float(value), "size") for value in (memory_bytes.min(), memory_bytes.max()))
     return f"mark size: memory,\n{least if least == most else f'{least} to {most}'}"
-
-
-def _short(size_bytes: float) -> str:
-    unit, worth = next((pair for pair in (("GB", 1e9), ("MB", 1e6)) if size_bytes >= pair[1]), ("kB", 1e3))
-    return f"{size_bytes / worth:.3g} {unit}"
 
 
 def _count(fleet: Fleet, number: int) -> str:

@@ -57,6 +57,15 @@ TOLD = (  # one a mistake: where it stands, what it is about, what would do
 )
 
 
+def test_brackets_in_a_path_are_no_mark_up(server: Server, tmp_path: Path) -> None:
+    """As they are where edgesim colours its own words."""
+    path, out = write(tmp_path).rename(tmp_path / "my[red].yaml"), tmp_path / "out[red]"
+    assert f"{path}: fine; 1 run" in server.run("validate", path).out
+    few = ["--workers", "1", *sets("stop.updates=10")]
+    assert server.run("run", path, "--out", out, *few).code == 0
+    assert f"{out} holds the finished results" in server.run("run", path, "--out", out, *few).err
+
+
 def test_help_imports_nothing_heavy() -> None:
     command = [sys.executable, "-X", "importtime", "-m", "edgesim", "--help"]
     ended = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -9,7 +9,7 @@ from processes import files, unlike
 from tiny import ALGORITHMS, SCHEDULES, sets, write
 from typer.testing import CliRunner, Result
 
-from edgesim import cli, console
+from edgesim import cli, printing
 from edgesim.errors import ScenarioError
 from edgesim.execution.timing import TimingOnly
 from edgesim.results.estimate import estimate_table
@@ -104,7 +104,7 @@ def test_it_goes_to_a_folder_of_its_own_and_is_never_taken_for_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(console._out, "width", 200)
+    monkeypatch.setattr(printing.out, "width", 200)
     scenario = write(tmp_path)
     shown = edgesim("estimate", scenario, *sets(SHORT), "--workers", "1").stdout
     assert "raspberry-pi-zero-2w" in shown
