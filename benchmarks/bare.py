@@ -151,14 +151,6 @@ class Buffered:
             self._dispatch(now, next_job)
         return time.perf_counter() - begun
 
-    @property
-    def aggregations(self) -> int:
-        return len(self._versions) - 1
-
-    @property
-    def in_flight(self) -> int:
-        return len(self._flying)
-
     def _dispatch(self, now: float, job: int) -> None:
         idle, place = self._idle, int(random.random() * len(self._idle))
         idle[place], idle[-1] = idle[-1], idle[place]

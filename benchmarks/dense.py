@@ -13,12 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import bare
-from benchmarks.endtoend import SCENARIOS
-from edgesim.engine.learning import Received
+from benchmarks.rounds import learning_of, placed
 from edgesim.execution.process import prepare_process
-from edgesim.scenario.assembly import make_fleet
-from edgesim.scenario.learning import make_learning
-from edgesim.scenario.loading import load
 
 _COHORTS = (25, 50, 100)
 _ROUNDS = 20  # in one measurement, as many as the limit's
@@ -51,18 +47,13 @@ def main() -> None:
 
 def rounds(cohort: int) -> Callable[[], None]:
     """Rounds of W1: placed, trained and merged as the engine asks for them, but without an engine."""
-    plan = load(SCENARIOS / "w1.yaml", [f"execution.cohort={cohort}"])
-    scenario = plan.scenarios[0].scenario
-    learner = make_learning(scenario, plan.folder, make_fleet(scenario, plan.folder))
-    size, number = bare.W1.cohort, 0
+    learning, size = learning_of("w1", f"execution.cohort={cohort}")
+    number = 0
 
     def some() -> None:
         nonlocal number
         for _ in range(_ROUNDS):
-            jobs = range(number * size, (number + 1) * size)
-            clients = [job % len(learner.samples) for job in jobs]
-            learner.dispatch_all(jobs[0], clients, number)
-            learner.aggregate([Received(job, client, 0, 1.0) for job, client in zip(jobs, clients, strict=True)])
+            learning.aggregate(placed(learning, number, size)[1])
             number += 1
 
     return some

@@ -15,14 +15,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.endtoend import SCENARIOS
-from edgesim.engine.learning import Learning, Received
+from benchmarks.rounds import learning_of, placed
+from edgesim.engine.learning import Learning
 from edgesim.errors import EdgesimError
 from edgesim.execution import card
 from edgesim.execution.process import prepare_process
-from edgesim.scenario.assembly import make_fleet
-from edgesim.scenario.learning import make_learning
-from edgesim.scenario.loading import load
 
 WORKLOADS: dict[str, tuple[str, list[str]]] = {
     "W1": ("w1", []),
@@ -89,32 +86,29 @@ def product_flops(device: torch.device, seconds: float) -> float:
 def rate(name: str, backend: str, device: str, clients: int | None, seconds: float) -> Rate:
     """Rounds of a workload: so many clients, by default as many as its schedule takes at once."""
     file, overrides = WORKLOADS[name]
-    plan = load(SCENARIOS / f"{file}.yaml", [*overrides, f"execution.backend={backend}", f"execution.device={device}"])
-    scenario = plan.scenarios[0].scenario
-    size = clients or scenario.schedule.busiest[1]
-    learner: Learning = make_learning(scenario, plan.folder, make_fleet(scenario, plan.folder))
+    learning, usual = learning_of(file, *overrides, f"execution.backend={backend}", f"execution.device={device}")
+    size = clients or usual
     if device != card.NONE:
         torch.cuda.reset_peak_memory_stats(device)
     flops, number = 0.0, 0
 
     def one() -> float:
         nonlocal flops, number
-        taken_s, flops = _round(learner, number, size)
+        taken_s, flops = _round(learning, number, size)
         number += 1
         return taken_s
 
     taken_s = median(_repeated(one, seconds))
-    learner.close()
+    learning.close()
     memory = torch.cuda.max_memory_allocated(device) / 1e9 if device != card.NONE else 0.0
     return Rate(updates=size / taken_s, flops=flops, clients=size, memory_gb=memory)
 
 
-def _round(learner: Learning, number: int, size: int) -> tuple[float, float]:
+def _round(learning: Learning, number: int, size: int) -> tuple[float, float]:
     """Seconds of a round, and FLOPs of an update in it."""
-    clients = [(number * size + i) % len(learner.samples) for i in range(size)]
     begun = time.perf_counter()
-    assigned = learner.dispatch_all(number * size, clients, number)
-    learner.aggregate([Received(number * size + i, client, 0, 1.0) for i, client in enumerate(clients)])
+    assigned, received = placed(learning, number, size)
+    learning.aggregate(received)
     taken_s = time.perf_counter() - begun
     return taken_s, sum(float(each.workload.layer_flops.sum()) + each.workload.other_flops for each in assigned) / size
 

@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import bare, counting, endtoend
-from edgesim.engine.learning import Learning, Received
+from benchmarks.rounds import learning_of, placed
+from edgesim.engine.learning import Learning
 from edgesim.execution.process import prepare_process
-from edgesim.scenario.assembly import make_fleet
-from edgesim.scenario.learning import make_learning
-from edgesim.scenario.loading import load
 
 _START_S = 10.0  # host time that a worker takes to import what it needs, and more
 JOBS = 200_000  # of W5, at each size of the fleet
@@ -154,21 +152,19 @@ def side_by_side(name: str, processes: int = 2) -> Row:
 def pooled(name: str, rounds: int, processes: int = 2) -> Row:
     """Rounds of W2, W3 or wide in a pool of workers, over the same in one process; in turn, workers already up."""
     prepare_process()
-    plan = load(endtoend.SCENARIOS / f"{name.lower()}.yaml")
-    scenario = plan.scenarios[0].scenario
-    fleet = make_fleet(scenario, plan.folder)
-    learners = {count: make_learning(scenario, plan.folder, fleet, processes=count) for count in (1, processes)}
+    learners = {}
+    for count in (1, processes):
+        learners[count], size = learning_of(name.lower(), processes=count)
     seconds: dict[int, list[float]] = {count: [] for count in learners}
     up_s, first = time.perf_counter() + _START_S, 0
     while time.perf_counter() < up_s:  # until the workers are up; not counted
-        _round_s(learners[processes], first, scenario.schedule.busiest[1])
+        _round_s(learners[processes], first, size)
         first += 1
     for number in range(first, first + rounds + 1):
         for count, learner in learners.items():
-            seconds[count].append(_round_s(learner, number, scenario.schedule.busiest[1]))
+            seconds[count].append(_round_s(learner, number, size))
     for learner in learners.values():
         learner.close()
-    size = scenario.schedule.busiest[1]
     pairs = list(zip(seconds[1][1:], seconds[processes][1:], strict=True))
     return Row(
         name=f"{name}, pool of {processes} over one process (as bare)",
@@ -180,10 +176,9 @@ def pooled(name: str, rounds: int, processes: int = 2) -> Row:
 
 
 def _round_s(learner: Learning, number: int, size: int) -> float:
-    clients = [(number * size + i) % len(learner.samples) for i in range(size)]
-    learner.dispatch_all(number * size, clients, number)
+    _, received = placed(learner, number, size)
     start = time.perf_counter()
-    learner.aggregate([Received(number * size + i, client, 0, 1.0) for i, client in enumerate(clients)])
+    learner.aggregate(received)
     return time.perf_counter() - start
 
 

@@ -50,4 +50,4 @@ def test_the_bare_buffer_aggregates_ten_at_a_time_and_keeps_a_hundred_in_flight(
     shape = bare.Shape(clients=200, samples=20, batch=10, cohort=100, rounds=1)
     run = bare.Buffered(shape)
     assert run.run() > 0
-    assert (run.aggregations, run.in_flight) == (10, 100)
+    assert (len(run._versions), len(run._flying)) == (1 + 10, 100)

@@ -29,7 +29,6 @@ evaluate: {every: 1 aggregation}
 stop: {aggregations: 4}
 """
 UNEQUAL = "fleet.0.variation={compute: 0.6, link: 0.6}"
-COMING_AND_GOING = "{kind: markov, on: 2 s, off: 200 ms}"
 FEDSPA = "algorithm={name: fedspa, density: 0.5}"
 MODES = {
     "deadline": "{kind: deadline, cohort: 4, limit: 300 ms, late: kept, staleness: polynomial}",
