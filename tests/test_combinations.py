@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from eight import write
 
 from edgesim.algorithms import registry
 from edgesim.algorithms.contract import Client, Payload
@@ -30,27 +31,6 @@ from edgesim.scenario.assembly import assemble
 from edgesim.scenario.loading import load
 from edgesim.scenario.samples import SCHEDULES
 
-SCENARIO = """
-name: combined
-task:
-  dataset: {name: synthetic, samples: 160, features: 16, classes: 4}
-  partition: {kind: dirichlet, alpha: 0.5}
-  clients: 8
-  model: {name: mlp, hidden: [12]}
-training: {lr: 0.05, batch_size: 5}
-fleet: [{device: raspberry-pi-4, share: 1, link: wifi-home, variation: {compute: 0.5, link: 0.5}}]
-schedule: {kind: sync, cohort: 4}
-algorithm: fedavg
-evaluate: {every: 2 aggregations}
-stop: {aggregations: 5}
-"""
-MODEL = """
-from torch import nn
-
-def normed(shape, classes):
-    convolution = [nn.Unflatten(1, (1, 4, 4)), nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU()]
-    return nn.Sequential(*convolution, nn.Flatten(), nn.Linear(16, classes))
-"""
 DRAWN = 4  # combinations of each algorithm
 SPARSE = {"density": 0.4, "layers": "conv+linear", "warm_up_share": 0.25, "warm_up_epochs": 2}
 HETERO = {"update_mode": "masked", "recalibration": "aggregate", "budgets": "positions"}
@@ -109,10 +89,7 @@ def combinations(name: str) -> Iterator[list[str]]:
 
 
 def simulation(folder: Path, given: Sequence[str], state: dict[str, Any] | None = None) -> Simulation:
-    path = folder / "combined.yaml"
-    path.write_text(SCENARIO)
-    (folder / "model.py").write_text(MODEL)
-    (planned,) = load(path, given).scenarios
+    (planned,) = load(write(folder), ["stop.aggregations=5", *given]).scenarios
     made = assemble(planned.scenario, folder, folder / "run", state)
     if state is None:
         made.begin()

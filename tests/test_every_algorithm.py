@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from eight import write
 
 from edgesim.algorithms import registry
 from edgesim.engine.simulation import Simulation
@@ -16,50 +17,13 @@ from edgesim.scenario.loading import load
 from edgesim.scenario.samples import SCHEDULES
 from edgesim.scenario.schema import Schedule
 
-SCENARIO = """
-name: every
-task:
-  dataset: {name: synthetic, samples: 160, features: 16, classes: 4}
-  partition: {kind: dirichlet, alpha: 0.5}
-  clients: 8
-  model: {name: mlp, hidden: [12]}
-training: {lr: 0.05, batch_size: 5}
-fleet: [{device: raspberry-pi-4, share: 1, link: wifi-home, variation: {compute: 0.5, link: 0.5}}]
-schedule: {kind: sync, cohort: 4}
-algorithm: fedavg
-evaluate: {every: 2 aggregations}
-stop: {aggregations: 4}
-"""
 KINDS = [str(get_args(section.model_fields["kind"].annotation)[0]) for section in get_args(get_args(Schedule)[0])]
-MODEL = """
-import torch
-from torch import nn
-
-def normed(shape, classes):
-    convolution = [nn.Unflatten(1, (1, 4, 4)), nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU()]
-    return nn.Sequential(*convolution, nn.Flatten(), nn.Linear(16, classes))
-
-class Tempered(nn.Module):
-    def __init__(self, classes):
-        super().__init__()
-        self.temperature = nn.Parameter(torch.tensor(2.0))
-        self.hidden, self.out = nn.Linear(16, 12), nn.Linear(12, classes)
-
-    def forward(self, x):
-        return self.out(torch.relu(self.hidden(x))) / self.temperature
-
-def tempered(shape, classes):
-    return Tempered(classes)
-"""
 LINEAR = {"flash": ["algorithm={name: flash, layers: conv+linear}"]}  # to mask where nothing is a convolution
 NEEDS = {"fedbn": ["task.model=./model.py:normed"]}  # what an algorithm cannot do without
 
 
 def assembled(folder: Path, name: str, *overrides: str) -> Simulation:
-    path = folder / "every.yaml"
-    path.write_text(SCENARIO)
-    (folder / "model.py").write_text(MODEL)
-    (planned,) = load(path, [f"algorithm={name}", *NEEDS.get(name, []), *overrides]).scenarios
+    (planned,) = load(write(folder), [f"algorithm={name}", *NEEDS.get(name, []), *overrides]).scenarios
     return assemble(planned.scenario, folder, folder / "run")
 
 
