@@ -106,10 +106,14 @@ class FedSpa(Algorithm):
 
     def screens(self, client: Client) -> bool:
         """Whether a job takes a dense gradient: until its mask moves no more."""
-        return self._moves and self.regrow == "gradient" and client.version < float(client.state["rounds"]["T"])
+        return self.regrow == "gradient" and self._may_move(client)
+
+    def _may_move(self, client: Client) -> bool:
+        """Whether a job may change its client's mask."""
+        return self._moves and client.version < float(client.state["rounds"]["T"])
 
     def upload_bytes(self, context: Context, payload: Payload, client: Client) -> int | None:
-        if self._moves:  # the new mask's length on the wire depends on where it moved
+        if self._may_move(client):  # the new mask's length on the wire depends on where it moved
             return None
         return codecs.size(masked(payload.state["params"], client.state["mask"]))
 

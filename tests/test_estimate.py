@@ -55,6 +55,17 @@ def test_its_events_are_those_of_the_real_run(tmp_path: Path, schedule: str, alg
     assert made.summary["final"]["accuracy"] is None
 
 
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_it_knows_from_which_version_on_masks_rest(tmp_path: Path, schedule: str) -> None:
+    """With T = 1 FedSpa takes dense gradients and sends new masks for its first version only."""
+    overrides = (SHORT, SCHEDULES[schedule], "algorithm={name: fedspa, density: 0.3, rounds: 1}")
+    edgesim("run", write(tmp_path), "--out", tmp_path / "run", *sets(*overrides), "--workers", "1")
+    (real,) = Results.read(tmp_path / "run").runs
+    made = estimated(tmp_path, *overrides)
+    for column in ("flops", "bytes_up"):
+        assert made.clients()[column].sum() == pytest.approx(real.clients()[column].sum(), rel=0.02)
+
+
 def test_bounds_are_told_in_the_summary_and_on_the_console(tmp_path: Path) -> None:
     """And they are bounds: a client's first jobs up are no longer in the real run."""
     overrides = (SHORT, ALGORITHMS["fedspa-dst"])

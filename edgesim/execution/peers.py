@@ -144,6 +144,7 @@ class PeerTiming(TimingOnly):
         self._sizes.pop(job, None)
 
     def aggregate(self, received: Sequence[Received], merging: Merging | None = None) -> Workload | None:
+        self._version += len(received)  # each client's own model is a step further
         for update in received:
             del self._sizes[update.job]
         return None

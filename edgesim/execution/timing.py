@@ -6,7 +6,7 @@ Exact for algorithms whose costs do not depend on trained values. Sizes that do 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from edgesim.execution.attackers import Attackers, resting
 from edgesim.execution.atwork import AtWork
 from edgesim.execution.example import ExampleUpdate
 from edgesim.execution.fitting import fitted
+from edgesim.execution.store import FirstStates
 
 NAME = "none (timing only)"
 _UNKNOWN = -1
@@ -35,10 +36,22 @@ class _Scores:
     accuracy: NDArray[np.float64]
 
 
+class _Watched(Client):
+    """A client that tells whether a hook looked at its version."""
+
+    looks: ClassVar[int] = 0  # at the version of any of them
+
+    @property
+    def version(self) -> int:
+        _Watched.looks += 1
+        return self[3]
+
+
 class TimingOnly(AtWork):
     """An algorithm's costs by its own hooks, for states that never change: those before any training.
 
-    Nothing is kept of a client but the number of its kind: clients whose jobs cost the same are of one kind.
+    What is kept of a client is the number of its kind: clients whose jobs cost the same are of one kind. Where that
+    goes by the version of the model, the hooks are asked anew for each job.
     """
 
     backend = NAME
@@ -51,28 +64,34 @@ class TimingOnly(AtWork):
         self._kinds: list[Assignment] = []
         self._number_of: dict[_Figures, int] = {}  # a kind's, by its figures
         self._bounded, self._example = False, ExampleUpdate(algorithm, context)
+        self._version = 0
+        self._first = FirstStates(lambda client: algorithm.init_client(context, client))
         samples = context.task.train.count
         if cost_alike(algorithm) and not context.shrink_batch:
             _, first, kind = np.unique(samples, return_index=True, return_inverse=True)
-            numbers = np.array([self._number(self._assign(int(client))) for client in first])[kind]
+            numbers = np.array([self._number(self._assign(int(client), 0)[0]) for client in first])[kind]
         else:
             numbers = np.full(len(samples), _UNKNOWN)
         self._kind_of = numbers.astype(np.int32).data  # single numbers are read faster from the plain buffer
 
     def cost(self, client: int, terms: Terms = USUAL) -> Assignment:
-        """What a job of this client costs."""
+        """What a job of this client would cost now."""
+        return self._cost(client, self._version, terms)
+
+    def _cost(self, client: int, version: int, terms: Terms) -> Assignment:
         if on.costs_alike(terms) != USUAL:
-            return self._assign(client, terms)
+            return self._assign(client, version, terms)[0]
         number = self._kind_of[client]
         if number != _UNKNOWN:
             return self._kinds[number]
-        assigned = self._assign(client)
-        self._kind_of[client] = self._number(assigned)
+        assigned, lasts = self._assign(client, version)
+        if lasts:
+            self._kind_of[client] = self._number(assigned)
         return assigned
 
     def dispatch(self, job: int, client: int, version: int, terms: Terms = USUAL) -> Assignment:
         """What the job costs; of a free-rider, what is left of that."""
-        assigned = self.cost(client, terms)
+        assigned = self._cost(client, version, terms)
         return replace(assigned, workload=NO_WORK) if self._resting[client] else assigned
 
     def dispatch_all(
@@ -92,8 +111,8 @@ class TimingOnly(AtWork):
         if overrides(self._algorithm, "download", "workload"):
             what = "download, training and the server's own work" if self._serves else "download and training"
             notes.append(
-                f"{what} are those of {name}'s states before any training: exact where these costs do not change as "
-                "it goes on"
+                f"{what} are those of {name}'s states before any training: exact where these costs do not "
+                "depend on what is trained"
             )
         if self._bounded:
             notes.append(
@@ -118,6 +137,7 @@ class TimingOnly(AtWork):
 
     def aggregate(self, received: Sequence[Received], merging: Merging | None = None) -> Workload | None:
         """Nothing to merge; what that would cost the server."""
+        self._version += 1
         if not self._serves or not received:
             return None
         count = len(received)
@@ -136,28 +156,30 @@ class TimingOnly(AtWork):
         return _Scores(np.full(len(self.samples), np.nan))
 
     def state(self) -> dict[str, Any]:
-        return {"bounded": self._bounded}
+        return {"bounded": self._bounded, "version": self._version}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self._bounded = self._bounded or state["bounded"]
+        self._bounded, self._version = self._bounded or state["bounded"], state["version"]
 
     # ── costs ───────────────────────────────────────────────────────────────────────────────────────────
-    def _assign(self, client: int, terms: Terms = USUAL) -> Assignment:
-        where = on.under(self._context, terms)
-        state = self._algorithm.init_client(where, client)
-        who = Client(client, int(self.samples[client]), state)
+    def _assign(self, client: int, version: int, terms: Terms = USUAL) -> tuple[Assignment, bool]:
+        """What a job costs, and whether it does in every version."""
+        where, looks = on.under(self._context, terms), _Watched.looks
+        state = self._first.of(client)
+        who = _Watched(client, int(self.samples[client]), state, version)
         payload = self._algorithm.download(where, self._server, who)
         where, payload, batch = fitted(self._algorithm, where, payload, who)
         upload_bytes = on.upload_bytes(self._algorithm, where, payload, who)
         if upload_bytes is None:
             self._bounded = True
             upload_bytes = self._example.longest_bytes(state, self._server)
-        return Assignment(
+        assigned = Assignment(
             download_bytes=payload.size_bytes,
             workload=self._algorithm.workload(where, payload, who),
             upload_bytes=upload_bytes,
             batch_size=batch,
         )
+        return assigned, _Watched.looks == looks
 
     @cached_property
     def _serves(self) -> bool:

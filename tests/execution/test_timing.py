@@ -30,7 +30,6 @@ from edgesim.learning.compression import Qsgd, TopK
 from edgesim.learning.profile import profile_model
 from edgesim.learning.task import make_task
 from edgesim.learning.training import Training
-from edgesim.learning.tree import State
 
 CLIENTS = 6
 
@@ -70,6 +69,25 @@ def test_costs_that_do_not_depend_on_values_are_those_of_a_real_run(algorithm: A
             assert figures(only.dispatch(job, job % CLIENTS, turn)) == figures(world.dispatch(job, job % CLIENTS, turn))
         world.aggregate([Received(job, job % CLIENTS, 0, 1.0) for job in jobs])
     assert not any("upper bounds" in note for note in only.notes)
+
+
+def test_costs_that_go_by_the_version_are_those_of_a_real_run() -> None:
+    """Of FedSpa: from version T on no dense gradient is taken and no mask moves; forecasts and a restored one know."""
+    algorithm = FedSpa(density=0.4, rounds=2)
+    world, only, restored = real(algorithm), TimingOnly(algorithm, context()), TimingOnly(algorithm, context())
+    for version in range(4):
+        jobs = range(version * CLIENTS, (version + 1) * CLIENTS)
+        for job in jobs:
+            expected, found = world.dispatch(job, job % CLIENTS, version), only.dispatch(job, job % CLIENTS, version)
+            assert timing._figures(found.workload) == timing._figures(expected.workload)
+            assert (expected.upload_bytes is None) == (version < 2)
+            assert found.upload_bytes == expected.upload_bytes or version < 2
+        received = [Received(job, job % CLIENTS, 0, 1.0) for job in jobs]
+        world.aggregate(received)
+        only.aggregate(received)
+        restored.restore(only.state())
+        forecasts = [figures(it.cost(0)) for it in (world, only, restored)]
+        assert forecasts[1:] == forecasts[:1] * 2 or version == 0
 
 
 @pytest.mark.parametrize(
@@ -119,7 +137,7 @@ def test_an_upload_that_depends_on_values_is_bounded() -> None:
     world, only = real(FedSpa(density=0.5)), TimingOnly(FedSpa(density=0.5), context())
     active = sum(int(mask.sum()) for mask in world._state(0)["mask"].values())
     bound = 4 * (active + 8 + 10) + ceil(64 * 8 / 8) + ceil(8 * 10 / 8) + 1 + 6
-    for turn in range(6):
+    for turn in range(5):
         for job in range(turn * CLIENTS, (turn + 1) * CLIENTS):
             assert only.dispatch(job, job % CLIENTS, turn).upload_bytes == bound
             assert world.dispatch(job, job % CLIENTS, turn).upload_bytes is None
@@ -159,13 +177,13 @@ def test_no_message_is_longer_than_the_longest(masks: list[list[bool]], kind: tu
 
 @dataclass(frozen=True, kw_only=True)
 class Counted(FedSpa):
-    """FedSpa that notes whose first state was asked for."""
+    """FedSpa that notes whose work was asked for."""
 
     asked: tuple[list[int], ...] = ([],)
 
-    def init_client(self, context: Context, client: int) -> State:
-        self.asked[0].append(client)
-        return super().init_client(context, client)
+    def workload(self, context: Context, payload: Payload, client: Client) -> Workload:
+        self.asked[0].append(client.id)
+        return super().workload(context, payload, client)
 
 
 @pytest.mark.parametrize("most", [65_536, 1])
