@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from edgesim.algorithms.contract import Algorithm, Client, Context
+from edgesim.algorithms.compressed import CompressedUpdates
+from edgesim.algorithms.contract import Algorithm, Client, Context, Payload
+from edgesim.algorithms.reporting import LossReports
 from edgesim.learning import codecs
 from edgesim.learning.kernels import kernel
 from edgesim.learning.local import Order, Result, local_update
@@ -26,11 +28,19 @@ class ExampleUpdate:
             self._known = version, self._trained(server)
         return self._known[1]
 
-    def longest_bytes(self, before: State, server: State, version: int = 0) -> int:
-        """Of an update of a client with the state `before`: every mask that may have moved has."""
+    def longest_bytes(self, payload: Payload, who: Client, server: State, version: int = 0) -> int:
+        """Of an update of this client: every mask that may have moved has."""
         update, after = self.of(server, version)
-        moved = {**after, **{group: _complement(params) for group, params in before.items()}}
-        return codecs.longest(self._algorithm.upload(update, before, moved))
+        before = who.state
+        moved = before if self._rests(payload, who) else {g: _complement(params) for g, params in before.items()}
+        return codecs.longest(self._algorithm.upload(update, before, {**after, **moved}))
+
+    def _rests(self, payload: Payload, who: Client) -> bool:
+        """Whether the client's masks stay: without its codec the algorithm knows what the update is made of."""
+        algorithm = self._algorithm
+        while isinstance(algorithm, CompressedUpdates | LossReports):
+            algorithm = algorithm.inner
+        return algorithm.upload_bytes(self._context, payload, who) is not None
 
     def _trained(self, server: State) -> Result:
         context, algorithm = self._context, self._algorithm

@@ -106,7 +106,7 @@ class Federation(AtWork):
         assigned = self._assigning.of(where, payload, who, terms, batch, forecast=True)
         if assigned.upload_bytes is not None:
             return assigned
-        most = self._example.longest_bytes(who.state, self._server, self._version)
+        most = self._example.longest_bytes(payload, who, self._server, self._version)
         return replace(assigned, upload_bytes=most)
 
     def upload_bytes(self, job: int) -> int:

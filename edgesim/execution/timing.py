@@ -165,14 +165,13 @@ class TimingOnly(AtWork):
     def _assign(self, client: int, version: int, terms: Terms = USUAL) -> tuple[Assignment, bool]:
         """What a job costs, and whether it does in every version."""
         where, looks = on.under(self._context, terms), _Watched.looks
-        state = self._first.of(client)
-        who = _Watched(client, int(self.samples[client]), state, version)
+        who = _Watched(client, int(self.samples[client]), self._first.of(client), version)
         payload = self._algorithm.download(where, self._server, who)
         where, payload, batch = fitted(self._algorithm, where, payload, who)
         upload_bytes = on.upload_bytes(self._algorithm, where, payload, who)
         if upload_bytes is None:
             self._bounded = True
-            upload_bytes = self._example.longest_bytes(state, self._server)
+            upload_bytes = self._example.longest_bytes(payload, who, self._server)
         assigned = Assignment(
             download_bytes=payload.size_bytes,
             workload=self._algorithm.workload(where, payload, who),

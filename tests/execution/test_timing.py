@@ -147,6 +147,16 @@ def test_an_upload_that_depends_on_values_is_bounded() -> None:
     assert sum("upper bounds" in note and "FedSpa" in note for note in only.notes) == 1
 
 
+@pytest.mark.parametrize("own", [FedSpa(masking="rsm"), FedSpa(rounds=1)], ids=["rsm", "dst-after-T"])
+def test_masks_that_rest_are_not_in_the_bound_of_quantised_updates(own: FedSpa) -> None:
+    """Each value takes as many bits, whatever it is: so nothing is left that training decides."""
+    algorithm = CompressedUpdates(inner=own, codec=Qsgd(s=4))
+    world, only = real(algorithm), TimingOnly(algorithm, context())
+    for client in range(CLIENTS):
+        world.dispatch(client, client, 1)
+        assert only.dispatch(client, client, 1).upload_bytes == world.upload_bytes(client)
+
+
 def test_of_a_codec_the_notes_say_whose_algorithm_it_is() -> None:
     """Nobody wrote CompressedUpdates in a scenario."""
     for codec in (TopK(share=0.05), Qsgd(s=4)):
