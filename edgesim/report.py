@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from edgesim import printing, units
 from edgesim.errors import ScenarioError
+from edgesim.plots.letters import no_warnings_of_boxes
 from edgesim.plots.registry import PLOTS, find
 from edgesim.results import comparison
 from edgesim.results.analysis import tables
@@ -53,7 +54,8 @@ def write(
     _check_alike(results)
     compared = comparison.sections(results, against, accuracy, price) if results.have_accuracies else []
     path = out or results.path / "report.html"
-    text = page(results, compared, accuracy, price)
+    with no_warnings_of_boxes():
+        text = page(results, compared, accuracy, price)
     try:
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")

@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from edgesim.errors import ScenarioError
 from edgesim.folding import fold
+from edgesim.plots import letters
 from edgesim.results.costs import Cost
 from edgesim.results.statistics import FEWEST_FOR_A_BAND
 from edgesim.results.store import Results, Run
@@ -41,11 +42,17 @@ SHEET = Path(__file__).with_name("edgesim.mplstyle")
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Let `draw` make its figure under the style sheet, whatever the process has set."""
+    """Let `draw` make its figure under the style sheet, whatever the process has set; once more with other fonts
+    besides, where names have letters that the sheet's has not."""
 
     @wraps(draw)
     def under_the_sheet(*args: P.args, **kwargs: P.kwargs) -> Figure:
         with matplotlib.rc_context(fname=SHEET):
+            figure = draw(*args, **kwargs)
+            more = letters.families(figure)
+            if not more:
+                return figure
+            matplotlib.rcParams["font.family"] = ["sans-serif", *more]
             return draw(*args, **kwargs)
 
     return under_the_sheet
@@ -62,7 +69,7 @@ def save(figure: Figure, path: Path) -> None:
         raise ScenarioError(f"{path}: no picture has the suffix {path.suffix!r}; {advice(path.suffix[1:], kinds)}")
     undated: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
     try:
-        with matplotlib.rc_context(fname=SHEET):
+        with matplotlib.rc_context(fname=SHEET), letters.no_warnings_of_boxes():
             figure.savefig(path, metadata=undated.get(path.suffix))
     except OSError as error:
         raise ScenarioError(f"{path}: cannot be written: {error.strerror}") from error
