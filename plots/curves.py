@@ -7,11 +7,11 @@ from edgesim.errors import ScenarioError
 from edgesim.plots.style import (
     accuracy_axis,
     bands,
-    check_accuracies,
     cost_axis,
     heading,
     legend,
     looks,
+    measured,
     shade,
     styled,
     target_line,
@@ -42,9 +42,7 @@ def draw(results: Results, *, cost: str = "time", metric: str = "accuracy") -> F
     if metric not in METRICS:
         raise ScenarioError(f"unknown metric {metric!r}; {advice(metric, METRICS)}")
     kind = find_cost(cost)
-    if metric.startswith("accuracy"):
-        check_accuracies(results)
-    groups = results.variants()
+    groups = measured(results, results.variants(), metric)
     falls = metric == "gradient_norm"
     paths = {name: trajectory(runs, cost, metric, geometric=falls) for name, runs in groups.items()}
     figure = Figure(figsize=(8, 4.8), layout="constrained")

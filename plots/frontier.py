@@ -11,11 +11,11 @@ from matplotlib.lines import Line2D
 from edgesim.plots.style import (
     accuracy_axis,
     bands,
-    check_accuracies,
     cost_axis,
     heading,
     legend,
     looks,
+    measured,
     shade,
     styled,
     target_line,
@@ -36,8 +36,7 @@ def draw(results: Results, *, cost: str = "time", target: float | None = None) -
     steps: the non-dominated set.
     """
     kind = find_cost(cost)
-    check_accuracies(results)
-    groups = results.variants()
+    groups = measured(results, results.variants(), "accuracy")
     paths = {variant: trajectory(runs, cost) for variant, runs in groups.items()}
     figure = Figure(figsize=(8, 5.0), layout="constrained")
     axes = figure.subplots()

@@ -4,15 +4,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
+from warnings import warn
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from edgesim.errors import ScenarioError
+from edgesim.errors import EdgesimWarning, ScenarioError
 from edgesim.folding import fold
 from edgesim.plots import letters
 from edgesim.results.costs import Cost
@@ -114,13 +116,21 @@ def cost_axis(axes: Axes, cost: Cost, greatest: float) -> float:
     return worth
 
 
-def check_accuracies(results: Results) -> None:
-    """Raise ScenarioError where there are none to draw."""
-    if not results.have_accuracies:
+def measured(results: Results, groups: dict[str, list[Run]], metric: str) -> dict[str, list[Run]]:
+    """The variants of which this metric was measured, with a remark on those that are left out; ScenarioError where
+    there are none."""
+    runs_with = {n: [run for run in runs if np.isfinite(run.metrics()[metric]).any()] for n, runs in groups.items()}
+    found = {name: runs for name, runs in runs_with.items() if runs}
+    what = "accuracies" if metric.startswith("accuracy") else metric.replace("_", " ")
+    if not found:
         raise ScenarioError(
-            f"{results.path}: no accuracies: estimates train nothing, and quadratic problems have a gradient norm "
-            "(edgesim plot curves --metric gradient_norm); time-use and others need none"
+            f"{results.path}: no {what}: estimates train nothing, and quadratic problems alone have a gradient norm, "
+            "in place of accuracies (edgesim plot curves --metric gradient_norm); time-use and others need none"
         )
+    without = [name for name in groups if name not in found]
+    if without:
+        warn(f"{', '.join(without)}: no {what}, so not in the figure", EdgesimWarning, stacklevel=4)
+    return found
 
 
 def accuracy_axis(axes: Axes, label: str) -> None:

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_up_results import CLASSES, CLIENT_COUNT, VARIANTS, write_results
+from made_up_results import CLASSES, CLIENT_COUNT, VARIANTS, write_results, write_run
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from edgesim.drawing import plot
-from edgesim.errors import ScenarioError
+from edgesim.errors import EdgesimWarning, ScenarioError
 from edgesim.plots import style
 from edgesim.plots.registry import PLOTS, find
 from edgesim.results.analysis.tables import mean, sections
@@ -233,6 +233,22 @@ def test_participation_bars_are_the_updates(results: Results) -> None:
 
 def _heights(axes: Axes) -> list[float]:
     return [bar.get_height() for bar in axes.patches if isinstance(bar, Rectangle)]
+
+
+@pytest.mark.parametrize("figure", ["frontier", "curves"])
+def test_who_has_no_accuracies_is_left_out_with_a_remark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, figure: str
+) -> None:
+    """As an estimate beside a run: no line without a name, and no name without a line."""
+    monkeypatch.setitem(VARIANTS, "estimate", (np.nan, *VARIANTS["fedavg_sync"][1:]))
+    for name in ("fedavg_sync", "estimate"):
+        write_run(tmp_path / name, name, 0, 0)
+    with pytest.warns(EdgesimWarning, match=r"^estimate: no accuracies, so not in the figure$"):
+        drawn = find(figure)(Results.read(tmp_path))
+    names = [text.get_text() for text in drawn.legends[0].get_texts()]
+    assert [name for name in names if not name.startswith("frontier")] == ["fedavg_sync"]
+    with pytest.raises(ScenarioError, match="estimate: no accuracies: estimates train nothing"):
+        find(figure)(Results.read(tmp_path / "estimate"))
 
 
 def test_one_run_alone_can_be_drawn(results: Results) -> None:
