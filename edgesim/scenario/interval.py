@@ -12,6 +12,8 @@ from edgesim.spelling import shown
 
 _AGGREGATIONS = re.compile(r"\s*([0-9]{1,18})\s+aggregations?\s*")
 
+_LEAST_S = 1e-6  # with less the run would spend the host's days on what takes the devices seconds
+
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
@@ -30,6 +32,8 @@ class Interval:
             raise ValueError(f"{error}, or 10 aggregations") from None
         if not (made.time_s or made.aggregations):
             raise ValueError(f"got {shown(text)}; write more than nothing, e.g. 5 min or 10 aggregations")
+        if made.time_s is not None and made.time_s < _LEAST_S:
+            raise ValueError(f"got {shown(text)}; write {units.format(_LEAST_S, 'time')} or more, e.g. 5 min")
         return made
 
     def __str__(self) -> str:

@@ -4,6 +4,7 @@ The texts under the fields become the reference and the JSON Schema. Quantities 
 units once read, and are written back with their units.
 """
 
+import math
 from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
@@ -33,7 +34,7 @@ from edgesim.scenario.section import Count, OrWord, Section
 from edgesim.scenario.selecting import SelectorChoice
 from edgesim.scenario.server import Server
 from edgesim.spelling import advice
-from edgesim.units import Bytes, Joules, Seconds, Share
+from edgesim.units import Bytes, Joules, Seconds, Share, format
 
 Schedule: TypeAlias = Annotated[
     Sync | Deadline | Async | Buffered | Periodic | Tiered | Safa | TimelyFl | Hierarchical | Gossip,
@@ -99,11 +100,14 @@ class Costs(Section):
     (relative to this file)"""
 
 
+_MOST_EVALUATIONS = 10_000_000
+
+
 class Evaluate(Section):
     """When the clients' models are tested, each on its client's own test part."""
 
     every: Interval
-    """simulated time, or a number of aggregations"""
+    """simulated time, 1 us or more, or a number of aggregations; ten million evaluations until stop.time at most"""
     target: Share | None = Field(default=None, gt=0)
     """accuracy for the figures "time, energy and bytes to target\""""
 
@@ -206,6 +210,15 @@ class Scenario(Section):
         if self.execution.backend == "none" and self.stop.accuracy is not None:
             what = "an estimate trains nothing, so no accuracy is ever reached"
             raise wrong(f"{what}; stop by time, updates, aggregations, energy or bytes instead", "stop", "accuracy")
+        return self
+
+    @model_validator(mode="after")
+    def _evaluates_in_reason(self) -> Self:
+        every_s, stop_s = self.evaluate.every.time_s, self.stop.time
+        if every_s is not None and stop_s is not None and stop_s / every_s > _MOST_EVALUATIONS:
+            enough = format(10.0 ** math.ceil(math.log10(stop_s / _MOST_EVALUATIONS)), "time")
+            what = f"{stop_s / every_s:.2g} evaluations until stop.time, {format(stop_s, 'time')}"
+            raise wrong(f"{what}; write fewer than {_MOST_EVALUATIONS:,}, e.g. {enough}", "evaluate", "every")
         return self
 
     @model_validator(mode="after")

@@ -146,6 +146,8 @@ def test_a_page_of_mistakes_is_told_at_once(tmp_path: Path) -> None:
         ("training.lr", ".inf", "training.lr: got inf; should be a finite number"),
         ("training.lr", "true", "training.lr: got true; should be a valid number"),
         ("evaluate.every", "0 aggregations", "evaluate.every: got '0 aggregations'; write more than nothing, e.g. 5 min or 10 aggregations"),
+        ("evaluate.every", "1 ns", "evaluate.every: got '1 ns'; write 1 us or more, e.g. 5 min"),
+        ("evaluate.every", "1 us", "evaluate.every: 2.2e+10 evaluations until stop.time, 6 h; write fewer than 10,000,000, e.g. 10 ms"),
         ("algorithm", "{density: 0.5}", f"algorithm: missing name; choose one of {ALGORITHMS}"),
         ("algorithm", "[fedavg]", "algorithm: got a list; write a name, or {name: …} with its parameters"),
         ("algorithm", "json:loads", "algorithm: 'json:loads' is no algorithm; write a dataclass that extends edgesim.algorithms.contract.Algorithm"),
