@@ -26,7 +26,8 @@ from annotated_types import Ge, Le, Lt
 from typing_extensions import Doc
 
 from edgesim.algorithms import shared_mask
-from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, local_work, masked, merge
+from edgesim.algorithms.contract import Algorithm, Arrivals, Client, Context, Payload, local_work, merge
+from edgesim.algorithms.messages import SPARSE, dense, masked
 from edgesim.devices.workload import Workload
 from edgesim.errors import ScenarioError
 from edgesim.learning import codecs, masks
@@ -64,13 +65,15 @@ class ZeroFl(Algorithm):
     def workload(self, context: Context, payload: Payload, client: Client) -> Workload:
         """Forward and input gradients at density 1 − s, weight gradients dense; all weights are kept."""
         profile = context.profile
-        dense = (profile.weight_grad_flops / np.maximum(profile.training_flops, 1))[profile.maskable]
-        return _apart(local_work(context, client.samples), tuple(dense.tolist()), 1 - self.sparsity)
+        whole = (profile.weight_grad_flops / np.maximum(profile.training_flops, 1))[profile.maskable]
+        return _apart(local_work(context, client.samples), tuple(whole.tolist()), 1 - self.sparsity)
 
     def upload_bytes(self, context: Context, payload: Payload, client: Client) -> int | None:
         return None  # the length of a mask depends on its places
 
     def upload(self, update: State, before: State, after: State) -> list[Part]:
+        if SPARSE in update and self.sends != "top-weights":  # places of what is left of a difference tell all
+            return dense(update["params"])
         return masked(update["params"], update["mask"], known=False)
 
     def aggregate(self, context: Context, server: State, arrivals: Arrivals) -> State:

@@ -9,6 +9,7 @@ import torch
 from toys import TRAINING, arrivals, context, federation, task
 
 from edgesim.algorithms.async_rules import FedAsync
+from edgesim.algorithms.compressed import CompressedUpdates
 from edgesim.algorithms.contract import Algorithm, Client
 from edgesim.algorithms.fedavg import FedAvg
 from edgesim.algorithms.flash import Flash
@@ -21,6 +22,7 @@ from edgesim.devices.cost import effective_flops
 from edgesim.engine.learning import Received
 from edgesim.errors import ScenarioError
 from edgesim.execution.terms import is_mean
+from edgesim.learning.compression import TopK
 from edgesim.learning.local import cohort_of
 from edgesim.learning.training import learner
 
@@ -39,6 +41,26 @@ def test_the_upload_has_density_one_minus_s_plus_r(sends: str, ratio: float) -> 
     assert [int(mask.sum()) for mask in trained.update["mask"].values()] == counts
     values = 4 * (sum(counts) + 26) + 5
     assert values < world.upload_bytes(0) <= values + 128 + 20
+
+
+@pytest.mark.parametrize("sends", ["top-weights", "diff-on-top-weights", "top-diff"])
+def test_with_top_k_a_difference_needs_no_mask_besides(sends: str) -> None:
+    """k = ⌈0.05 N⌉ values of each of four tensors and their places: FedAvg's length, where all of them lie within the
+    mask. Of weights it is the mask that says which of them count as 0."""
+    codec, own = TopK(share=0.05), ZeroFl(sends=sends)  # type: ignore[arg-type]
+    world, only = (federation(CompressedUpdates(inner=inner, codec=codec)) for inner in (own, FedAvg()))
+    world.dispatch(0, 0, 0)
+    update = world._training.result(0)[1].update
+    counts = [int(torch.count_nonzero(tensor)) for tensor in update["params"].values()]
+    assert counts == [math.ceil(0.05 * tensor.numel()) for tensor in update["params"].values()]
+    most = (
+        4 * sum(counts) + 2 * sum(counts) + 4 * 2 + 1 + 4
+    )  # values, gaps of two bytes at most, counts, kinds of parts
+    assert (world.upload_bytes(0) <= most) == (sends != "top-weights")
+    forecast, dense = (it.cost(0).upload_bytes for it in (world, only))
+    assert forecast is not None
+    assert dense is not None
+    assert (forecast == dense) == (sends != "top-weights")
 
 
 def test_where_values_are_sent_from() -> None:
