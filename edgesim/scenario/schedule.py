@@ -115,7 +115,8 @@ class Periodic(_Concurrent):
     every: Seconds = Field(ge=1e-9)
     """time from one aggregation to the next"""
     replace: Literal["at-once", "at-tick"] = "at-once"
-    """when a client that has finished is replaced: at once, or with the next aggregation"""
+    """when a client that has finished is replaced: at once, or at the next tick, even if there is nothing to aggregate;
+    where nobody works and nobody is on line then, by the first who comes on line, without waiting for another tick"""
     staleness: Staleness = Constant()
     """the weight of an update by how many aggregations it is behind"""
     max_staleness: int | None = Field(default=None, ge=0)
