@@ -9,6 +9,7 @@ from edgesim.errors import ScenarioError
 from edgesim.units import TABLE
 
 _COLUMNS = {f"time_{unit}": float(worth) for unit, worth in TABLE["time"].items()}
+_SHORTEST_NS = 1_000_000  # what begins anew sooner makes more changes than anybody could wait for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +86,11 @@ def read_trace(path: Path) -> RateTrace:
             factors.append(_number(path, number, row, 1))
         elif len(row) > 1 and row[1].strip():
             raise ScenarioError(f"{path}:{number}: the last row ends the trace, it has a time and no factor")
+    if starts_ns[-1] < _SHORTEST_NS:
+        raise ScenarioError(
+            f"{path}:{rows[-1][0]}: the trace begins again after {rows[-1][1][0]}, which is less than a millisecond; "
+            f"is the unit of {rows[0][1][0]} right?"
+        )
     if not any(factors):
         raise ScenarioError(f"{path}: its factors are 0 throughout, so nothing could ever be sent; write one above 0")
     return RateTrace(starts_ns=tuple(starts_ns[:-1]), factors=tuple(factors), period_ns=starts_ns[-1])

@@ -18,6 +18,8 @@ from edgesim.errors import ScenarioError
 from edgesim.spelling import advice
 from edgesim.units import TABLE
 
+_SHORTEST_S = 1e-3  # what begins anew sooner makes more changes than anybody could wait for
+
 Format: TypeAlias = Literal["csv", "fedscale", "flash"]
 
 
@@ -52,11 +54,13 @@ def _recording(rows: list[Interval], periods_s: dict[str, float], period_s: floa
     for row in rows:
         by_user.setdefault(row.user, []).append(row)
     if not rows:
-        lose("as a whole", "there is no interval")
+        lose("as a whole", "there is no interval, so nobody would ever be on line; write one at least")
     last_s = max(row.end_s for row in rows)
     for user, own in by_user.items():
         periods_s[user] = period_s or periods_s.get(user, last_s)
         _check(own, periods_s[user])
+        if not periods_s[user] >= _SHORTEST_S:
+            lose(f"user {user}", f"lasts {periods_s[user]:g} s, which is less than a millisecond; is the unit right?")
     kept = [row for own in by_user.values() for row in own]
     return Recording(
         users=tuple(by_user),

@@ -103,7 +103,8 @@ def test_flash_states(tmp_path: Path) -> None:
         ("device,start_s,end_h\n", "row 1: 'device,start_s,end_h': must be a header"),
         ("device,start,end\na,0,1\n", "row 1: 'device,start,end': must say its unit, as in device,start_s,end_s"),
         ("device,start_mins,end_mins\na,1,2\n", "row 1: unknown unit 'mins' in 'start_mins'; did you mean min?"),
-        ("device,start_s,end_s\n", "as a whole: there is no interval"),
+        ("device,start_s,end_s\n", "as a whole: there is no interval, so nobody would ever be on line; write"),
+        ("device,start_ns,end_ns\na,0,9000\n", "user a: lasts 9e-06 s, which is less than a millisecond; is the unit"),
         (
             "device,start_s,end_s\na,30,0\n",
             "row 2: user a: 30 s to 0 s: must end after it begins, and within a century",

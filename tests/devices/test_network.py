@@ -209,6 +209,7 @@ def test_a_trace_file_may_tell_of_outages_and_end_without_a_comma(tmp_path: Path
         ("time,factor\n0,1\n9,\n", "lte.csv:1: got the header 'time,factor'; write time_s,factor"),
         ("time_s,rate\n0,1\n9,\n", "lte.csv:1: got the header 'time_s,rate'"),
         ("time_s,factor\n9,\n", "lte.csv: has no factor"),
+        ("time_us,factor\n0,1\n5,\n", "lte.csv:3: the trace begins again after 5, which is less than a millis"),
         ("time_s,factor\n0,0\n5,0\n9,\n", "lte.csv: its factors are 0 throughout, so nothing could ever be sent"),
         ("time_s,factor\n1,1\n9,\n", "lte.csv:2: the first time is 1; a trace begins at 0"),
         ("time_s,factor\n0,1\n5,0.5\n5,\n", "lte.csv:4: time 5 is not after the row before"),
