@@ -1,9 +1,10 @@
 """The `edgesim` command: thin, one function a verb. Heavy imports wait until a verb needs them.
 
-Exit codes: 0 done; 1 a run failed; 2 bad usage or a bad scenario; 130 interrupted (Ctrl-C, SIGTERM), what there is was
-written.
+Exit codes: 0 done; 1 a run failed; 2 bad usage or a bad scenario; 130 interrupted (Ctrl-C) or 143 (SIGTERM), what there
+is was written.
 """
 
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -261,7 +262,7 @@ def main() -> NoReturn:
     except EdgesimError as error:
         print(f"edgesim: {error}" if "\n" not in str(error) else error, file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("edgesim: interrupted", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(128 + (stop.args or (signal.SIGINT,))[0])
     sys.exit(0)

@@ -22,7 +22,7 @@ from edgesim.results.store import Results
 from edgesim.results.table import summary_table
 from edgesim.scenario import progress, running, spread, verifying
 from edgesim.scenario.loading import Plan, load
-from edgesim.scenario.progress import Asked, Interrupted, Notify
+from edgesim.scenario.progress import Interrupted, Notify, Terminated
 
 _err = Console(stderr=True, emoji=False, markup=False)
 
@@ -86,11 +86,11 @@ def _work(directories: Sequence[Path], folder: Path, workers: int | str) -> None
 
 
 def _run_all(directories: Sequence[Path], workers: int | str, if_interrupted: str) -> None:
-    with _progress(len(directories)) as notify, _interruptible() as asked_to_stop:
+    with _progress(len(directories)) as notify, _interruptible() as asked:
         try:
-            running.run_all(directories, workers=workers, notify=notify, asked_to_stop=asked_to_stop)
+            running.run_all(directories, workers=workers, notify=notify, asked_to_stop=lambda: bool(asked))
         except Interrupted:
-            raise Interrupted(if_interrupted) from None
+            raise (Terminated if asked[0] == signal.SIGTERM else Interrupted)(if_interrupted) from None
 
 
 def print_summary(results: Results) -> None:
@@ -142,22 +142,22 @@ def _progress(runs: int) -> Iterator[Notify]:
 
 
 @contextmanager
-def _interruptible() -> Iterator[Asked]:
-    """Ctrl-C, or a SIGTERM, asks the runs to stop at the next instant; a second one stops at once."""
-    asked = False
+def _interruptible() -> Iterator[Sequence[int]]:
+    """Ctrl-C, or a SIGTERM, asks the runs to stop at the next instant; a second one stops at once. The signals that
+    have come."""
+    asked: list[int] = []
 
     def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
+        asked.append(number)
+        if len(asked) > 1:
+            raise KeyboardInterrupt(number)
         _err.print(
             "stopping at the next instant, to write down what there is (Ctrl-C again: at once) …", soft_wrap=True
         )
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: asked
+        yield asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -184,7 +184,7 @@ def test_ctrl_c_leaves_what_there_is_and_resume_goes_on(
     process.wait_for((out / "fedavg" / checkpoint.FILE).exists)
     process.send(number)
     ended = process.wait()
-    assert ended.code == 130, ended.err
+    assert ended.code == 128 + number, ended.err
     assert f"edgesim resume {out}" in ended.err
     assert "Traceback" not in ended.err
     (run,) = Results.read(out).runs
@@ -219,7 +219,7 @@ def test_ctrl_c_with_two_workers(server: Server, tmp_path: Path, when: str, numb
         process.wait_for(lambda: any(out.glob(f"*/{checkpoint.FILE}")))
     os.killpg(process.pid, number)  # as a terminal does, or a scheduler: to everyone
     ended = process.wait()
-    assert ended.code == 130, ended.err
+    assert ended.code == 128 + number, ended.err
     assert "Traceback" not in ended.err
     assert not all((run / "summary.json").exists() for run in out.iterdir())
     if not early:
@@ -243,6 +243,25 @@ def test_what_another_process_is_at_work_on_is_left_alone(server: Server, finish
     process.send(signal.SIGCONT)
     assert process.wait().code == 0
     assert unlike(files(finished), files(out)) == []
+
+
+def test_what_is_at_work_is_not_resumed_besides_nor_is_its_next_run_begun(server: Server, tmp_path: Path) -> None:
+    """Or the first of two commands would find that other busy, and fail in its turn."""
+    out = tmp_path / "out"
+    two = sets("sweep={training.epochs: [1, 2]}")
+    process = server.start("run", write(tmp_path), "--out", out, "--workers", "1", *two)
+    process.wait_for((out / "epochs=1" / checkpoint.FILE).exists)
+    process.send(signal.SIGSTOP)
+    ended = server.run("resume", out, "--workers", "1")
+    busy = "another process is at work here; wait for it or stop it"
+    assert (ended.code, ended.err) == (1, f"edgesim: {out}/epochs=1: {busy}\n")
+    assert not (out / "epochs=2" / "summary.json").exists()
+    process.send(signal.SIGCONT)
+    assert process.wait().code == 0
+
+
+def test_what_is_not_there_cannot_be_resumed(server: Server, tmp_path: Path) -> None:
+    refused(server.run("resume", tmp_path / "nope"), "nope: no such results folder; edgesim run SCENARIO makes one")
 
 
 def test_of_two_commands_at_once_one_does_the_work(server: Server, finished: Path, tmp_path: Path) -> None:

@@ -35,7 +35,9 @@ def run_directories(root: Path) -> list[Path]:
 
 
 def no_run(root: Path) -> ScenarioError:
-    """That a folder holds none, and where there are some."""
+    """That a folder holds none, and where there are some; or that there is no such folder."""
+    if not root.is_dir():
+        return ScenarioError(f"{root}: no such results folder; edgesim run SCENARIO makes one")
     deeper = sorted({str(path.parents[1]) for path in root.glob(f"*/*/{SCENARIO}")})
     there = f"; there are some in {', '.join(deeper)}" if deeper else ""
     return ScenarioError(f"{root}: holds no run (no {SCENARIO} in it or in its sub-folders){there}")
@@ -223,8 +225,6 @@ def _values(column: Any) -> NDArray[Any]:
 
 def _readable(path: Path) -> tuple[list[Path], list[Path]]:
     """The runs there with and without metrics."""
-    if not path.is_dir():
-        raise ScenarioError(f"{path}: no such results folder; edgesim run SCENARIO makes one")
     folders = run_directories(path)
     if not folders:
         raise no_run(path)

@@ -35,6 +35,12 @@ class Interrupted(EdgesimError):  # noqa: N818 not an error: the user asked for 
     exit_code = 130
 
 
+class Terminated(Interrupted):
+    """The same by a SIGTERM."""
+
+    exit_code = 143
+
+
 class Pause:
     """Between two instants: report, save a checkpoint when one is due (host time), leave if asked to.
 

@@ -122,13 +122,17 @@ def check(plan: Plan) -> None:
 def unfinished(root: Path) -> list[Path]:
     """The runs in `root` (a run's directory, or a folder of them) that have not ended.
 
-    Raises ScenarioError where there is no run at all.
+    Raises:
+        ScenarioError: there is no run at all.
+        RunError: another process is at work on one of them.
     """
     found = run_directories(root)
     if not found:
         raise no_run(root)
     _tidy_finished(found)
-    return [directory for directory in found if not (directory / SUMMARY).exists()]
+    open_ = [directory for directory in found if not (directory / SUMMARY).exists()]
+    check_idle(open_)
+    return open_
 
 
 def run_all(directories: Sequence[Path], *, workers: int | str, notify: Notify, asked_to_stop: Asked) -> None:
