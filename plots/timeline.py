@@ -20,6 +20,8 @@ _CROSSED = tuple(name for name in OUTCOMES if name not in ("done", "in-flight"))
 _AWAY = {"no_charge": "no-charge", "off": "off-line"}
 """What keeps a device from work, as it is drawn, by the reason."""
 _LEGIBLE = 300  # stretches of median length that still show side by side
+_FEW = 2  # jobs a row, on average: with fewer there is little to see
+_LEAST = 1 / 600  # of the window, the width of what would be too thin to see
 
 
 @styled
@@ -27,21 +29,22 @@ def draw(results: Results, *, clients: int = 40, start_s: float = 0.0, end_s: fl
     """The activity of the first run's devices, grouped by device class.
 
     clients: at most so many rows, sampled evenly within the order by class. start_s, end_s: the window; by default
-    from 0 for as long as single bars can be told apart. Black crosses end stretches whose work was in vain or cut off.
-    Where a run did not record who was off line, that is not drawn and the title says so.
+    from 0 for as long as single bars can be told apart, or until there are a few jobs to see. Black crosses end
+    stretches whose work was in vain or cut off. Where a run did not record who was off line, that is not drawn and the
+    title says so.
     """
     chosen = results.runs[0]
-    events = chosen.events(["client", "device_class", "phase", "start_ns", "end_ns", "outcome"])
+    events = chosen.events(["job", "client", "device_class", "phase", "start_ns", "end_ns", "outcome"])
     if not len(events["client"]):
         raise ScenarioError(f"{chosen.path}: no events; nothing to draw a timeline of")
     end = float(events["end_ns"].max()) * 1e-9
     if chosen.has_metrics:
         end = max(end, float(chosen.metrics()["time_s"][-1]))  # what follows the last job is part of the run
-    window = (start_s, _last_legible(events, start_s, end) if end_s is None else end_s)
+    rows = _rows(chosen, events, clients)
+    window = (start_s, _good_end(events, rows, start_s, end) if end_s is None else end_s)
     if not 0 <= window[0] < min(window[1], end):
         lasts = f"the run lasts from 0 to {end:g} s; write a beginning within it, and an end after that"
         raise ScenarioError(f"window {start_s:g} s to {window[1]:g} s: {lasts}")
-    rows = _rows(chosen, events, clients)
     figure = Figure(figsize=(8, 1.5 + 0.135 * max(len(rows), 12)), layout="constrained")
     axes = figure.subplots()
     worth, unit = COSTS["time"].unit(window[1])
@@ -54,11 +57,16 @@ def draw(results: Results, *, clients: int = 40, start_s: float = 0.0, end_s: fl
     return figure
 
 
-def _last_legible(events: Columns, start_s: float, end_s: float) -> float:
+def _good_end(events: Columns, rows: Mapping[int, str], start_s: float, end_s: float) -> float:
+    """As long as single bars can be told apart; where few jobs of these rows have begun by then, until they have."""
     lengths = (events["end_ns"] - events["start_ns"])[events["end_ns"] > start_s * 1e9]
     long = lengths[lengths > 0]
-    legible = _LEGIBLE * float(np.median(long)) * 1e-9 if len(long) else end_s
-    return min(end_s, start_s + legible)
+    legible_s = _LEGIBLE * float(np.median(long)) * 1e-9 if len(long) else end_s
+    shown = np.isin(events["client"], list(rows)) & (events["start_ns"] >= start_s * 1e9)
+    _, first = np.unique(events["job"][shown], return_index=True)
+    begun_s = np.sort(events["start_ns"][shown][first]) * 1e-9 - start_s
+    busy_s = 1.05 * float(begun_s[: _FEW * len(rows)][-1]) if len(begun_s) else end_s
+    return min(end_s, start_s + max(legible_s, busy_s))
 
 
 def _rows(run: Run, events: Columns, most: int) -> dict[int, str]:
@@ -89,12 +97,12 @@ def _bars(
                 away = (off["client"] == client) & (off["reason"] == reason)
                 first, last = (off[column][away] * (1e-9 / worth) for column in ("start_ns", "end_ns"))
                 here = (last > window[0]) & (first < window[1])
-                _stretches(axes, y, first[here], last[here], ACTIVITIES[name])
+                _stretches(axes, y, first[here], last[here], ACTIVITIES[name], 0.0)
                 shown |= {name} if here.any() else set()
         mine = (events["client"] == client) & seen
         for phase in PHASES:
             here = mine & (events["phase"] == phase)
-            _stretches(axes, y, start[here], end[here], ACTIVITIES[phase])
+            _stretches(axes, y, start[here], end[here], ACTIVITIES[phase], _LEAST * (window[1] - window[0]))
             shown |= {phase} if here.any() else set()
         lost = end[mine & failed]
         shown |= {"cut off or in vain"} if len(lost) else set()
@@ -105,9 +113,11 @@ def _bars(
     return shown
 
 
-def _stretches(axes: Axes, y: int, start: NDArray[Any], end: NDArray[Any], colour: str) -> None:
+def _stretches(axes: Axes, y: int, start: NDArray[Any], end: NDArray[Any], colour: str, least: float) -> None:
+    """Bars, `least` wide at least; what comes after one is drawn over it."""
     if len(start):
-        axes.broken_barh(list(zip(start, end - start, strict=True)), (y - 0.4, 0.8), color=colour, linewidth=0)
+        wide = np.maximum(end - start, least)
+        axes.broken_barh(list(zip(start, wide, strict=True)), (y - 0.4, 0.8), color=colour, linewidth=0)
 
 
 def _classes(axes: Axes, rows: Mapping[int, str]) -> None:

@@ -158,6 +158,28 @@ def test_the_timeline_names_its_run_and_only_what_is_in_its_window(results: Resu
     assert _legend(find("timeline")(results))[3:] == ["on line, not at work", "off line", "cut off or in vain"]
 
 
+def test_the_timeline_of_rare_and_short_jobs_goes_on_until_there_are_some_and_shows_them(tmp_path: Path) -> None:
+    """Four devices have a job of 2 s, the half of it training, every hour for ten hours: single bars can be told apart
+    in 300 · 1 s, when there is one job a device. Two of each begin in an hour, and have a 600th of the width."""
+    (tmp_path / "a").mkdir()
+    record = {"label": "a", "variant": "a", "scenario": {"name": "one", "seed": 0}}
+    (tmp_path / "a" / "scenario.yaml").write_text(json.dumps(record))
+    recorder, hour, second = Recorder(tmp_path / "a", ("pixel-6",), chunk_rows=10), 3600 * 10**9, 10**9
+    for job in range(40):
+        at, whose = job // 4 * hour, (job, job % 4, 0)
+        recorder.event((*whose, "train", at, at + second, 0, 0, 1e9, 5.0, "done", None, None, None))
+        recorder.event((*whose, "upload", at + second, at + 2 * second, 0, 9, 0.0, 5.0, "done", None, None, None))
+    recorder.metric(dict.fromkeys(METRICS.names, 0) | {"time_s": 36000.0})
+    clients = dict.fromkeys(CLIENTS.names, np.zeros(4, np.int64)) | {"client": np.arange(4)}
+    recorder.finish(clients=clients, summary={}, availability=None)
+    figure = find("timeline")(Results.read(tmp_path))
+    assert "(0 s to 63 min of 10 h" in figure.get_suptitle()
+    axes = figure.axes[0]
+    uploads = [c for c in axes.collections if list(c.get_facecolor()[0][:3]) == [*_rgb(style.PHASES["upload"])]]
+    widths = [np.ptp(path.vertices[:, 0]) for bars in uploads for path in bars.get_paths()]
+    assert widths == [pytest.approx(axes.get_xlim()[1] / 600)] * 8
+
+
 def _legend(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.legends[0].get_texts()]
 
