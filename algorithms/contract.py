@@ -39,6 +39,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from edgesim.algorithms.arrivals import Arrivals
+from edgesim.algorithms.async_rules import takes_models
 from edgesim.algorithms.context import Cadence, Client, Context, Payload, Peer
 from edgesim.algorithms.costs import local_work
 from edgesim.algorithms.messages import dense, masked
@@ -233,13 +234,15 @@ def merge(
     update = arrivals.update[group] if update is None else update
     memory = {name[len(_MEMORY) :]: params for name, params in server.items() if name.startswith(_MEMORY)}
     whole, statistics = server[group], context.task.model.statistics
+    if takes_models(context.rule):  # and mixes them whole, statistics included
+        statistics = frozenset()
     if statistics:
         statistics &= update.keys()
     trained = update if not statistics else {name: t for name, t in update.items() if name not in statistics}
     of_trained = None if held is None else {n: mask for n, mask in held.items() if n not in statistics}
     stepped = whole if len(trained) == len(whole) else {n: whole[n] for n in trained}
     moved, kept = context.rule.step(stepped, memory, arrivals, weights, trained, of_trained)
-    if statistics:  # running means and variances are no directions to step in: they are averaged, whatever the rule
+    if statistics:  # running means and variances are no directions to step in: they are averaged, whatever such a rule
         of_statistics = {n: mask for n, mask in (held or {}).items() if n in statistics}
         # from the server's as they are now: of steps from what stale clients were sent a variance might fall below 0
         now = {name: tensor for name, tensor in whole.items() if name in statistics}

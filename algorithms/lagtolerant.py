@@ -49,7 +49,7 @@ class LagTolerant:
     def _mean(self, cached: State) -> Params:
         shares = torch.from_numpy(self.samples / self.samples.sum())
         heard = [client for client in range(len(shares)) if _entry(client) in cached]
-        total = tree.scale(1 - float(shares[heard].sum()), cached["first"])
+        total = tree.scale(max(0.0, 1 - float(shares[heard].sum())), cached["first"])
         for start in range(0, len(heard), _TOGETHER):
             some = heard[start : start + _TOGETHER]
             models = tree.stack([{"params": cached[_entry(client)]} for client in some])["params"]
