@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from worlds import Counting, events, fleet, simulation
+from worlds import Counting, Gap, events, fleet, simulation
 
 from edgesim.engine.limits import Stop
 from edgesim.engine.schedules import Deadline, Periodic, Polynomial, Safa, Sync, TimelyFl
@@ -99,6 +99,17 @@ def test_or_they_are_replaced_at_the_tick(tmp_path: Path) -> None:
     made, learning = run(tmp_path, Periodic(3, 5 * S, at_once=False), Stop(aggregations=2))
     assert received(learning) == [[(0, 0), (1, 0)], [(2, 1), (0, 0), (1, 0)]]
     assert [row[2] for row in events(made) if row[:2] == (0, "download")] == [0, 5]
+
+
+def test_where_nobody_was_there_at_a_tick_the_next_is_not_waited_for(tmp_path: Path) -> None:
+    """All are away from 4 s to 8 s. At 3 s device 0 is done and waits for the tick at 5 s, as 1 does from 4 s on; then
+    nobody is there, so that both begin at 8 s, when they come back, and do not wait for the tick at 10 s."""
+    devices = fleet([1.0, 2.0], availability=Gap(4 * S + 1, 8 * S))
+    made, _ = simulation(tmp_path, devices, Periodic(2, 5 * S, at_once=False), Stop(aggregations=2))
+    made.begin()
+    made.run()
+    made.finish()
+    assert [row[2] for row in events(made) if row[1] == "download"] == [0, 0, 8, 8]
 
 
 def test_a_tick_without_arrivals_is_no_aggregation(tmp_path: Path) -> None:
