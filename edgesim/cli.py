@@ -4,7 +4,6 @@ Exit codes: 0 done; 1 a run failed; 2 bad usage or a bad scenario; 130 interrupt
 is was written.
 """
 
-import signal
 import sys
 import warnings
 from pathlib import Path
@@ -262,7 +261,7 @@ def main() -> NoReturn:
     except EdgesimError as error:
         print(f"edgesim: {error}" if "\n" not in str(error) else error, file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt as stop:
+    except KeyboardInterrupt:
         print("edgesim: interrupted", file=sys.stderr)
-        sys.exit(128 + (stop.args or (signal.SIGINT,))[0])
+        sys.exit(130)
     sys.exit(0)

@@ -150,7 +150,7 @@ def _interruptible() -> Iterator[Sequence[int]]:
     def ask(number: int, frame: FrameType | None) -> None:
         asked.append(number)
         if len(asked) > 1:
-            raise KeyboardInterrupt(number)
+            raise KeyboardInterrupt
         _err.print(
             "stopping at the next instant, to write down what there is (Ctrl-C again: at once) …", soft_wrap=True
         )
