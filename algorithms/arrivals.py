@@ -22,7 +22,7 @@ class Arrivals:
         discount: the schedule's factor for that staleness, 1 when fresh, float64 [arrival].
         update: what was sent up, [arrival, *shape].
         payloads: what had been sent down, one state an arrival; `sent` is the same, stacked.
-        population: how many clients there are; at an edge, or in a tier, of it.
+        population: how many clients there are that may train; at an edge, or in a tier, of it.
         spare: how many, the last ones, count from the next aggregation on, where the rule keeps a cache.
         outdated: clients, none of these, whose entry in such a cache is to become the server's model.
     """

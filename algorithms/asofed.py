@@ -58,7 +58,7 @@ class AsoFed(Algorithm):
         return local_work(context, client.samples, copies=3)  # w_t, s' and h
 
     def aggregate(self, context: Context, server: State, arrivals: Arrivals) -> State:
-        shares = arrivals.samples / float(context.task.train.count.sum())  # n_k/n
+        shares = arrivals.samples / float(context.task.train.count[context.task.participants].sum())  # n_k/n
         moved = merge(context, server, arrivals, shares)
         who = torch.tensor(arrivals.clients)
         total = server["delay"]["sum"].index_add(0, who, arrivals.staleness.float())

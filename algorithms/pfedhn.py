@@ -66,7 +66,7 @@ class PFedHN(Partial):
     # ── server ──────────────────────────────────────────────────────────────────────────────────────
     def init_server(self, context: Context) -> State:
         clients, shapes = context.task.clients, context.task.model.shapes
-        length = int(1 + clients / 4) if self.embedding is None else self.embedding
+        length = int(1 + len(context.task.participants) / 4) if self.embedding is None else self.embedding
         targets = {name: shapes[name] for name in self.shared(context)}
         rng = streams.generator(context.seed, "pfedhn/hypernetwork")
         return {"hyper": start(rng, targets, clients, length, self.hidden)}

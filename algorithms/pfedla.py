@@ -74,6 +74,8 @@ class PFedLA(Algorithm):
         models = {name: tensor.expand(clients, *tensor.shape).clone() for name, tensor in params.items()}
         rng = streams.generator(context.seed, "pfedla/hypernetwork")
         networks = hypernetwork.start(rng, clients, self._layers(context), self.embedding, self.hidden)
+        for client, network in enumerate(networks):  # who never trains has a part in nobody's mixture but its own
+            network["A"][:, [other for other in context.task.unseen.tolist() if other != client]] = 0.0
         # Which layer a tensor belongs to travels with the state, so that it alone says what a client's model is.
         layer = hypernetwork.layers(context.task.model, self.unit)
         # Together the networks grow with the square of the clients, and few move at a time: each is a group.

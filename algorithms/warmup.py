@@ -34,7 +34,7 @@ def added(reports: Params, arrivals: Arrivals) -> Params:
 
 def is_over(reports: Params, context: Context, share: float) -> bool:
     """Whether this share of the clients, at least one, has reported."""
-    return float(reports[_COUNT]) >= max(int(share * context.task.clients), 1)
+    return float(reports[_COUNT]) >= max(int(share * len(context.task.participants)), 1)
 
 
 def densities(reports: Params, shapes: Mapping[str, Shape], density: float) -> dict[str, float]:

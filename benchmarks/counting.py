@@ -79,6 +79,10 @@ class Counting:
     def samples(self) -> NDArray[np.int64]:
         return np.ones(self._clients, np.int64)
 
+    @property
+    def participants(self) -> NDArray[np.int64]:
+        return np.arange(self._clients)
+
     def close(self) -> None:
         """Nothing to let go of."""
 

@@ -61,7 +61,12 @@ def _rounds(selector: Selector, clients: int, count: int, rounds: int) -> Iterat
     )
     begun = time.process_time()
     selector.meet(
-        Facts(fleet=devices, samples=samples, expected=lambda: expect(devices, samples, learning.cost, "ideal"))
+        Facts(
+            fleet=devices,
+            samples=samples,
+            participants=learning.participants,
+            expected=lambda: expect(devices, samples, learning.cost, "ideal"),
+        )
     )
     for draw in range(rounds):
         now_ns = (1 + 10 * draw) * SECOND_NS

@@ -26,6 +26,7 @@ METRICS = {
     "accuracy": "accuracy (mean over clients)",
     "accuracy_worst10": "accuracy (mean of the worst 10 % of clients)",
     "accuracy_pooled": "accuracy (over all test samples)",
+    "accuracy_unseen": "accuracy (mean over clients that never train)",
     "accuracy_std": "standard deviation of accuracy over clients",
     "loss": "loss",
     "gradient_norm": "norm of the shared gradient",

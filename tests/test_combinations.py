@@ -71,6 +71,7 @@ SECTIONS: Mapping[str, Sequence[str]] = {
     "training.epochs": ["", "2", "5"],
     "failures": ["", "{transfer: resume, training: resume}"],
     "task.model": ["", "", "./model.py:normed"],
+    "task.unseen": ["", "", "25 %"],
 }  # fmt: skip
 
 

@@ -164,7 +164,8 @@ class Learning(Protocol):
         ...
 
     def evaluate(self) -> dict[str, float]:
-        """accuracy, accuracy_std, accuracy_worst10, accuracy_pooled, loss, density."""
+        """accuracy, accuracy_std, accuracy_worst10, accuracy_pooled, loss, density; of who is only tested, if anybody
+        is, accuracy_unseen."""
         ...
 
     def scores(self) -> ClientScores:
@@ -173,6 +174,11 @@ class Learning(Protocol):
 
     @property
     def samples(self) -> NDArray[np.int64]: ...
+
+    @property
+    def participants(self) -> NDArray[np.int64]:
+        """The clients that may be given jobs, by number [n]; the others are only tested."""
+        ...
 
     def close(self) -> None:
         """Let go of processes and files."""

@@ -50,6 +50,7 @@ class Recorder(Protocol):
         clients: Mapping[str, Sequence[Any]],
         summary: Mapping[str, Any],
         availability: Mapping[str, Sequence[Any]] | None = None,
+        unseen: Mapping[str, Sequence[Any]] | None = None,
     ) -> None:
         """Write the final files."""
         ...

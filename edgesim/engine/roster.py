@@ -36,13 +36,15 @@ class Roster:
         power: Power | None,
     ) -> None:
         self.draws, self.selector = 0, selector
-        self.idle, self.room = IdleClients(len(fleet)), Room(fleet, learning, rules)
+        self.idle = IdleClients(len(fleet), learning.participants.tolist())
+        self.room = Room(fleet, learning, rules)
         self._history, self._presence = history, presence
         self._is_foreign = not type(selector).__module__.startswith("edgesim.")
         selector.meet(
             Facts(
                 fleet=fleet,
                 samples=learning.samples,
+                participants=learning.participants,
                 expected=lambda: expect(fleet, learning.samples, learning.cost, rules.sparse_speedup),
                 charge=None if power is None else power.charge,
             )

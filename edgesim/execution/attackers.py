@@ -1,6 +1,6 @@
 """Attackers among the clients: who they are, and what reaches the server in place of their updates."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from edgesim.algorithms.messages import travelling
 from edgesim.learning import tree
 from edgesim.learning.attacks import Attack, Honest
 from edgesim.learning.masks import Shape
+from edgesim.learning.shards import IntArray
 from edgesim.learning.task import Task
 from edgesim.learning.tree import State
 
@@ -27,10 +28,11 @@ class Attackers:
     seed: int
 
     @classmethod
-    def among(cls, clients: int, attack: Attack, seed: int) -> "Attackers":
-        """A share of the clients, rounded, drawn by the seed."""
-        hostile = np.zeros(clients, bool)
-        hostile[streams.generator(seed, "attackers").permutation(clients)[: round(attack.share * clients)]] = True
+    def among(cls, clients: int, attack: Attack, seed: int, but: Sequence[int] | IntArray = ()) -> "Attackers":
+        """A share of the clients, `but` of some, rounded, drawn by the seed."""
+        hostile, drawn = np.zeros(clients, bool), streams.generator(seed, "attackers").permutation(clients)
+        drawn = drawn[~np.isin(drawn, but)]
+        hostile[drawn[: round(attack.share * len(drawn))]] = True
         return cls(attack, hostile, seed)
 
     def mislabelled(self, task: Task) -> Task:

@@ -46,3 +46,8 @@ class AtWork(ABC):
     def samples(self) -> NDArray[np.int64]:
         """Training samples of each client."""
         return self._context.task.train.count
+
+    @property
+    def participants(self) -> NDArray[np.int64]:
+        """The clients that may train."""
+        return self._context.task.participants

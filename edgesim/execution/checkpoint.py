@@ -16,7 +16,7 @@ from edgesim.errors import RunError
 from edgesim.results import atomic
 
 FILE = Path("checkpoint") / "state.pt"
-_FORMAT = 7
+_FORMAT = 8
 _ARRAY = "__array__"
 
 

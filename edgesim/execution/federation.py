@@ -145,7 +145,7 @@ class Federation(AtWork):
             discount=torch.from_numpy(np.array([update.discount for update in received], np.float64)),
             update=without_report(updates_of(results)),
             payloads=tuple(order.payload for order in orders),
-            population=merging.clients or self._context.task.clients,
+            population=merging.clients or len(self._context.task.participants),
             spare=merging.spare,
             outdated=merging.outdated,
         )
@@ -162,9 +162,14 @@ class Federation(AtWork):
         return cost
 
     def evaluate(self) -> dict[str, float]:
-        """Every client's own model on its own test part, and the mean share of weights in use; attackers apart."""
-        scores = self.scores()
-        return scores.summary() if self._attackers is None else scores.of(~self._attackers.hostile).summary()
+        """Every client's own model on its own test part, and the mean share of weights in use; attackers and who never
+        trains apart, and the latter's accuracy by itself."""
+        scores, unseen = self.scores(), self._context.task.unseen
+        counted = np.ones(len(self._samples), bool) if self._attackers is None else ~self._attackers.hostile
+        if not len(unseen):
+            return scores.summary() if counted.all() else scores.of(counted).summary()
+        counted[unseen] = False
+        return {**scores.of(counted).summary(), "accuracy_unseen": float(scores.accuracy[unseen].mean())}
 
     def scores(self) -> Scores:
         """The same client by client; kept until a model changes."""

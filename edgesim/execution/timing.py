@@ -200,7 +200,7 @@ class TimingOnly(AtWork):
             discount=ones,
             update=update,
             payloads=(payload,) * count,
-            population=context.task.clients,
+            population=len(context.task.participants),
         )
         return self._algorithm.server_work(context, self._server, arrivals)
 

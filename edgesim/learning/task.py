@@ -1,8 +1,8 @@
 """Task: what is learned: the data, who holds which of it, and the model."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,8 @@ from edgesim.streams import generator
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
     """Attributes: x, float32 [sample, *shape], or int64 tokens [sample, length]; y, int64 [sample]; classes; train
-    and test, each client's own samples (disjoint, at least one in each; the same for quadratic problems); model."""
+    and test, each client's own samples (disjoint, at least one in each; the same for quadratic problems); model;
+    unseen, the numbers of clients that are tested and never train."""
 
     x: Tensor
     y: Tensor
@@ -30,11 +31,22 @@ class Task:
     train: Shards
     test: Shards
     model: Model
+    unseen: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @property
     def clients(self) -> int:
         """How many clients share the data."""
         return self.train.clients
+
+    @cached_property
+    def participants(self) -> IntArray:
+        """The numbers of the clients that may train [n]."""
+        return np.setdiff1d(np.arange(self.clients), self.unseen)
+
+
+def draw_unseen(clients: int, share: float, seed: int) -> IntArray:
+    """Who of the clients never trains: a share of them, rounded, drawn by the seed [n]."""
+    return np.sort(generator(seed, "unseen").choice(clients, round(share * clients), replace=False))
 
 
 def make_task(
@@ -45,6 +57,7 @@ def make_task(
     partition: str = "iid",
     partition_params: Mapping[str, object] | None = None,
     clients: int,
+    unseen: float = 0.0,
     test_share: float = 0.25,
     model: str = "mlp",
     model_params: Mapping[str, object] | None = None,
@@ -53,7 +66,8 @@ def make_task(
 ) -> Task:
     """Load, partition, split and build; pure in its arguments and the files they name.
 
-    `folder` is what relative paths count from. Raises ScenarioError, which begins with the scenario's key.
+    `unseen` is a share of the clients; `folder` is what relative paths count from. Raises ScenarioError, which begins
+    with the scenario's key.
     """
     if partition not in PARTITIONS:
         raise ScenarioError(f"task.partition: '{partition}' is unknown: {advice(partition, PARTITIONS)}")
@@ -85,6 +99,7 @@ def make_task(
             folder=folder,
             tokens=data.tokens,
         ),
+        unseen=draw_unseen(clients, unseen, seed),
     )
 
 

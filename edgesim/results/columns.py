@@ -94,11 +94,12 @@ METRICS = pa.schema(
         ("battery_level", pa.float64()),  # mean charge as a share of the capacity; NaN without batteries
         ("batteries_empty", pa.float64()),  # devices that theirs keeps from work; NaN without batteries
         ("carbon_g", pa.float64()),  # CO2 equivalent of energy_j; NaN unless costs.carbon is given
+        ("accuracy_unseen", pa.float64()),  # mean over clients that never train; NaN where all do
     ]
 )
 """One row for each evaluation; costs are totals since the start."""
 
-OF_SOME_TASKS = ("gradient_norm", "battery_level", "batteries_empty", "carbon_g")
+OF_SOME_TASKS = ("gradient_norm", "battery_level", "batteries_empty", "carbon_g", "accuracy_unseen")
 """Columns of METRICS that most runs have no figure for: NaN there."""
 
 CLIENTS = pa.schema(
@@ -126,7 +127,17 @@ CLIENTS = pa.schema(
         ("memory_bytes", pa.int64()),  # the largest peak of a job that it was given
     ]
 )
-"""One row for each client, at the end."""
+"""One row for each client, at the end, but for those that never train."""
+
+UNSEEN = pa.schema(
+    [
+        ("client", pa.int32()),
+        ("device_class", _NAME),
+        ("accuracy", pa.float64()),
+        ("samples", pa.int64()),
+    ]
+)
+"""One row for each client that never trains and is only tested, at the end (only where there are some)."""
 
 AVAILABILITY = pa.schema(
     [
@@ -140,6 +151,7 @@ AVAILABILITY = pa.schema(
 
 ADDED: Mapping[str, Mapping[str, tuple[Any, Any]]] = {
     "events": {"reason": (None, _NAME)},
+    "metrics": {"accuracy_unseen": (np.nan, pa.float64())},
     "clients": {"no_charge_s": (0.0, pa.float64()), "memory_bytes": (0, pa.int64())},
     "availability": {"reason": (OFF_LINE, _NAME)},
 }

@@ -1,7 +1,8 @@
 """The recorder: what a run writes, while it goes on and when it ends.
 
     checkpoint/events-00000.parquet …   full chunks of rows, written as they fill (flat memory)
-    events.parquet aggregations.parquet metrics.parquet clients.parquet [availability.parquet]   by `finish`
+    events.parquet aggregations.parquet metrics.parquet clients.parquet   by `finish`; of some runs also
+    unseen.parquet availability.parquet
     analysis.json                       what these tables say
     summary.json                        written last: a directory without it is an unfinished run
 
@@ -35,6 +36,7 @@ from edgesim.results.columns import (
     OF_SOME_TASKS,
     OUTCOMES,
     PHASES,
+    UNSEEN,
     WORDS,
     Column,
     table,
@@ -168,12 +170,13 @@ class Recorder:
         clients: Mapping[str, Column],
         summary: Mapping[str, Any],
         availability: Mapping[str, Column] | None = None,
+        unseen: Mapping[str, Column] | None = None,
     ) -> None:
         """Write the final files, summary.json last; then remove the chunks.
 
-        `clients` and `availability` are columns (see columns.py); `summary` is plain data.
+        `clients`, `availability` and `unseen` are columns (see columns.py); `summary` is plain data.
         """
-        documents = {report.FILE: self._written(availability, clients), SUMMARY: summary}
+        documents = {report.FILE: self._written(availability, clients, unseen), SUMMARY: summary}
         atomic.replace_all(
             {
                 self.directory / name: partial(_write_text, atomic.json_text(document))
@@ -204,16 +207,24 @@ class Recorder:
             chunks.drop()
         atomic.remove_leftovers(self._folder)
 
-    def _written(self, availability: Mapping[str, Column] | None, clients: Mapping[str, Column]) -> dict[str, Any]:
+    def _written(
+        self,
+        availability: Mapping[str, Column] | None,
+        clients: Mapping[str, Column],
+        unseen: Mapping[str, Column] | None,
+    ) -> dict[str, Any]:
         """Write the tables; what they say."""
-        tables = self._tables(availability, clients)
+        tables = self._tables(availability, clients, unseen)
         atomic.replace_all(self._writers(tables))
         if any(chunks.parts for chunks in self._chunked):
             return report.analyse(Files(self.directory))
         return report.analyse(Held(tables | {chunks.name: chunks.pending() for chunks in self._chunked}))
 
     def _tables(
-        self, availability: Mapping[str, Column] | None, clients: Mapping[str, Column] | None = None
+        self,
+        availability: Mapping[str, Column] | None,
+        clients: Mapping[str, Column] | None = None,
+        unseen: Mapping[str, Column] | None = None,
     ) -> dict[str, Any]:
         """The tables that are in memory as a whole."""
         metrics = zip(*self._metrics, strict=True) if self._metrics else [()] * len(METRICS)
@@ -221,6 +232,7 @@ class Recorder:
             "metrics": (dict(zip(METRICS.names, metrics, strict=True)), METRICS),
             "availability": (availability, AVAILABILITY),
             "clients": (clients, CLIENTS),
+            "unseen": (unseen, UNSEEN),
         }
         return {
             name: self._table(columns, schema, name)

@@ -135,6 +135,11 @@ class Run:
         """One row for each client (columns.CLIENTS); finished runs only."""
         return self._read("clients.parquet")
 
+    def unseen(self) -> Columns | None:
+        """One row for each client that is only tested (columns.UNSEEN); None where all may train. Of finished runs."""
+        name = "unseen.parquet"
+        return self._read(name) if (self.path / name).is_file() else None
+
     def availability(self) -> Columns | None:
         """The stretches off line (columns.AVAILABILITY); None where the run did not record them."""
         name = "availability.parquet"

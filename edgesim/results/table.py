@@ -26,7 +26,7 @@ class Table:
 
 def summary_table(results: Results, target: float | None = None) -> Table:
     """A line for each variant: final accuracy, worst 10 %, cost to the target, wasted share of energy. Of quadratic
-    problems, which have no accuracy, the norm of the shared gradient.
+    problems, which have no accuracy, the norm of the shared gradient. Where some clients never train, theirs besides.
 
     `target` replaces that of the scenarios (evaluate.target). Where neither is set the columns of costs
     to the target give way to those of total costs.
@@ -36,20 +36,21 @@ def summary_table(results: Results, target: float | None = None) -> Table:
     known = {value for value in targets.values() if value is not None}
     common = f" {next(iter(known)):.4g}" if len(known) == 1 else ""
     costs = tuple(f"{cost} to{common or ' target'}" if known else f"total {cost}" for cost in TARGET_COSTS)
-    accuracies = results.have_accuracies
+    accuracies, unseen = results.have_accuracies, any(map(_has_unseen, results.runs))
     rows = [
         (
             variant,
             str(len(runs)),
             *(_accuracies(runs) if accuracies else [_gradients(runs)]),
+            *([_unseen(runs)] if unseen else []),
             *_costs(runs, targets[variant], bool(known)),
             _wasted(runs),
         )
         for variant, runs in variants.items()
     ]
     reached = ("accuracy", "worst 10 %") if accuracies else ("gradient norm",)
-    header = ("variant", "seeds", *reached, *costs, "wasted energy")
-    return Table(header, tuple(rows), _note(known, results))
+    header = ("variant", "seeds", *reached, *(["unseen"] if unseen else []), *costs, "wasted energy")
+    return Table(header, tuple(rows), _note(known, results, unseen))
 
 
 def target_of(runs: Sequence[Run], target: float | None = None) -> float | None:
@@ -65,6 +66,15 @@ def _accuracies(runs: Sequence[Run]) -> tuple[str, str]:
     worst = [run.metrics()["accuracy_worst10"][-1] for run in runs]
     spread = f" ± {np.std(final, ddof=1):.3f}" if len(runs) > 1 else ""
     return f"{np.mean(final):.3f}{spread}", f"{np.mean(worst):.3f}"
+
+
+def _has_unseen(run: Run) -> bool:
+    return bool(np.isfinite(run.metrics()["accuracy_unseen"][-1]))
+
+
+def _unseen(runs: Sequence[Run]) -> str:
+    final = [run.metrics()["accuracy_unseen"][-1] for run in runs if _has_unseen(run)]
+    return f"{np.mean(final):.3f}" if final else "nobody"
 
 
 def _gradients(runs: Sequence[Run]) -> str:
@@ -97,8 +107,10 @@ def _wasted(runs: Sequence[Run]) -> str:
     return f"{wasted / total:.1%}" if total else "none spent"
 
 
-def _note(targets: set[float], results: Results) -> str:
+def _note(targets: set[float], results: Results, unseen: bool) -> str:
     note = "Final evaluation, mean over seeds ± standard deviation."
+    if unseen:
+        note += " Unseen: accuracy of the clients that never train."
     if targets:
         note += " Cost at the first evaluation at or above the target; (k of n): only k of n seeds reached it."
     for run in results.runs:

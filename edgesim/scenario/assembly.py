@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from edgesim.devices.arrays import IntArray
 from edgesim.devices.device import Device
 from edgesim.devices.fleet import Fleet, FleetGroup, group_of_each, sample_fleet
 from edgesim.devices.profiles import find_device
@@ -55,7 +56,7 @@ def assemble(
         stop=_stop(scenario.stop),
         server=_machine(scenario, folder),
         network=make_network(scenario.network, fleet, folder, scenario.seed),
-        power=_power(scenario, folder, fleet),
+        power=_power(scenario, folder, fleet, learning.participants),
         emissions=_emissions(scenario, folder, fleet),
     )
     if state is not None:
@@ -96,14 +97,14 @@ def _groups(scenario: Scenario, folder: Path) -> list[FleetGroup]:
     ]
 
 
-def _power(scenario: Scenario, folder: Path, fleet: Fleet) -> Power | None:
+def _power(scenario: Scenario, folder: Path, fleet: Fleet, participants: IntArray) -> Power | None:
     """The batteries of a fleet; None where there are none."""
     if all(entry.battery is None for entry in scenario.fleet):
         return None
     groups = _groups(scenario, folder)
     powered = [battery.Group(made.device, entry.battery) for made, entry in zip(groups, scenario.fleet, strict=True)]
     group = group_of_each(groups, len(fleet), scenario.seed)
-    return battery.make_power(powered, group, fleet, folder, scenario.seed)
+    return battery.make_power(powered, group, fleet, folder, scenario.seed, participants)
 
 
 def _emissions(scenario: Scenario, folder: Path, fleet: Fleet) -> Emissions | None:

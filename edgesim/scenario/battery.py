@@ -8,7 +8,7 @@ from typing import Annotated, Self, TypeAlias
 import numpy as np
 from pydantic import Field, model_validator
 
-from edgesim.devices.arrays import IndexArray
+from edgesim.devices.arrays import IndexArray, IntArray
 from edgesim.devices.availability import FleetAvailability
 from edgesim.devices.battery import Batteries, BatteryFigures
 from edgesim.devices.device import Device
@@ -68,15 +68,19 @@ class Group:
     battery: Battery | None
 
 
-def make_power(groups: Sequence[Group], group: IndexArray, fleet: Fleet, folder: Path, seed: int) -> Power:
-    """The batteries of a fleet, `group` [device] being the entry of each; one at least has one.
+def make_power(
+    groups: Sequence[Group], group: IndexArray, fleet: Fleet, folder: Path, seed: int, participants: IntArray
+) -> Power:
+    """The batteries of a fleet, `group` [device] being the entry of each; one at least has one. Only those
+    of `participants` [n] count.
 
     Raises:
         ValueError: a battery without a capacity.
     """
     capacity_j, low, high, stop, resume, charger_w, drain_w = np.array([_figures(entry) for entry in groups]).T
     drain = np.where(np.isnan(drain_w[group]), fleet.idle_w, drain_w[group])
-    has = np.array([entry.battery is not None for entry in groups])[group]
+    has = np.zeros(len(fleet), np.bool_)
+    has[participants] = np.array([entry.battery is not None for entry in groups])[group[participants]]
     draws = uniforms(fold(key(seed, "battery"), np.arange(len(fleet))), 1)[:, 0]
     figures = BatteryFigures(
         capacity_j=capacity_j[group],

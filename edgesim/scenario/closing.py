@@ -45,7 +45,8 @@ def close(simulation: Simulation, made: Record) -> None:
         "target": _target(simulation, made.scenario.evaluate.target),
         "conservation": laws,
     }
-    simulation.recorder.finish(clients=clients, summary=summary, availability=off_intervals(simulation))
+    away, unseen = off_intervals(simulation), _unseen_table(simulation)
+    simulation.recorder.finish(clients=clients, summary=summary, availability=away, unseen=unseen)
 
 
 def _notes(simulation: Simulation) -> list[str]:
@@ -59,9 +60,10 @@ def _notes(simulation: Simulation) -> list[str]:
 
 
 def _by_class(simulation: Simulation) -> dict[str, dict[str, float]]:
-    """How good the models of each kind of device are: mean, standard deviation and worst tenth over its clients."""
-    fleet, accuracy = simulation.fleet, simulation.learning.scores().accuracy
-    classes = np.asarray(fleet.device_class)
+    """How good the models of each kind of device are: mean, standard deviation and worst tenth over its clients that
+    may train."""
+    fleet, who = simulation.fleet, simulation.learning.participants
+    classes, accuracy = np.asarray(fleet.device_class)[who], simulation.learning.scores().accuracy[who]
     return {
         name: {"clients": int((classes == number).sum()), **spread(accuracy[classes == number])}
         for number, name in enumerate(fleet.class_names)
@@ -98,14 +100,14 @@ def _target(simulation: Simulation, target: float | None) -> dict[str, float | N
 
 
 def client_table(simulation: Simulation) -> dict[str, Any]:
-    """The columns of clients.parquet: every second and joule of every client."""
+    """The columns of clients.parquet: every second and joule of every client that may train."""
     ledger, fleet, now_ns = simulation.ledger, simulation.fleet, simulation.now_ns
     flight, nothing = simulation.server.flight, np.full(len(fleet), np.nan)
     able_ns, no_charge_ns = flight.able_ns()
     idle_ns = able_ns - ledger.phase_ns.sum(0)
-    return {
+    columns = {
         "client": np.arange(len(fleet)),
-        "device_class": fleet.device_class.tolist(),
+        "device_class": fleet.device_class,
         "accuracy": simulation.learning.scores().accuracy,
         "samples": simulation.learning.samples,
         "jobs_dispatched": ledger.dispatched,
@@ -124,15 +126,30 @@ def client_table(simulation: Simulation) -> dict[str, Any]:
         "carbon_g": nothing if flight.emissions is None else flight.emissions.grams,
         "memory_bytes": ledger.memory_bytes,
     }
+    return {name: np.asarray(column)[simulation.learning.participants] for name, column in columns.items()}
+
+
+def _unseen_table(simulation: Simulation) -> dict[str, Any] | None:
+    """The columns of unseen.parquet; None where all clients may train."""
+    fleet, learning = simulation.fleet, simulation.learning
+    unseen = np.setdiff1d(np.arange(len(fleet)), learning.participants)
+    if not len(unseen):
+        return None
+    return {
+        "client": unseen,
+        "device_class": fleet.device_class[unseen],
+        "accuracy": learning.scores().accuracy[unseen],
+        "samples": learning.samples[unseen],
+    }
 
 
 def off_intervals(simulation: Simulation) -> dict[str, list[Any]] | None:
-    """When each client was off line, or on line but kept from work by its battery, as columns.AVAILABILITY; None of a
-    large fleet."""
+    """When each client that may train was off line, or on line but kept from work by its battery, as
+    columns.AVAILABILITY; None of a large fleet."""
     fleet, power, end_ns = simulation.fleet, simulation.server.flight.power, simulation.now_ns
     if len(fleet) > STOPS_UP_TO:
         return None
-    clients = range(0 if fleet.availability.always else len(fleet))
+    clients = [] if fleet.availability.always else simulation.learning.participants.tolist()
     off = [span for client in clients for span in _spans(fleet, client, 0, end_ns, on=False)]
     stops = [] if power is None else power.stopped(end_ns)[1]
     empty = [span for stop in stops for span in _spans(fleet, *stop, on=True)]

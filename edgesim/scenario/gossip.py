@@ -8,9 +8,11 @@ from math import isqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
+import numpy as np
 from pydantic import Field
 
 from edgesim import streams
+from edgesim.devices.arrays import IntArray
 from edgesim.errors import ScenarioError
 from edgesim.scenario.paths import FilePath
 from edgesim.scenario.section import Count, OrWord, Section
@@ -89,25 +91,33 @@ class Gossip(Section):
         return "kind", 0
 
 
-def neighbours(graph: Graph, clients: int, seed: int, folder: Path) -> list[list[int]]:
-    """Of each client, in order of number.
+def neighbours(
+    graph: Graph, clients: int, seed: int, folder: Path, unseen: Sequence[int] | IntArray = ()
+) -> list[list[int]]:
+    """Of each client, in order of number. Who is `unseen` has none: the graph is one of the others, or a file's without
+    them.
 
     Raises:
         ScenarioError: a graph that there is not, or that falls into parts, whose clients never hear of each other.
     """
     import networkx as nx
 
-    made = _graph(graph, clients, streams.key(seed, "gossip graph") % 2**32, folder)
+    members = np.setdiff1d(np.arange(clients), unseen).tolist()
+    if isinstance(graph, File):
+        made = _read(folder / graph.path, clients).subgraph(members)
+    else:
+        made = _graph(graph, len(members), streams.key(seed, "gossip graph") % 2**32)
+        made = nx.relabel_nodes(made, dict(enumerate(members)))
     parts = nx.number_connected_components(made)
     if parts > 1:
         raise ScenarioError(
             f"schedule.graph: it falls into {parts} parts that never exchange anything; write a larger degree or "
             "probability, another seed, or graph: ring"
         )
-    return [sorted(made[client]) for client in range(clients)]
+    return [sorted(made[client]) if client in made else [] for client in range(clients)]
 
 
-def _graph(graph: Graph, clients: int, seed: int, folder: Path) -> "nx.Graph[int]":
+def _graph(graph: Ring | Complete | Grid | Regular | ErdosRenyi, clients: int, seed: int) -> "nx.Graph[int]":
     import networkx as nx
 
     made: nx.Graph[int]
@@ -127,8 +137,6 @@ def _graph(graph: Graph, clients: int, seed: int, folder: Path) -> "nx.Graph[int
             made = nx.random_regular_graph(graph.degree, clients, seed=seed)
         case ErdosRenyi():
             made = nx.gnp_random_graph(clients, graph.probability, seed=seed)
-        case File():
-            made = _read(folder / graph.path, clients)
     return made
 
 

@@ -52,7 +52,8 @@ def make_learning(
     Raises:
         ScenarioError: the scenario asks for what its data, model or algorithm cannot do.
     """
-    task, attackers = _task(scenario, folder), _attackers(scenario)
+    task = _task(scenario, folder)
+    attackers = _attackers(scenario, task)
     if attackers is not None:
         task = attackers.mislabelled(task)
     training = Training(**scenario.training.model_dump(exclude={"optimizer"}))
@@ -95,11 +96,11 @@ def make_algorithm(scenario: Scenario, folder: Path) -> Algorithm:
     return CompressedUpdates(inner=algorithm, codec=codec)
 
 
-def _attackers(scenario: Scenario) -> Attackers | None:
+def _attackers(scenario: Scenario, task: Task) -> Attackers | None:
     if scenario.attackers is None:
         return None
     attack = ATTACKS[scenario.attackers.name](**scenario.attackers.parameters)
-    return Attackers.among(scenario.task.clients, attack, scenario.seed)
+    return Attackers.among(task.clients, attack, scenario.seed, but=task.unseen)
 
 
 def _rule(scenario: Scenario, folder: Path) -> ServerRule:
@@ -178,6 +179,7 @@ def _new_task(scenario: Scenario, folder: Path) -> Task:
         partition=task.partition.name,
         partition_params=task.partition.parameters,
         clients=task.clients,
+        unseen=task.unseen,
         test_share=task.test_share,
         model=task.model.name,
         model_params=task.model.parameters,

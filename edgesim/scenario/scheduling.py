@@ -18,7 +18,8 @@ from edgesim.execution.edges import EdgeFederation
 from edgesim.execution.federation import Federation
 from edgesim.execution.peers import PeerFederation, PeerTiming
 from edgesim.execution.timing import TimingOnly
-from edgesim.learning.task import Task
+from edgesim.learning.shards import IntArray
+from edgesim.learning.task import Task, draw_unseen
 from edgesim.scenario import gossip, hierarchy
 from edgesim.scenario import schedule as kinds
 from edgesim.scenario import staleness as weights
@@ -28,6 +29,7 @@ from edgesim.scenario.schema import Schedule as AnySchedule
 
 def make_schedule(scenario: Scenario, folder: Path) -> Schedule:
     """The engine's schedule of a scenario whose relative paths count from `folder`."""
+    unseen = _unseen(scenario)
     match scenario.schedule:
         case kinds.Sync() as it:
             return schedules.Sync(it.cohort)
@@ -42,7 +44,7 @@ def make_schedule(scenario: Scenario, folder: Path) -> Schedule:
             at_once, every_ns = it.replace == "at-once", _ns(it.every)
             return schedules.Periodic(it.concurrency, every_ns, _weight(scenario), it.max_staleness, at_once)
         case kinds.Tiered() as it:
-            return schedules.Tiered(it.tiers, it.cohort, it.retier)
+            return schedules.Tiered(it.tiers, it.cohort, it.retier, unseen.tolist())
         case kinds.Safa() as it:
             return schedules.Safa(it.quota, it.lag, _ns(it.limit))
         case kinds.TimelyFl() as it:
@@ -51,7 +53,7 @@ def make_schedule(scenario: Scenario, folder: Path) -> Schedule:
             return _hierarchical(it, scenario, folder)
         case gossip.Gossip() as it:
             seed = scenario.seed
-            neighbours = gossip.neighbours(it.graph, scenario.task.clients, seed, folder)
+            neighbours = gossip.neighbours(it.graph, scenario.task.clients, seed, folder, unseen)
             if it.mode == "async":
                 return schedules.AsyncGossip(neighbours=neighbours, seed=seed)
             return schedules.SyncGossip(neighbours=neighbours)
@@ -59,7 +61,8 @@ def make_schedule(scenario: Scenario, folder: Path) -> Schedule:
 
 def _hierarchical(it: hierarchy.Hierarchical, scenario: Scenario, folder: Path) -> Schedule:
     dealt = streams.generator(scenario.seed, "edges").permutation(scenario.task.clients)
-    edge_of = np.empty(len(dealt), np.int64)
+    edge_of = np.full(len(dealt), -1)
+    dealt = dealt[~np.isin(dealt, _unseen(scenario))]
     edge_of[dealt] = np.arange(len(dealt)) % it.edges
     link = it.link
     return schedules.Hierarchical(
@@ -70,6 +73,11 @@ def _hierarchical(it: hierarchy.Hierarchical, scenario: Scenario, folder: Path) 
         quota=_quota(it),
         weight=_weight(scenario.model_copy(update={"schedule": it.cloud})),
     )
+
+
+def _unseen(scenario: Scenario) -> IntArray:
+    """Who is in no tier, at no edge and nobody's neighbour."""
+    return draw_unseen(scenario.task.clients, scenario.task.unseen, scenario.seed)
 
 
 def _quota(it: hierarchy.Hierarchical) -> int:
@@ -128,7 +136,7 @@ def cadence(scenario: Scenario) -> Cadence:
     it = at_edge(scenario).schedule
     _, concurrency = it.busiest
     if isinstance(it, kinds.Safa | gossip.Gossip):
-        concurrency = scenario.task.clients
+        concurrency = scenario.task.participants
     kind, updates = scenario.schedule.kind, _updates(it, concurrency)
     return Cadence(kind=kind, concurrency=concurrency, updates=updates, late=_late(it))
 
@@ -179,7 +187,9 @@ def own_rule(scenario: Scenario, algorithm: Algorithm, task: Task) -> ServerRule
             "does more than average; take fedavg or fedprox, or schedule: {kind: deadline, late: kept}"
         )
     count = task.train.count.astype(np.float64)
-    return LagTolerant(samples=np.ones_like(count) if getattr(inner, "weighting", "") == "uniform" else count)
+    samples = np.ones_like(count) if getattr(inner, "weighting", "") == "uniform" else count
+    samples[task.unseen] = 0.0
+    return LagTolerant(samples=samples)
 
 
 def accept(algorithm: Algorithm, context: Context, scenario: Scenario, folder: Path) -> None:
@@ -192,7 +202,7 @@ def accept(algorithm: Algorithm, context: Context, scenario: Scenario, folder: P
         _check_edges(algorithm, context, scenario)
     if isinstance(it, gossip.Gossip):
         _check_peers(algorithm, scenario)
-        gossip.neighbours(it.graph, scenario.task.clients, scenario.seed, folder)  # there must be one
+        make_schedule(scenario, folder)  # there must be a graph
     if isinstance(it, kinds.Tiered):
         others = sorted(set(algorithm.init_server(context)) - {"params"})
         if others:

@@ -54,10 +54,30 @@ class Task(Section):
     """how the data is spread over the clients"""
     clients: Count
     """how many clients there are"""
+    unseen: Share = Field(default=0.0, lt=1)
+    """the part of the clients, drawn by the seed, that never train and are only tested, as newcomers to what the others
+    have learnt; they have no jobs and cost nothing, and their accuracy is a figure of its own"""
     test_share: Share = Field(default=0.25, gt=0, lt=1)
     """the part of each client's data that it is tested on"""
     model: ModelChoice
     """a name, a name with parameters, or your own: package.module:factory or ./file.py:factory"""
+
+    @field_validator("unseen")
+    @classmethod
+    def _some_of_both(cls, share: float, info: ValidationInfo) -> float:
+        clients = info.data.get("clients")
+        if share and clients is not None and not 0 < round(share * clients) < clients:
+            who = "nobody" if round(share * clients) == 0 else "everybody"
+            raise ValueError(
+                f"{format(share, 'share')} of {clients} clients, rounded, is {who}; write a share of at least one that "
+                "leaves at least one to train, more task.clients, or leave it out"
+            )
+        return share
+
+    @property
+    def participants(self) -> int:
+        """How many clients may train."""
+        return self.clients - round(self.unseen * self.clients)
 
 
 class Training(Section):
@@ -197,12 +217,13 @@ class Scenario(Section):
     def _enough_clients(cls, schedule: Schedule, info: ValidationInfo) -> Schedule:
         key, wanted = schedule.busiest
         task = info.data.get("task")
-        if task is not None and wanted > task.clients:
+        if task is not None and wanted > task.participants:
             said = getattr(schedule, key) == wanted  # rather than reckoned from several keys
             told, most = (
-                (wanted, f"at most {task.clients}") if said else (getattr(schedule, "reckoned", wanted), "less")
+                (wanted, f"at most {task.participants}") if said else (getattr(schedule, "reckoned", wanted), "less")
             )
-            raise wrong(f"{told} of {task.clients} clients; write {most}, or more task.clients", key)
+            whom, fewer = (" that are not unseen", ", or less task.unseen") if task.unseen else ("", "")
+            raise wrong(f"{told} of {task.participants} clients{whom}; write {most}, or more task.clients{fewer}", key)
         return schedule
 
     @model_validator(mode="after")
@@ -253,6 +274,13 @@ class Scenario(Section):
                 what = f"on a network with sharing: {self.network.sharing} rates vary over time, not from job to job"
                 remedy = "leave this out, and write network.device_trace"
                 raise wrong(f"{what}; {remedy}", "fleet", place, "jitter", "link")
+        return self
+
+    @model_validator(mode="after")
+    def _can_tell_of_unseen(self) -> Self:
+        if self.task.unseen and self.task.dataset.name == "quadratic":
+            what = "quadratic problems have no accuracy, which is what is told of unseen clients"
+            raise wrong(f"{what}; leave this out", "task", "unseen")
         return self
 
     @model_validator(mode="after")

@@ -77,7 +77,7 @@ def _small(context: Context) -> Context:
     parts = [task.train.of(client)[:samples] for client, samples in zip(clients, _SAMPLES, strict=False)]
     parts.sort(key=len, reverse=True)  # as clients that train together are
     tests = [task.test.of(client)[:2] for client in clients]
-    small: Task = replace(task, train=Shards.of_parts(parts), test=Shards.of_parts(tests))
+    small: Task = replace(task, train=Shards.of_parts(parts), test=Shards.of_parts(tests), unseen=task.unseen[:0])
     return replace(
         context,
         task=small,
@@ -213,7 +213,7 @@ class _Trial:
             discount=torch.ones(count, dtype=torch.float64),
             update=update,
             payloads=tuple(order.payload for order in orders),
-            population=self._context.task.clients,
+            population=len(self._context.task.participants),
         )
         work = self._hooks.call("server_work", self._context, server, arrivals)
         self._hooks.check(work is None or isinstance(work, Workload), "server_work", "a Workload or None", work)

@@ -22,11 +22,14 @@ def facts(
 ) -> Facts:
     """Devices as in `worlds.fleet`: a job trains `train_s` and takes 1 s either way."""
     devices, count = fleet(train_s, availability=availability, **radio), np.array(samples or [1] * len(train_s))
+    everyone = np.arange(len(train_s))
 
     def cost(client: int) -> Assignment:
         return Assignment(download_bytes=10**6, workload=workload(1e9), upload_bytes=10**6)
 
-    return Facts(fleet=devices, samples=count, expected=lambda: expect(devices, count, cost, "ideal"))
+    return Facts(
+        fleet=devices, samples=count, participants=everyone, expected=lambda: expect(devices, count, cost, "ideal")
+    )
 
 
 def candidates(

@@ -1,5 +1,7 @@
 """Who is idle, and the selectors that go by what is known beforehand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from choosing import Past, S, candidates, facts
@@ -48,6 +50,20 @@ def test_idle_clients_are_a_set_whatever_the_order_of_coming_and_going(moves: li
     assert again.busy().tolist() == idle.busy().tolist()
     assert all((client in idle) == (client in model) for client in range(20))
     assert idle.mask(np.arange(20)).tolist() == [client in model for client in range(20)]
+
+
+def test_who_gets_no_jobs_is_neither_idle_nor_busy() -> None:
+    idle = IdleClients(6, [1, 2, 5])
+    idle.leave(2)
+    assert sorted(idle) == [1, 5]
+    assert idle.busy().tolist() == [2]
+    assert idle.clients == 6
+    again = IdleClients(6, [1, 2, 5])
+    again.restore(idle.state())
+    for one in (idle, again):
+        assert [client in one for client in range(6)] == [False, True, False, False, False, True]
+        assert one.mask(np.arange(6)).tolist() == [False, True, False, False, False, True]
+        assert not candidates(one).has(0)
 
 
 # ── uniform ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -211,7 +227,7 @@ def test_with_batteries_the_fullest_come_first_and_among_equals_the_cheapest() -
         return level[clients]
 
     known = facts([1.0, 1.0, 3.0, 2.0, 1.0])
-    full = Facts(fleet=known.fleet, samples=known.samples, expected=known.expected, charge=charge)
+    full = replace(known, charge=charge)
     assert met(EnergyAware(0), full).select(5, 0, candidates(5), Past(5)) == [1, 4, 3, 2, 0]
 
 

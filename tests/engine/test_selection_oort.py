@@ -1,5 +1,6 @@
 """Oort: utility, uncertainty, penalty, pacer, exploitation and exploration, by worked numbers."""
 
+from dataclasses import replace
 from math import log, sqrt
 
 import numpy as np
@@ -147,3 +148,15 @@ def test_durations_are_those_of_the_last_jobs_where_there_were_any() -> None:
         selector = met(Oort(0, percentile=percentile), facts([1.0] * 4))
         selector.select(1, 0, candidates(4), past)
         assert selector.state()["preferred_ns"] == preferred_s * S
+
+
+def test_those_that_cannot_be_chosen_are_not_waited_for() -> None:
+    """T, the median of what jobs take, and whether anybody is left to explore, are of clients 0 to 2 alone."""
+    known = replace(facts([1.0, 2.0, 3.0, 97.0, 97.0, 97.0]), participants=np.arange(3))
+    selector, past = met(Oort(0, percentile=50.0), known), Past(6)
+    selector.select(1, 0, candidates(IdleClients(6, [0, 1, 2])), past)
+    assert selector.state()["preferred_ns"] == 4 * S
+    assert selector.epsilon(past) > 0
+    for client in range(3):
+        past.job(client, 0, took_s=3.0, loss=1.0)
+    assert selector.epsilon(past) == 0

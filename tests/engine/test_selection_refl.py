@@ -97,3 +97,13 @@ def test_of_many_only_some_are_asked_for_a_forecast() -> None:
     selector = met(Refl(0, asked=50), facts([2.0] * 20_000))
     assert len(selector.select(10, 0, candidates(20_000, asked=asked), Past(20_000))) == 10
     assert len(asked) < 500
+
+
+def test_those_that_cannot_be_chosen_have_no_part_in_the_estimate_of_a_round() -> None:
+    """Jobs take 3 s and 5 s, and would take 99 s on three others: μ = 4 s, so who leaves within [4 s, 8 s] comes
+    before who stays."""
+    known = replace(leaving(99, 6, 99, 99, 99), participants=np.array([0, 1]))
+    expected = facts([1.0, 3.0, 97.0, 97.0, 97.0]).expected
+    selector = met(Refl(0, accuracy=1.0), replace(known, expected=expected))
+    assert selector.select(2, 0, candidates(IdleClients(5, [0, 1])), Past(5)) == [1, 0]
+    assert selector.state()["round_ns"] == 4 * S

@@ -174,6 +174,10 @@ class Counting:
     def samples(self) -> NDArray[np.int64]:
         return np.ones(self.clients, np.int64)
 
+    @property
+    def participants(self) -> NDArray[np.int64]:
+        return np.arange(self.clients)
+
     def close(self) -> None:
         pass
 

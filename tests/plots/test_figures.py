@@ -33,6 +33,7 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ("frontier", {"cost": "flops"}),
     ("curves", {"cost": "bytes"}),
     ("curves", {"metric": "accuracy_worst10"}),
+    ("curves", {"metric": "accuracy_unseen"}),
     ("timeline", {}),
     ("timeline", {"clients": 7, "start_s": 600.0, "end_s": 3000.0}),
     ("staleness", {}),

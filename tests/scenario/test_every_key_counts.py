@@ -358,7 +358,7 @@ CASES: dict[str, Case] = {
     "Task": Case(
         (),
         sets("task", dataset="{name: synthetic, samples: 200, features: 4, classes: 3}", partition="iid", clients="10",
-             test_share="0.5", model="{name: mlp, hidden: [5]}"),
+             unseen="25 %", test_share="0.5", model="{name: mlp, hidden: [5]}"),
     ),
     "Training": Case(
         ("training.epochs=2",),

@@ -32,7 +32,7 @@ class Hierarchical(Schedule):
         quota: int | None = None,
         weight: Weight = constant,
     ) -> None:
-        """edge_of: each client's edge, 0 to n − 1; make: an edge's schedule; quota: by default all edges."""
+        """edge_of: each client's edge, 0 to n − 1, or −1; make: an edge's schedule; quota: by default all edges."""
         super().__init__()
         self.edges = [Edge(number, make(), edge_of, rounds, self._send_up) for number in range(max(edge_of) + 1)]
         self.waiting: list[int] = []

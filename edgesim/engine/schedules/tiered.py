@@ -26,7 +26,8 @@ class Tiered(Schedule):
     tiers: int
     cohort: int
     retier: int | None = None
-    tier: list[int] = field(default_factory=list)  # of each client
+    unseen: Sequence[int] = ()  # clients that are in no tier
+    tier: list[int] = field(default_factory=list)  # of each client; −1: none
     rounds: list[int] = field(default_factory=list)  # T_m
     out: list[list[int]] = field(default_factory=list)  # each tier's jobs in this round
     sorted_at: int = 0  # the server's version then
@@ -66,10 +67,12 @@ class Tiered(Schedule):
 
     def _sort(self, server: Server) -> None:
         latency_ns = server.history.duration_ns.copy()
-        unknown = np.flatnonzero(latency_ns < 0)
+        tier = np.full(len(latency_ns), -1)
+        among = np.setdiff1d(np.arange(len(tier)), self.unseen)
+        unknown = among[latency_ns[among] < 0]
         latency_ns[unknown] = [forecast.total_ns for forecast in server.forecast(unknown.tolist())]
-        tier = np.empty(len(latency_ns), np.int64)
-        for m, clients in enumerate(np.array_split(np.argsort(latency_ns, kind="stable"), self.tiers)):
+        by_latency = among[np.argsort(latency_ns[among], kind="stable")]
+        for m, clients in enumerate(np.array_split(by_latency, self.tiers)):
             tier[clients] = m
         self.tier, self.sorted_at = tier.tolist(), server.version
 

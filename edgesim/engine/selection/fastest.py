@@ -31,8 +31,10 @@ class FastestAvailable(Selector):
     ] = "expected"
     exploration: Annotated[float, Ge(0), Le(1), Doc("share of the choices that are uniform")] = 0.0
     _ranking: Ranking | None = field(init=False, default=None, repr=False)
+    _clients: int = field(init=False, default=0)
 
     def meet(self, facts: Facts) -> None:
+        self._clients = len(facts.participants)
         if self.by == "expected":
             duration_ns = facts.expected().duration_ns.astype(np.float64)
             self._ranking = Ranking(-duration_ns, by_chance(len(duration_ns), self.seed))
@@ -49,7 +51,7 @@ class FastestAvailable(Selector):
         if self._ranking is not None:
             return candidates.first(self._ranking, count)
         heard = history.heard()
-        known = len(heard) == len(history.duration_ns)
+        known = len(heard) == self._clients
         unknown = [] if known else candidates.shuffled(key, count, but=lambda client: not history.is_new(client))
         by_last = heard[np.argsort(history.duration_ns[heard], kind="stable")]
         return unknown + candidates.first([by_last], count - len(unknown))

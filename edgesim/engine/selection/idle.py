@@ -1,7 +1,7 @@
 """Idle clients: who has no job."""
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,15 +10,17 @@ from numpy.typing import NDArray
 class IdleClients:
     """The clients without a job, in an order of no meaning; joining, leaving and drawing cost O(1)."""
 
-    def __init__(self, clients: int) -> None:
-        self._all = array("i", range(clients))  # the idle ones first, then the busy ones
-        self._place = array("i", range(clients))  # of each client in `_all`
-        self._idle = clients
+    def __init__(self, clients: int, among: Sequence[int] | None = None) -> None:
+        """`among`: who of the clients gets jobs at all; None: all do. Others are neither idle nor busy."""
+        self._all = array("i", range(clients) if among is None else among)  # the idle ones first, then the busy ones
+        self._place = array("i", [clients]) * clients  # of each client in `_all`; past its end of those not there
+        np.frombuffer(self._place, np.intc)[np.frombuffer(self._all, np.intc)] = np.arange(len(self._all))
+        self._idle = len(self._all)
 
     @property
     def clients(self) -> int:
-        """All there are, idle or not."""
-        return len(self._all)
+        """All there are, whether they get jobs or not."""
+        return len(self._place)
 
     def __len__(self) -> int:
         return self._idle

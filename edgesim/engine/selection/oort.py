@@ -61,6 +61,7 @@ class Oort(Selector):
     ] = None
     _pacer: Pacer = field(init=False, repr=False)
     _samples: IntArray = field(init=False, repr=False)
+    _all: IntArray = field(init=False, repr=False)  # who may be chosen
     _expected_ns: IntArray = field(init=False, repr=False)
     _ties: IntArray = field(init=False, repr=False)
     _round: int = field(init=False, default=0)  # the last one that was asked about; 0: none
@@ -70,6 +71,7 @@ class Oort(Selector):
 
     def meet(self, facts: Facts) -> None:
         self._samples, self._expected_ns = facts.samples, facts.expected().duration_ns
+        self._all = facts.participants
         self._ties = by_chance(len(facts.samples), self.seed)
         self._pacer = Pacer(self.percentile, self.pacer_step, self.pacer_delta)
 
@@ -89,7 +91,7 @@ class Oort(Selector):
 
     def epsilon(self, history: History) -> float:
         """ε, the share that is explored."""
-        if len(history.heard()) == len(self._samples):
+        if len(history.heard()) == len(self._all):
             return 0.0
         return max(self.exploration * self.exploration_decay ** (history.version + 1), self.exploration_floor)
 
@@ -133,7 +135,7 @@ class Oort(Selector):
         """T: the pacer's percentile of all clients' durations, their last ones or else the expected."""
         if self._pacer.percentile >= 100:
             return inf
-        duration_ns: IntArray = np.where(history.duration_ns < 0, self._expected_ns, history.duration_ns)
+        duration_ns: IntArray = np.where(history.duration_ns < 0, self._expected_ns, history.duration_ns)[self._all]
         place = min(int(len(duration_ns) * self._pacer.percentile / 100), len(duration_ns) - 1)
         return float(np.partition(duration_ns, place)[place])
 
@@ -157,7 +159,7 @@ class Oort(Selector):
         return draw_by(scores[good], known[good], count, key)
 
     def _explore(self, count: int, candidates: Candidates, history: History, key: int) -> list[int]:
-        if not count or len(history.heard()) == len(self._samples):
+        if not count or len(history.heard()) == len(self._all):
             return []
         if self._fresh is None:
             self._fresh = Ranking(self._promise(np.arange(len(self._samples))), self._ties)
@@ -176,4 +178,4 @@ class Oort(Selector):
             return np.zeros(0, np.int64)
         over = np.flatnonzero(history.aggregated > self.most_jobs)
         by_jobs = over[np.argsort(-history.aggregated[over], kind="stable")]
-        return by_jobs[: int(0.3 * len(self._samples))]
+        return by_jobs[: int(0.3 * len(self._all))]

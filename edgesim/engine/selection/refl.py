@@ -51,7 +51,7 @@ class Refl(Selector):
 
     def meet(self, facts: Facts) -> None:
         self._fleet, self._expected_ns = facts.fleet, facts.expected().duration_ns
-        self._round_ns = float(np.median(self._expected_ns))
+        self._round_ns = float(np.median(self._expected_ns[facts.participants]))
 
     def select(self, count: int, draw: int, candidates: Candidates, history: History) -> list[int]:
         self._follow(history.version, candidates.now_ns)

@@ -18,6 +18,7 @@ class Facts:
     Attributes:
         fleet: their devices.
         samples: their training samples [client].
+        participants: the numbers of those that may be chosen [n].
         expected: what a job of each would take; worked out for who asks.
         charge: the state of charge, from 0 to 1, of these clients' batteries at that time [n], NaN where there is
             none; None: there are no batteries.
@@ -25,6 +26,7 @@ class Facts:
 
     fleet: Fleet
     samples: IntArray
+    participants: IntArray
     expected: Callable[[], Expected]
     charge: Callable[[IntArray, int], FloatArray] | None = None
 
