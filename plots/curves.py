@@ -27,6 +27,7 @@ METRICS = {
     "accuracy_worst10": "accuracy (mean of the worst 10 % of clients)",
     "accuracy_pooled": "accuracy (over all test samples)",
     "accuracy_unseen": "accuracy (mean over clients that never train)",
+    "accuracy_unseen_trained": "accuracy (mean over clients that never train, after one job of their own)",
     "accuracy_std": "standard deviation of accuracy over clients",
     "loss": "loss",
     "gradient_norm": "norm of the shared gradient",

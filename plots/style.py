@@ -122,9 +122,9 @@ def measured(results: Results, groups: dict[str, list[Run]], metric: str) -> dic
     runs_with = {n: [run for run in runs if np.isfinite(run.metrics()[metric]).any()] for n, runs in groups.items()}
     found = {name: runs for name, runs in runs_with.items() if runs}
     what = "accuracies" if metric.startswith("accuracy") else metric.replace("_", " ")
-    if metric == "accuracy_unseen":
+    if metric.startswith("accuracy_unseen"):
         what = "accuracy of unseen clients"
-    if not found and metric == "accuracy_unseen" and results.have_accuracies:
+    if not found and metric.startswith("accuracy_unseen") and results.have_accuracies:
         raise ScenarioError(f"{results.path}: all clients may train; write task.unseen, e.g. 10 %, to test newcomers")
     if not found:
         raise ScenarioError(

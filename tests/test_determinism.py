@@ -34,7 +34,7 @@ def test_neither_hash_seed_nor_load_nor_workers_change_a_file(
 ) -> None:
     scenario, one, two = write(tmp_path), tmp_path / "one", tmp_path / "two"
     algorithms = "sweep={algorithm: [fedavg, {name: fedspa, density: 0.3, rounds: 200}]}"
-    sweep = sets(algorithms, SCHEDULES["buffered"], "stop.updates=300")
+    sweep = sets(algorithms, SCHEDULES["buffered"], "stop.updates=300", "task.unseen=25 %")
     assert server.run("run", scenario, "--out", one, "--workers", "1", *sweep).code == 0
     request.getfixturevalue("loaded_host")
     other = Server(tmp_path_factory.mktemp("other"), hash_seed=12345)
@@ -43,8 +43,8 @@ def test_neither_hash_seed_nor_load_nor_workers_change_a_file(
     finally:
         other.close()
     assert ended.code == 0, ended.err
-    # runs × (scenario, metrics, events, aggregations, clients, availability, analysis, summary)
-    assert len(files(one)) == 2 * 8
+    # runs × (scenario, metrics, events, aggregations, clients, unseen, availability, analysis, summary)
+    assert len(files(one)) == 2 * 9
     assert unlike(files(one), files(two)) == []
 
 

@@ -165,7 +165,7 @@ class Learning(Protocol):
 
     def evaluate(self) -> dict[str, float]:
         """accuracy, accuracy_std, accuracy_worst10, accuracy_pooled, loss, density; of who is only tested, if anybody
-        is, accuracy_unseen."""
+        is, accuracy_unseen and accuracy_unseen_trained."""
         ...
 
     def scores(self) -> ClientScores:

@@ -75,8 +75,7 @@ class Federation(AtWork):
 
     def _begin(self, job: int, version: int, who: Client, where: Context, payload: Payload, terms: Terms) -> Assignment:
         where, payload, batch = fitted(self._algorithm, where, payload, who)
-        training = payload.training or (None if where is self._context else where.training)
-        self._training.place([Order(job, who.id, version, payload.state, who.state, training)])
+        self._training.place([self._ordered(job, version, who, where, payload)])
         return self._assigning.of(where, payload, who, terms, batch)
 
     def dispatch_all(
@@ -169,7 +168,11 @@ class Federation(AtWork):
         if not len(unseen):
             return scores.summary() if counted.all() else scores.of(counted).summary()
         counted[unseen] = False
-        return {**scores.of(counted).summary(), "accuracy_unseen": float(scores.accuracy[unseen].mean())}
+        return {
+            **scores.of(counted).summary(),
+            "accuracy_unseen": float(scores.accuracy[unseen].mean()),
+            "accuracy_unseen_trained": self._once_trained(unseen.tolist(), scores),
+        }
 
     def scores(self) -> Scores:
         """The same client by client; kept until a model changes."""
@@ -206,6 +209,28 @@ class Federation(AtWork):
     def _common_model(self) -> Params | None:
         """What `_base_models` are for all clients, where they are the same."""
         return None if overrides(self._algorithm, "client_model", "client_models") else self._server["params"]
+
+    def _once_trained(self, clients: list[int], scores: Scores) -> float:
+        """Mean accuracy of some clients after a job of each, of which only what it would keep of it counts."""
+        if self._common_model() is not None or not overrides(self._algorithm, "local_end", "local_train"):
+            return float(scores.accuracy[clients].mean())  # nothing is kept, or nothing that counts
+        return float(self._scoring.once_trained(clients, self._version, self._order, self._models_with).mean())
+
+    def _order(self, client: int) -> Order:
+        """A job's training, of a job that there is not."""
+        who = self._who(client, self._version)
+        where, payload, _ = fitted(
+            self._algorithm, self._context, self._algorithm.download(self._context, self._server, who), who
+        )
+        return self._ordered(self._version, self._version, who, where, payload)
+
+    def _ordered(self, job: int, version: int, who: Client, where: Context, payload: Payload) -> Order:
+        training = payload.training or (None if where is self._context else where.training)
+        return Order(job, who.id, version, payload.state, who.state, training)
+
+    def _models_with(self, clients: Sequence[int], states: Sequence[State]) -> Sequence[Params]:
+        who = [self._who(client)._replace(state=state) for client, state in zip(clients, states, strict=True)]
+        return models_of(self._algorithm, self._server, who)
 
     def _who(self, client: int, version: int = 0) -> Client:
         return Client(client, int(self._context.task.train.count[client]), self._state(client), version)

@@ -16,6 +16,7 @@ from edgesim.execution.federation import Federation
 from edgesim.execution.groups import Groups
 from edgesim.execution.store import ClientStore
 from edgesim.execution.timing import TimingOnly
+from edgesim.learning.evaluation import Scores
 from edgesim.learning.tree import Params, State
 
 
@@ -118,6 +119,9 @@ class PeerFederation(Federation):
 
     def _common_model(self) -> Params | None:
         return None
+
+    def _once_trained(self, clients: list[int], scores: Scores) -> float:
+        return float("nan")  # a job without peers would leave a newcomer where `local` leaves everybody
 
 
 class PeerTiming(TimingOnly):

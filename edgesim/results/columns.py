@@ -95,11 +95,14 @@ METRICS = pa.schema(
         ("batteries_empty", pa.float64()),  # devices that theirs keeps from work; NaN without batteries
         ("carbon_g", pa.float64()),  # CO2 equivalent of energy_j; NaN unless costs.carbon is given
         ("accuracy_unseen", pa.float64()),  # mean over clients that never train; NaN where all do
+        ("accuracy_unseen_trained", pa.float64()),  # after one job of their own; NaN there and among peers
     ]
 )
 """One row for each evaluation; costs are totals since the start."""
 
-OF_SOME_TASKS = ("gradient_norm", "battery_level", "batteries_empty", "carbon_g", "accuracy_unseen")
+OF_SOME_TASKS = (
+    "gradient_norm", "battery_level", "batteries_empty", "carbon_g", "accuracy_unseen", "accuracy_unseen_trained",
+)  # fmt: skip
 """Columns of METRICS that most runs have no figure for: NaN there."""
 
 CLIENTS = pa.schema(
@@ -151,7 +154,7 @@ AVAILABILITY = pa.schema(
 
 ADDED: Mapping[str, Mapping[str, tuple[Any, Any]]] = {
     "events": {"reason": (None, _NAME)},
-    "metrics": {"accuracy_unseen": (np.nan, pa.float64())},
+    "metrics": {name: (np.nan, pa.float64()) for name in ("accuracy_unseen", "accuracy_unseen_trained")},
     "clients": {"no_charge_s": (0.0, pa.float64()), "memory_bytes": (0, pa.int64())},
     "availability": {"reason": (OFF_LINE, _NAME)},
 }

@@ -10,7 +10,7 @@ from edgesim.results.costs import COSTS, FloatArray, find_cost
 from edgesim.results.frontier import hypervolume
 from edgesim.results.statistics import interval, to_target
 from edgesim.results.store import Results, Run
-from edgesim.results.table import TARGET_COSTS, target_of
+from edgesim.results.table import NOBODY, TARGET_COSTS, target_of
 from edgesim.spelling import advice
 
 Variants = Mapping[str, Sequence[Run]]
@@ -23,7 +23,6 @@ NOTES = (
     "Within a budget: the best accuracy so far, on average over all budgets up to the most that a run spent (the "
     "hypervolume). In brackets as above.",
 )
-NOBODY = "–"
 _SERVED = {"accuracy": "mean", "accuracy_std": "deviation", "accuracy_worst10": "worst 10 %"}
 _STEPS = (0.01, 0.02, 0.05, 0.1, 0.2)
 _LEVELS = 6

@@ -1,6 +1,6 @@
 """The table at the end of a run: one line a variant, for the terminal and for a page."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from edgesim.results.store import Results, Run
 from edgesim.units import parse
 
 NOT_REACHED = "not reached"
+NOBODY = "–"
 TARGET_COSTS = ("time", "energy", "bytes")
 
 
@@ -36,20 +37,20 @@ def summary_table(results: Results, target: float | None = None) -> Table:
     known = {value for value in targets.values() if value is not None}
     common = f" {next(iter(known)):.4g}" if len(known) == 1 else ""
     costs = tuple(f"{cost} to{common or ' target'}" if known else f"total {cost}" for cost in TARGET_COSTS)
-    accuracies, unseen = results.have_accuracies, any(map(_has_unseen, results.runs))
+    accuracies, unseen = results.have_accuracies, _of_unseen(results.runs)
     rows = [
         (
             variant,
             str(len(runs)),
             *(_accuracies(runs) if accuracies else [_gradients(runs)]),
-            *([_unseen(runs)] if unseen else []),
+            *(_unseen(runs, column) for column in unseen.values()),
             *_costs(runs, targets[variant], bool(known)),
             _wasted(runs),
         )
         for variant, runs in variants.items()
     ]
     reached = ("accuracy", "worst 10 %") if accuracies else ("gradient norm",)
-    header = ("variant", "seeds", *reached, *(["unseen"] if unseen else []), *costs, "wasted energy")
+    header = ("variant", "seeds", *reached, *unseen, *costs, "wasted energy")
     return Table(header, tuple(rows), _note(known, results, unseen))
 
 
@@ -68,13 +69,19 @@ def _accuracies(runs: Sequence[Run]) -> tuple[str, str]:
     return f"{np.mean(final):.3f}{spread}", f"{np.mean(worst):.3f}"
 
 
-def _has_unseen(run: Run) -> bool:
-    return bool(np.isfinite(run.metrics()["accuracy_unseen"][-1]))
+def _of_unseen(runs: Sequence[Run]) -> dict[str, str]:
+    """Columns of metrics that tell of clients that never train, by their titles here: none where there are no such
+    clients, and of what a job of their own would bring only where it brings anything."""
+    found = {"unseen": "accuracy_unseen", "after a job": "accuracy_unseen_trained"}
+    arriving, trained = np.array([[run.metrics()[name][-1] for name in found.values()] for run in runs]).T
+    if not (np.isfinite(trained) & (trained != arriving)).any():
+        del found["after a job"]
+    return found if np.isfinite(arriving).any() else {}
 
 
-def _unseen(runs: Sequence[Run]) -> str:
-    final = [run.metrics()["accuracy_unseen"][-1] for run in runs if _has_unseen(run)]
-    return f"{np.mean(final):.3f}" if final else "nobody"
+def _unseen(runs: Sequence[Run], column: str) -> str:
+    final = np.array([run.metrics()[column][-1] for run in runs])
+    return f"{np.mean(final):.3f}" if np.isfinite(final).all() else NOBODY
 
 
 def _gradients(runs: Sequence[Run]) -> str:
@@ -107,10 +114,11 @@ def _wasted(runs: Sequence[Run]) -> str:
     return f"{wasted / total:.1%}" if total else "none spent"
 
 
-def _note(targets: set[float], results: Results, unseen: bool) -> str:
+def _note(targets: set[float], results: Results, unseen: Mapping[str, str]) -> str:
     note = "Final evaluation, mean over seeds ± standard deviation."
     if unseen:
-        note += " Unseen: accuracy of the clients that never train."
+        note += " Unseen: accuracy of the clients that never train"
+        note += "; after a job: once each has trained at home." if len(unseen) > 1 else "."
     if targets:
         note += " Cost at the first evaluation at or above the target; (k of n): only k of n seeds reached it."
     for run in results.runs:

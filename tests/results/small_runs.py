@@ -11,11 +11,12 @@ from edgesim.results.recorder import EventRow, Recorder
 from edgesim.results.store import Run
 
 CLASSES = ("small", "large")
+UNSEEN = ("accuracy_unseen", "accuracy_unseen_trained")
 
 
 def metric(**given: float) -> dict[str, Any]:
     """A row of metrics, 0 where nothing is given; all clients may train."""
-    return dict.fromkeys(METRICS.names, 0) | {"accuracy_unseen": math.nan} | given
+    return dict.fromkeys(METRICS.names, 0) | dict.fromkeys(UNSEEN, math.nan) | given
 
 
 def event(job: int, **given: Any) -> EventRow:

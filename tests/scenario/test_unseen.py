@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from edgesim.algorithms.contract import Arrivals, Context
 from edgesim.algorithms.fedavg import FedAvg
@@ -259,9 +260,50 @@ def test_the_table_has_a_column_for_them(tmp_path: Path) -> None:
     column = table.header.index("unseen")
     last = {run.variant: run.metrics()["accuracy_unseen"][-1] for run in results.runs}
     assert {row[0]: row[column] for row in table.rows} == {
-        name: "nobody" if np.isnan(value) else f"{value:.3f}" for name, value in last.items()
+        name: "–" if np.isnan(value) else f"{value:.3f}" for name, value in last.items()
     }
     assert "Unseen: accuracy of the clients that never train." in table.note
+    assert "after a job" not in table.header  # which would change nothing
+
+
+def test_a_job_of_their_own_gives_newcomers_what_others_have_trained_at_home(tmp_path: Path) -> None:
+    """It costs nothing, leaves nothing behind, and of a model that all have in common nothing changes."""
+    unlike = ("task.partition={kind: classes, per_client: 2}", "training.epochs=4", "stop.aggregations=20", ALL_AT_ONCE)
+    plain, ditto = (one(tmp_path / name, f"algorithm={name}", *unlike) for name in made(tmp_path, "fedavg", "ditto"))
+    np.testing.assert_array_equal(plain.metrics()["accuracy_unseen"], plain.metrics()["accuracy_unseen_trained"])
+    arriving, trained = (ditto.metrics()[name] for name in ("accuracy_unseen", "accuracy_unseen_trained"))
+    assert (arriving == arriving[0]).all()  # the untrained model
+    assert trained[-1] > arriving[-1] + 0.2
+    assert set(ditto.events()["client"]).isdisjoint(unseen(ditto))
+    table = summary_table(Results.read(ditto.path))
+    assert table.rows[0][table.header.index("after a job")] == f"{trained[-1]:.3f}"
+    assert "after a job: once each has trained at home." in table.note
+
+
+def test_a_job_of_their_own_is_that_of_a_client_that_was_chosen(tmp_path: Path) -> None:
+    """Of clients that are about to be chosen it leaves what their first jobs leave. One batch: the order of samples
+    follows from a job's number."""
+    whole = ("task.unseen=0", "training.batch_size=1000", "schedule={kind: sync, cohort: 12}", "stop.aggregations=1")
+    given = ("algorithm=fedper", *whole)
+    run = simulation(tmp_path, *given)
+    world = run.learning
+    assert isinstance(world, Federation)
+    clients = [2, 5, 7]
+    foreseen = world._backend.train([world._order(client) for client in clients])
+    run.run()
+    for client, before in zip(clients, foreseen, strict=True):
+        after = world._state(client)
+        assert after.keys() == before.state.keys()
+        for group, tensors in after.items():
+            for name, tensor in tensors.items():
+                torch.testing.assert_close(tensor, before.state[group][name])
+
+
+def test_among_peers_nobody_has_a_model_for_them(tmp_path: Path) -> None:
+    run = one(tmp_path, "schedule={kind: gossip}", "stop.aggregations=4")
+    arriving, trained = (run.metrics()[name] for name in ("accuracy_unseen", "accuracy_unseen_trained"))
+    assert (arriving == arriving[0]).all()
+    assert np.isnan(trained).all()
 
 
 @pytest.mark.parametrize(
