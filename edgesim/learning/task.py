@@ -41,7 +41,7 @@ class Task:
     @cached_property
     def participants(self) -> IntArray:
         """The numbers of the clients that may train [n]."""
-        return np.setdiff1d(np.arange(self.clients), self.unseen)
+        return np.delete(np.arange(self.clients), self.unseen)
 
 
 def draw_unseen(clients: int, share: float, seed: int) -> IntArray:
