@@ -90,8 +90,10 @@ def test_equal_clients_with_a_full_buffer_are_a_synchronous_round(tmp_path: Path
         (constant, 9, 1.0),
         (Polynomial(0.5), 0, 1.0),
         (Polynomial(0.5), 3, 0.5),  # (1 + 3)^-1/2
+        (Hinge(slope=10, grace=4), 0, 1.0),
         (Hinge(slope=10, grace=4), 4, 1.0),
         (Hinge(slope=10, grace=4), 5, 1 / 11),  # 1 / (10 (5 - 4) + 1): the "+ 1" that some ports forget
+        (Hinge(slope=10, grace=4), 7, 1 / 31),
         (Threshold(cutoff=2, value=0.25), 2, 1.0),
         (Threshold(cutoff=2, value=0.25), 3, 0.25),
         (DelayAdaptive(concurrency=4), 4, 1.0),
