@@ -1,6 +1,7 @@
 """Networks: routes and capacities by hand, and files whose every mistake is named with its place."""
 
 import json
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -62,9 +63,9 @@ def test_of_equally_long_ways_the_one_of_fewer_edges_wins_and_then_the_first_nam
 
 
 def test_latencies_are_equal_that_are_the_same_number_of_nanoseconds() -> None:
-    """0.7 s + 0.1 s are less than 0.8 s in floating point; as long, the way of one edge wins."""
-    assert 0.7 + 0.1 < 0.8
-    graph = nx.Graph([("server", "b", edge(700)), ("b", "far", edge(100)), ("server", "far", edge(800))])
+    """1.311 s + 0.7 s are less than 2.011 s in floating point; as long, the way of one edge wins."""
+    assert 1e9 * 1.311 + 1e9 * 0.7 < 1e9 * 2.011
+    graph = nx.Graph([("server", "b", edge(1311)), ("b", "far", edge(700)), ("server", "far", edge(2011))])
     hops = route(graph, Hop(name="server", parent=None))
     assert {hop.name: hop.parent for hop in hops} == {"server": None, "b": 0, "far": 0}
 
@@ -121,6 +122,22 @@ def test_devices_of_several_kinds_are_spread_evenly_in_all(count: int) -> None:
         for chosen in (devices.device_class >= 0, devices.device_class == 0, devices.device_class == 1):
             found = np.bincount(network.hop[chosen], minlength=5)[among]
             assert found.max() - found.min() <= 1
+
+
+def test_kinds_of_one_device_each_take_turns() -> None:
+    """Of four at two gateways two are at each."""
+    devices = sample_fleet([FleetGroup(device=board(name), share=0.25, link=LINK) for name in "abcd"], 4, 1)
+    hops = route(tree(2, down_bps=1e7, up_bps=1e6), Hop(name="server", parent=None))
+    assert np.bincount(attach(hops, devices, [[1, 2]] * 4, seed=4).hop).tolist() == [0, 2, 2]
+
+
+def test_rates_and_latencies_are_rounded_and_not_cut_off() -> None:
+    """1.001 in millionths, or in billionths, is a little less than a whole number in floating point."""
+    assert 1.001 * 1e6 < 1_001_000
+    one = np.array([1.001])
+    network = replace(small([Hop(name="g", parent=None, down_bps=1.001)], 0), down_bps=one, latency_s=one)
+    assert network.access(0, Direction.DOWN, 0) == network.hops[0].capacity(Direction.DOWN, 0) == 1_001_000
+    assert network.latency_ns(0) == 1_001_000_000
 
 
 def test_capacities_are_asymmetric_and_lose_what_is_lost() -> None:
