@@ -29,7 +29,7 @@ def test_momentum_is_a_word_a_weight() -> None:
 
 def test_training_of_some_tensors_is_a_phase_that_trains_them() -> None:
     """Of the training that is given, with the copies besides; the context's trains all."""
-    own = Training(lr=0.1, batch_size=10, epochs=3, momentum=0.9, trained=frozenset(HEAD))
+    own = Training(lr=0.1, batch_size=10, epochs=3, momentum=0.9, trained=HEAD)
     found = local_work(HERE, 20, training=own, copies=2)
     wanted = phases.phase_workload(HERE.profile, samples=20, batch_size=10, epochs=3, trained=HEAD, optimizer_words=1)
     assert found.memory_bytes == wanted.memory_bytes + 2 * 4 * WEIGHTS

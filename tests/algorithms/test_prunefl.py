@@ -194,7 +194,7 @@ def test_whole_rounds_are_those_of_a_plain_version() -> None:
             break
         w = {name: t + sum(one[name] for one in change) for name, t in w.items()}
         if turn in (2, 4):  # rounds 1 and 3 of stage 2
-            mean = {name: sum(slope[name] for slope in slopes) / len(slopes) for name in mask}
+            mean = {name: torch.stack([slope[name] for slope in slopes]).mean(0) for name in mask}
             mask = plainly(w, mask, mean, time, 0.6 * 0.5**readjusted)
             w, readjusted = under(mask, w), readjusted + 1
     assert 0 < sum(int(on.sum()) for on in mask.values()) < sum(on.numel() for on in mask.values())

@@ -115,7 +115,7 @@ def test_whole_rounds_are_those_of_a_plain_version(epochs: int, target: float) -
                 if step == (len(drawn) // 2 if epochs == 1 else len(drawn) // 2 - 1):
                     early = thinner(on, local, 0.2)
             full = thinner(on, local, 0.2)
-            distance = np.mean([float((early[name] ^ full[name]).double().mean()) for name in on])
+            distance = float(np.mean([float((early[name] ^ full[name]).double().mean()) for name in on]))
             pruned = 1 - sum(int(m.sum()) for m in on.values()) / sum(m.numel() for m in on.values())
             share = 0.2 if target - pruned >= 0.2 else min(max((target - pruned) / (1 - pruned), 0), 0.05)
             late, (x, y) = thinner(on, local, share), samples(where, client)

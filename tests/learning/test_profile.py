@@ -151,7 +151,7 @@ def test_a_workload_of_convolutions_by_hand() -> None:
     cnn = profile_model(built_in("cnn", channels=[3, 5], hidden=7))
     asked = {"samples": 7, "batch_size": 4, "epochs": 3, "optimizer_words": 1, "copies": 1}
     thin = {cnn.names[2]: 1 / 3}
-    work = training_workload(cnn, density=thin, dense_gradient_batches=2, **asked)  # type: ignore[arg-type]
+    work = training_workload(cnn, density=thin, dense_gradient_batches=2, **asked)
     assert work.layer_convolution is not None
     assert work.layer_convolution.tolist() == [True, True, False, False]
     assert work.layer_calls == 9 * (6 + 2)
@@ -159,7 +159,7 @@ def test_a_workload_of_convolutions_by_hand() -> None:
     assert work.convolution_bytes == 4 * (75 + 125) * (6 + 2) * 6
     assert work.traffic_bytes == 4 * 435 * 8 * 6 + 16 * 656 * 21 + 2 * (12 * 685 + 16 * 656 * 4)
     assert work.memory_bytes == 4 * 435 * 4 + 47 + 8 * 4 * 656 + 4 * 250  # 375 bits are 46.9 bytes
-    without = training_workload(cnn, density=thin, **asked)  # type: ignore[arg-type]
+    without = training_workload(cnn, density=thin, **asked)
     assert work.memory_bytes - without.memory_bytes == 4 * 250
 
 
