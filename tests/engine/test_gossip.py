@@ -17,6 +17,7 @@ from worlds import MB, Counting, Gap, events, fleet, simulation
 
 from edgesim.devices.availability import Markov, Process
 from edgesim.devices.fleet import Fleet
+from edgesim.engine.exchanges import Exchange
 from edgesim.engine.learning import USUAL, Assignment, Merging, Mix, Terms
 from edgesim.engine.limits import Evaluate, Stop
 from edgesim.engine.rules import Rules
@@ -82,6 +83,26 @@ def test_an_exchange_goes_at_the_lesser_of_both_links_after_both_latencies(tmp_p
     assert [row[1:4] for row in events(made) if row[0] == 0] == [
         ("train", 0.0, 1.0), ("upload", 1.0, 2.75), ("download", 2.75, 7.5)
     ]  # fmt: skip
+
+
+def test_an_exchange_costs_each_side_its_own_power_and_a_tail_when_it_is_over(tmp_path: Path) -> None:
+    """0 receives at 1 W and sends at 3 W, 1 at 2 and 4 W, for a second each; the tail of half a second at 0.5 W comes
+    once, for the second leg follows the first at once."""
+    devices = replace(fleet([1.0, 1.0], tail_s=0.5), receive_w=np.array([0.75, 1.75]), send_w=np.array([2.75, 3.75]))
+    made, _ = run(tmp_path, devices, SyncGossip(neighbours=((1,), (0,))), Stop(aggregations=1))
+    spent = {(row[1], row[3]): row[9] for row in made.state()["recorder"]["events"]}
+    assert spent == {
+        (0, "train"): 1.0, (0, "upload"): 3.25, (0, "download"): 1.0,
+        (1, "train"): 1.0, (1, "download"): 2.25, (1, "upload"): 4.0,
+    }  # fmt: skip
+
+
+def test_bytes_of_an_exchange_move_when_its_latency_is_over() -> None:
+    """Of 10 ns the first 4 are latency; whole bytes count."""
+    exchange = Exchange(0, 1, (100, 60), start_ns=1000, whole_ns=10, latency_ns=4)
+    assert [exchange.moved(1000 + ns) for ns in (0, 2, 4, 7, 8, 10)] == [0, 0, 0, 50, 66, 100]
+    assert replace(exchange, leg=1).moved(1007) == 30
+    assert Exchange(0, 1, (100, 60), start_ns=1000, whole_ns=4, latency_ns=4).moved(1004) == 100
 
 
 def test_a_loss_leaves_a_client_out_of_the_round(tmp_path: Path) -> None:
