@@ -176,7 +176,7 @@ def test_the_timeline_of_rare_and_short_jobs_goes_on_until_there_are_some_and_sh
     figure = find("timeline")(Results.read(tmp_path))
     assert "(0 s to 63 min of 10 h" in figure.get_suptitle()
     axes = figure.axes[0]
-    uploads = [c for c in axes.collections if list(c.get_facecolor()[0][:3]) == [*_rgb(style.PHASES["upload"])]]
+    uploads = [c for c in axes.collections if list(c.get_facecolor()[0][:3]) == [*_rgb(style.ACTIVITIES["upload"])]]
     widths = [np.ptp(path.vertices[:, 0]) for bars in uploads for path in bars.get_paths()]
     assert widths == [pytest.approx(axes.get_xlim()[1] / 600)] * 8
 
