@@ -13,7 +13,7 @@ from edgesim.algorithms.arrivals import Arrivals
 from edgesim.algorithms.optimizers import Optimizer, Sgd
 from edgesim.errors import ScenarioError
 from edgesim.learning import masks, tree
-from edgesim.learning.flat import Flat, flat
+from edgesim.learning.flat import Flat, alike, flat
 from edgesim.learning.tree import Params, State
 
 _MOST = 10_000  # updates that are tried in search of enough
@@ -133,8 +133,12 @@ class Average:
 def weighted_sum(update: Params, factors: Tensor, weights: Tensor, held: Params | None = None) -> Params:
     """Σ_k factor_k Δ_k over the arrivals, in their order; where `held` says who holds a value, divided by the
     weight of its holders (0 where there are none)."""
-    rows = flat(update, 1)
-    total = Flat(_weighted(factors.float(), rows.whole), rows.layout)
+    total: Params
+    if alike(update):
+        rows = flat(update, 1)
+        total = Flat(_weighted(factors.float(), rows.whole), rows.layout)
+    else:
+        total = {n: _weighted(factors.float(), tree.vectors(t)).view(t.shape[1:]) for n, t in update.items()}
     if not held:
         return total
     shares = {name: _weighted(weights.float(), mask.flatten(1).float()) for name, mask in held.items()}
