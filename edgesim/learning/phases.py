@@ -6,6 +6,7 @@ from functools import lru_cache, reduce
 from math import ceil
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgesim.devices.workload import Workload
 from edgesim.learning.profile import ModelProfile, training_workload
@@ -25,26 +26,29 @@ def phase_workload(
     """The cost of `epochs` passes, or so many `steps`, in which only the `trained` tensors learn; all is dense.
 
     Against `training_workload`: no gradients of other tensors, no input gradients up to the first trained tensor,
-    no memory and traffic for what is not updated; without input gradients the activations' gradients fall away too,
+    no memory and traffic for what is not updated, so that of what stands still weights are read once a step, or twice
+    where an input gradient passes; without input gradients the activations' gradients fall away too,
     and products that belong to no tensor count a third. Without `trained` tensors it is a forward pass.
 
     features: values a sample that the trained layers start from. They are computed once a sample and kept, so that
     later passes run only what lies above. Tensors are in the order of computation.
     """
     whole, rest = _passes(samples, batch_size, epochs, steps)
+    kept = slice(None)
     if features is not None:
         first = next((i for i, name in enumerate(profile.names) if name in trained), len(profile.names))
         seen = samples if whole else rest
-        below = _frozen(_part(profile, slice(0, first), profile.other_flops, profile.activations), ())
-        profile = _part(profile, slice(first, None), 0.0, features)
-        fill = _passes_work(below, seen, batch_size, 1, (), 0)
+        body, kept = slice(0, first), slice(first, None)
+        below = _frozen(_part(profile, body, profile.other_flops, profile.activations), ())
+        profile = _part(profile, kept, 0.0, features)
+        fill = _passes_work(below, seen, batch_size, 1, (), 0, body)
         fill = replace(fill, steps=0, layer_calls=0, memory_bytes=fill.memory_bytes + 4 * features * seen)
     frozen = _frozen(profile, trained)
-    works = [_passes_work(frozen, samples, batch_size, whole, trained, optimizer_words)] if whole else []
-    works += [_passes_work(frozen, rest, batch_size, 1, trained, optimizer_words)] if rest else []
+    works = [_passes_work(frozen, samples, batch_size, whole, trained, optimizer_words, kept)] if whole else []
+    works += [_passes_work(frozen, rest, batch_size, 1, trained, optimizer_words, kept)] if rest else []
     if features is not None:
         works = [fill, *works]
-    return together(*works) if works else _nothing(_passes_work(frozen, 1, 1, 1, trained, optimizer_words))
+    return together(*works) if works else _nothing(_passes_work(frozen, 1, 1, 1, trained, optimizer_words, kept))
 
 
 @lru_cache(maxsize=4096)  # jobs whose parts are alike find their workload made
@@ -94,27 +98,29 @@ def _passes(samples: int, batch_size: int, epochs: int, steps: int | None) -> tu
 
 
 def _passes_work(
-    frozen: ModelProfile, samples: int, batch_size: int, epochs: int, trained: Collection[str], words: int
+    frozen: ModelProfile, samples: int, batch_size: int, epochs: int, trained: Collection[str], words: int, kept: slice
 ) -> Workload:
+    """Passes in which the tensors that are `kept` compute."""
     work = training_workload(
         frozen, samples=samples, batch_size=batch_size, epochs=epochs, density=None, optimizer_words=words
     )
-    rests = np.array([name not in trained for name in frozen.names])
-    still, convolutions = (float(frozen.elements[rests & kind].sum()) for kind in (rests, frozen.convolution))
-    idle = 4 + 2 * words  # of a tensor that stands still: no gradient written, no update read and written
+    learns = _learn(frozen, trained)
+    computes = np.zeros(len(learns), np.int64)
+    computes[kept] = 1
+    reads = computes * (1 + _above(learns))  # forward, and backward where an input gradient passes
+    spared = np.where(learns, 0, frozen.elements * (6 + 2 * words - reads))
     return replace(
         work,
-        memory_bytes=work.memory_bytes - 4 * round(still) * (1 + words),
-        traffic_bytes=work.traffic_bytes - 4 * still * idle * work.steps,
-        convolution_bytes=work.convolution_bytes - 4 * convolutions * idle * work.steps,
+        memory_bytes=work.memory_bytes - 4 * int(frozen.elements[~learns].sum()) * (1 + words),
+        traffic_bytes=work.traffic_bytes - 4.0 * int(spared.sum()) * work.steps,
+        convolution_bytes=work.convolution_bytes - 4.0 * int(spared[frozen.convolution].sum()) * work.steps,
     )
 
 
 def _frozen(profile: ModelProfile, trained: Collection[str]) -> ModelProfile:
     """The costs of a sample when only these tensors learn."""
-    learns = np.array([name in trained for name in profile.names])
-    below = np.cumsum(learns) > learns  # something before it learns, so that gradients must reach it
-    inputs = profile.input_grad_flops * below
+    learns = _learn(profile, trained)
+    inputs = profile.input_grad_flops * _above(learns)
     deep = bool(inputs.any()) or bool(learns.all())
     return replace(
         profile,
@@ -124,6 +130,16 @@ def _frozen(profile: ModelProfile, trained: Collection[str]) -> ModelProfile:
         activations=profile.activations if deep else ceil(profile.activations / 2),
         views=profile.views if deep else profile.views // 2,
     )
+
+
+def _learn(profile: ModelProfile, trained: Collection[str]) -> NDArray[np.bool_]:
+    return np.array([name in trained for name in profile.names])
+
+
+def _above(learns: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Of which tensors something before them learns, so that gradients must pass them."""
+    above: NDArray[np.bool_] = np.cumsum(learns) > learns
+    return above
 
 
 def _part(profile: ModelProfile, kept: slice, other_flops: float, activations: int) -> ModelProfile:

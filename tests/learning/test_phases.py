@@ -69,24 +69,37 @@ CNN = profile_model(
 
 
 def test_a_phase_of_a_head_by_hand() -> None:
-    """7 samples in batches of 4, 3 epochs, momentum: 6 steps, 21 samples. 605 values stand still: read twice a step; of
-    the 8 times of the others no gradient is written, and nothing is updated. No gradients of activations."""
+    """7 samples in batches of 4, 3 epochs, momentum: 6 steps, 21 samples. 605 values stand still: read once a step, as
+    no gradient passes them; the others move 8 times. No gradients of activations."""
     work = phases.phase_workload(CNN, samples=7, batch_size=4, epochs=3, trained=CNN.names[-2:], optimizer_words=1)
     assert work.memory_bytes == 4 * (685 + 80 * 2) + 8 * 4 * 656 / 2
-    assert work.traffic_bytes == 6 * 4 * (605 * 2 + 80 * 8) + 21 * 16 * 656 / 2
-    assert work.convolution_bytes == 6 * 4 * 450 * 2
+    assert work.traffic_bytes == 6 * 4 * (605 + 80 * 8) + 21 * 16 * 656 / 2
+    assert work.convolution_bytes == 6 * 4 * 450
     assert work.activation_bytes == 21 * 16 * (656 - 20) / 2
     assert (work.steps, work.layer_calls) == (6, 6 * 9)
 
 
+def test_what_stands_still_above_what_learns_is_read_twice() -> None:
+    """The 78 values of the first layer learn: gradients pass all that is above, and nothing of it is updated."""
+    work = phases.phase_workload(CNN, samples=8, batch_size=4, trained=CNN.names[:2])
+    assert work.traffic_bytes == 2 * 4 * (78 * 6 + 607 * 2) + 8 * 16 * 656
+    assert work.convolution_bytes == 2 * 4 * (75 * 6 + 375 * 2)
+
+
+def test_a_pass_forward_reads_each_weight_once() -> None:
+    work = phases.phase_workload(CNN, samples=8, batch_size=4, trained=())
+    assert work.traffic_bytes == 2 * 4 * 685 + 8 * 16 * 656 / 2
+
+
 def test_a_phase_of_a_head_whose_features_are_kept_by_hand() -> None:
-    """The same from the 7 features of each of the 7 samples, which are kept: before it a pass over the body, 2 batches
-    that are no steps of training, and then activations of 7 values, of which 7 are views, halved and rounded."""
+    """The same from the 7 features of each of the 7 samples, which are kept: before it a pass over the body, whose 605
+    values are read for each of 2 batches that are no steps of training and never again; and then activations of 7
+    values, of which 7 are views, halved and rounded."""
     work = phases.phase_workload(
         CNN, samples=7, batch_size=4, epochs=3, trained=CNN.names[-2:], optimizer_words=1, features=7
     )
     assert (work.steps, work.layer_calls) == (6, 6 * 9)
-    fill, head = 2 * 4 * 685 * 2 + 7 * 16 * 656 / 2, 6 * 4 * (605 * 2 + 80 * 8) + 21 * 16 * 4
+    fill, head = 2 * 4 * 605 + 7 * 16 * 656 / 2, 6 * 4 * 80 * 8 + 21 * 16 * 4
     assert work.traffic_bytes == fill + head
     assert work.activation_bytes == 7 * 16 * (656 - 20) / 2 + 21 * 16 * (4 - 3)
     filling, tuning = 4 * 685 + 8 * 4 * 656 / 2 + 4 * 7 * 7, 4 * (685 + 80 * 2) + 8 * 4 * 4
