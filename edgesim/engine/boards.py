@@ -75,8 +75,9 @@ class Boards:
         board = self.one(device)
         if not self.vary:
             return board
-        speed, rate = self._factors(np.array([number]), np.array([device]))
-        return _varied(board, float(speed[0]), float(rate[0]))
+        stream = streams.fold_one(streams.fold_one(self._key, device), number)
+        speed, rate = streams.lognormals_one(stream, self._jitter[self._jitter_row[device]]).tolist()
+        return _varied(board, speed, rate)
 
     def of_jobs(self, numbers: IntArray, devices: IntArray) -> Columns:
         """Their figures in these jobs [job]."""
