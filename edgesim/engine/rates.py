@@ -61,7 +61,7 @@ class SortedRates:
         self.count -= 1
         if rate <= self._low:
             self._below -= rate
-        elif rate >= self._high:
+        else:  # there is none within the piece
             self._above -= 1
         block = bisect_left(self._last, rate)
         rates, counts = self._rates[block], self._counts[block]
@@ -94,8 +94,7 @@ class SortedRates:
     def _seek(self, level: int) -> None:
         block = bisect_right(self._last, level)
         below, lower = sum(self._block_sums[:block]), sum(self._block_counts[:block])
-        self._low = self._last[block - 1] if block else 0
-        self._high = level + 1 if block == len(self._last) else self._rates[block][-1]
+        self._low, self._high = self._last[block - 1] if block else 0, level + 1
         if block < len(self._last):
             rates, counts = self._rates[block], self._counts[block]
             place = bisect_right(rates, level)

@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 from edgesim.devices.availability import AlwaysOn, FleetAvailability, Markov, Process
 from edgesim.devices.diurnal import Diurnal
+from edgesim.devices.markov import _meet
 from edgesim.devices.outages import Outages
 from edgesim.devices.rules import Rule, Together, all_of, any_of, none_of
 from edgesim.devices.traces import Recording, Trace
 from edgesim.devices.trajectories import NEVER, Trajectories
 from edgesim.devices.windows import Bernoulli
 from edgesim.errors import RunError
+from edgesim.streams import fold
 
 SECOND_NS = 1_000_000_000
 HOUR_NS = 3600 * SECOND_NS
@@ -171,6 +173,57 @@ def test_markov_periods_are_exponential_across_cells() -> None:
             assert abs((wait_s[state] > mean_s).mean() - math.exp(-1)) < 5 * 0.5 / math.sqrt(state.sum())
 
 
+def test_what_a_device_is_like_says_nothing_of_its_states_but_by_its_share() -> None:
+    """Means vary widely, so shares do. At any instant, the first cells included, who is on line with the share p is so
+    with probability p: E[on · p] = E[p²]; 20,000 devices, five standard errors of on · p, below 0.5 each."""
+    started, devices = Markov(mean_on_s=10.0, mean_off_s=10.0, variation=1.5).start(6), np.arange(20_000)
+    means_us = started._means_us(fold(started._base, devices))
+    share = means_us[0] / (means_us[0] + means_us[1])
+    length_us = started.grid(devices)[1]
+    for cells in (0.0, 0.5, 1.0, 1.5, 2.0, 7.3):
+        on = started.is_on_many(devices, np.rint(cells * length_us).astype(np.int64) * 1000)
+        assert abs((on * share).mean() - (share**2).mean()) < 5 * 0.5 / math.sqrt(20_000), cells
+    assert abs(np.corrcoef(*np.log(means_us))[0, 1]) < 5 / math.sqrt(20_000)
+
+
+@pytest.mark.parametrize("mean_s", [1e-3, 3.2e9])
+def test_own_means_stay_within_what_may_be_asked_for(mean_s: float) -> None:
+    """Between 1 ms and 3.2e9 s: ten cycles of two such last 20 ms, or 6.4e10 s, of a quarter of the devices."""
+    length_us = Markov(mean_on_s=mean_s, mean_off_s=mean_s, variation=3.0).start(0).grid(np.arange(200))[1]
+    assert (length_us.min() if mean_s < 1 else length_us.max()) == pytest.approx(20e6 * mean_s, rel=1e-6)
+    assert 20 < np.isclose(length_us, 20e6 * mean_s, rtol=1e-6).sum() < 80
+
+
+def test_a_chain_that_never_flips_is_met_by_the_flip_of_the_other() -> None:
+    """B has no flip in the cell, which happens once in e²⁰ cells, and the other state than F: F's flip is put in."""
+    flips_us = np.zeros((2, 3), np.int64)
+    _meet(flips_us, np.array([3, 3]), np.array([True, False]), np.array([7, 7]))
+    assert flips_us.tolist() == [[0, 0, 7], [0, 0, 0]]
+
+
+@pytest.mark.parametrize("since_s", [400, 500])
+def test_flips_of_equal_means_are_a_poisson_process(since_s: int) -> None:
+    """Of 10 s each: 20 flips expected in 200 s, a cell or two halves. Their number has the law of Poisson, also where
+    it exceeds the 32 periods drawn at first; the time to the first one, that since the last one and the state at the
+    beginning do not know of each other. 40,000 devices, five standard errors."""
+    n, since_ns = 40_000, since_s * SECOND_NS
+    started = Markov(mean_on_s=10.0, mean_off_s=10.0).start(3)
+    flips = started.flips(np.arange(n), since_ns, since_ns + 200 * SECOND_NS)
+    counts = np.bincount(flips.row, minlength=n)
+    bound = 5 / math.sqrt(n)
+    assert abs(counts.mean() - 20) < bound * math.sqrt(20)
+    assert abs(counts.var() - 20) < bound * math.sqrt(20 + 2 * 20**2)
+    for most in (12, 20, 31, 33):
+        expected = sum(math.exp(-20) * 20**k / math.factorial(k) for k in range(most + 1))
+        assert abs((counts <= most).mean() - expected) < bound * math.sqrt(expected * (1 - expected)), most
+    ends = np.cumsum(counts)
+    first_ns, last_ns = flips.at_ns[ends - counts] - since_ns, since_ns + 200 * SECOND_NS - flips.at_ns[ends - 1]
+    many = counts > 31
+    for rows in (~many, many):
+        seen = np.corrcoef([first_ns[rows], last_ns[rows], flips.starts_on[rows]])
+        assert np.abs(seen[np.triu_indices(3, 1)]).max() < 5 / math.sqrt(rows.sum())
+
+
 def test_markov_devices_differ_by_the_variation_asked_for() -> None:
     """ln of a device's mean has sigma 0.5; its share of on time then is 1 / (1 + exp(N(0, 0.5 √2))): sd 0.16."""
     steps = np.arange(2000)
@@ -311,6 +364,8 @@ def test_a_rule_that_never_comes_true_says_so_instead_of_searching_for_ever() ->
         (Bernoulli, {"window_s": 60.0, "chance": 1.0}, "strictly between 0 and 1"),
         (Bernoulli, {"window_s": 0.0, "chance": 0.5}, "between 1 ms and a year"),
         (Markov, {"mean_on_s": 1.0, "mean_off_s": 1.0, "variation": 4.0}, r"variation 4.0: must lie in \[0, 3\]"),
+        (Markov, {"mean_on_s": 0.00099, "mean_off_s": 1.0}, "mean_on_s 0.00099 s: must lie between 1 ms and 100 years"),
+        (Markov, {"mean_on_s": 1.0, "mean_off_s": 3.3e9}, "mean_off_s 3300000000.0 s: must lie between"),
         (Outages, {"every_s": 0.0, "lasts_s": 1.0}, "every_s 0.0 s: must lie between"),
         (Outages, {"every_s": 1.0, "lasts_s": 1.0, "share": 0.0}, "share 0.0"),
         (Outages, {"every_s": 1.0, "lasts_s": 1.0, "groups": 0}, "groups 0"),
