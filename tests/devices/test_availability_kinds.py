@@ -1,6 +1,7 @@
 """Every kind of availability: one set of laws, and the figures that each kind promises."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -285,6 +286,38 @@ def test_who_comes_on_line_once_in_a_century_is_found() -> None:
             assert [started.is_on(device, change_ns + shift) for shift in (-1000, 0)] == [False, True]
 
 
+def test_zones_habits_and_days_shift_sessions_as_far_as_they_say() -> None:
+    """4,000 devices of three zones, equally likely; the middle of a session then varies by 1 h from device to device
+    and by 2 h from day to day, and ln of its length by 0.3; five standard errors. Sessions of 4 h around noon never
+    reach a border of the day, so that each is one coming and one going."""
+    n, days = 4000, 4
+    law = Diurnal(
+        peak_s=12 * HOUR_S, hours_s=4 * HOUR_S, weekend_peak_s=12 * HOUR_S, weekend_hours_s=4 * HOUR_S,
+        zones_s=(0.0, -8 * HOUR_S, 8 * HOUR_S), variation=0.3,
+    )  # fmt: skip
+
+    def sessions(law: Diurnal) -> tuple[Any, Any]:
+        """Middle and length in h [device, day], from the second day on, less one that has begun by then."""
+        flips = law.start(1).flips(np.arange(n), DAY_NS, (days + 3) * DAY_NS)
+        rows = [flips.at_ns[flips.row == device] for device in range(n)]
+        rows = [row[int(on) :][: 2 * days] for row, on in zip(rows, flips.starts_on, strict=True)]
+        bounds_h = np.array(rows).reshape(n, days, 2) / HOUR_NS
+        return bounds_h.mean(axis=2), bounds_h[:, :, 1] - bounds_h[:, :, 0]
+
+    middle_h, length_h = sessions(law)
+    zones, counts = np.unique(np.round(middle_h[:, 0] % 24, 6), return_counts=True)
+    assert zones.tolist() == [4.0, 12.0, 20.0]
+    assert np.abs(counts / n - 1 / 3).max() < 5 * math.sqrt(2 / 9 / n)
+    assert np.log(length_h[:, 0]).mean() == pytest.approx(math.log(4), abs=5 * 0.3 / math.sqrt(n))
+    assert np.log(length_h[:, 0]).std() == pytest.approx(0.3, abs=5 * 0.3 / math.sqrt(2 * n))
+    shifted = replace(law, zones_s=(0.0,), variation=0.0, habit_s=HOUR_S, daily_s=2 * HOUR_S)
+    shift_h = sessions(shifted)[0] % 24 - 12
+    assert abs(shift_h.mean()) < 5 * math.sqrt((1 + 4 / days) / n)
+    assert shift_h.var(axis=1, ddof=1).mean() == pytest.approx(4, abs=5 * 4 * math.sqrt(2 / (days - 1) / n))
+    habits = np.cov(shift_h[:, 0], shift_h[:, 1])[0, 1]  # what two days of a device have in common
+    assert habits == pytest.approx(1, abs=5 * math.sqrt((5**2 + 1) / n))
+
+
 def test_more_phones_are_on_line_at_the_peak() -> None:
     """8 of 24 h with shifts of sd 1 h: everybody within two hours of the peak but 5 %, nobody at noon."""
     law = Diurnal(peak_s=2 * HOUR_S, hours_s=8 * HOUR_S, weekend_peak_s=2 * HOUR_S, weekend_hours_s=8 * HOUR_S,
@@ -385,6 +418,13 @@ def test_impossible_figures_are_refused(law: type, figures: dict[str, float], sa
         ({"hours_s": 0.0, "weekend_hours_s": 0.0}, "never on line"),
         ({"weekend_peak_s": 13 * HOUR_S}, "the shift and half the length may be 12 h together"),
         ({"chance": 0.0}, "chance 0.0"),
+        ({"chance": 1.1}, "chance 1.1"),
+        ({"peak_s": 24.1 * HOUR_S}, "peak_s 86760.0"),
+        ({"habit_s": 6.1 * HOUR_S}, "habit_s 21960.0"),
+        ({"daily_s": 6.1 * HOUR_S}, "daily_s 21960.0"),
+        ({"variation": 3.1}, "variation 3.1"),
+        ({"zones_s": (0.0, 14.1 * HOUR_S)}, "each within 14 h of UTC"),
+        ({"zones_s": (-14.1 * HOUR_S, 0.0)}, "each within 14 h of UTC"),
     ],
 )
 def test_impossible_days_are_refused(changed: dict[str, Any], said: str) -> None:
@@ -392,6 +432,20 @@ def test_impossible_days_are_refused(changed: dict[str, Any], said: str) -> None
     figures: dict[str, Any] = {**dict.fromkeys(names, HOUR_S), **changed}
     with pytest.raises(ValueError, match=said):
         Diurnal(**figures)
+
+
+@pytest.mark.parametrize(
+    ("law", "figures"),
+    [
+        (Markov, {"mean_on_s": 1e-3, "mean_off_s": 3.2e9, "variation": 3.0}),
+        (Diurnal, {"peak_s": 0.0, "hours_s": 0.0, "weekend_peak_s": 6 * HOUR_S, "weekend_hours_s": 12 * HOUR_S}),
+        (Diurnal, {"peak_s": 0.0, "hours_s": 23 * HOUR_S, "weekend_peak_s": 12 * HOUR_S, "weekend_hours_s": 0.0,
+                   "zones_s": (14 * HOUR_S, -14 * HOUR_S), "habit_s": 6 * HOUR_S, "daily_s": 6 * HOUR_S,
+                   "variation": 3.0}),
+    ],
+)  # fmt: skip
+def test_figures_at_the_end_of_their_range_are_taken(law: type, figures: dict[str, float]) -> None:
+    assert law(**figures).start(0).on_ns(0, DAY_NS) <= DAY_NS
 
 
 def test_a_fleet_answers_for_many_devices_as_for_one() -> None:
@@ -416,5 +470,8 @@ def test_a_forecast_is_right_as_often_as_its_accuracy_says() -> None:
     assert abs((truth == forecast).mean() - 0.9) < 0.024
     assert np.array_equal(forecast, fleet.forecast_on(devices, 0, HOUR_NS, 0.9))
     assert np.array_equal(truth, fleet.forecast_on(devices, 0, HOUR_NS, 1.0))
+    assert np.array_equal(1 - truth, fleet.forecast_on(devices, 0, HOUR_NS, 0.0))
+    with pytest.raises(ValueError, match=r"accuracy 1\.5"):
+        fleet.forecast_on(devices, 0, HOUR_NS, 1.5)
     with pytest.raises(ValueError, match=r"accuracy 90: must lie in \[0, 1\]"):
         fleet.forecast_on(devices, 0, HOUR_NS, 90)

@@ -65,8 +65,8 @@ def test_a_flow_alone_takes_its_size_over_its_rate() -> None:
 
 
 def test_two_flows_on_one_link_share_it_by_half() -> None:
-    """1 MB/s for 1 MB each: both end after 2 s."""
-    flows = Flows(network([5.0, 5.0], server_mb=1.0))
+    """1 MB/s for 1 MB each: both end after 2 s, whatever more their own links could carry."""
+    flows = Flows(network([5.0, 7.0], server_mb=1.0))
     flows.start(0, 0, 0, DOWN, MB)
     flows.start(0, 1, 1, DOWN, MB)
     assert flows.rate_bps(0) == flows.rate_bps(1) == MBPS / 2
@@ -111,15 +111,17 @@ def test_a_slow_device_leaves_the_rest_of_the_link_to_the_others() -> None:
     assert [flows.rate_bps(device) / MBPS for device in range(3)] == [1.0, 4.5, 4.5]
 
 
-def test_water_fills_a_tree_of_two_bottlenecks() -> None:
+@pytest.mark.parametrize("direction", [DOWN, UP])
+def test_water_fills_a_tree_of_two_bottlenecks(direction: Direction) -> None:
     """Server 12; gateway 1 of 4 with three devices of 9, 9, 1; gateway 2 of 50 with devices of 2, 9 and 9.
 
     All rise to 1: device 2 is full. To 1.5: gateway 1 carries 1.5 + 1.5 + 1 = 4, full. To 2: device 3 is full.
-    The server has 12 - 4 - 2 = 6 left for devices 4 and 5: 3 each.
+    The server has 12 - 4 - 2 = 6 left for devices 4 and 5: 3 each. What goes the other way makes no difference.
     """
     flows = Flows(network([9, 9, 1, 2, 9, 9], server_mb=12, gateways_mb=[4, 50], hop=[1, 1, 1, 2, 2, 2]))
     for device in range(6):
-        flows.start(0, device, device, DOWN, MB)
+        flows.start(0, device, device, direction, MB)
+    flows.start(0, 6, 0, Direction(1 - direction), MB)
     assert [flows.rate_bps(device) / MBPS for device in range(6)] == [1.5, 1.5, 1.0, 2.0, 3.0, 3.0]
     flows.stop(0, 0)  # gateway 1 is full at 3 for device 1; the server has 12 - 4 - 2 for the same two
     assert [flows.rate_bps(device) / MBPS for device in range(6)] == [0.0, 3.0, 1.0, 2.0, 3.0, 3.0]
@@ -168,6 +170,46 @@ def test_a_flow_stopped_at_the_instant_of_its_end_has_moved_its_size() -> None:
     assert flows.stop(SECOND_NS, 0) == MB
     assert flows.advance(SECOND_NS) == []
     assert flows.next_ns() is None
+
+
+def test_time_may_leap_over_what_happens() -> None:
+    """1 MB/s for 1 MB and 3 MB: the one ends at 2 s, the other has moved 1 MB then, and 2 MB at 3 s."""
+    flows = Flows(network([9.0, 9.0], server_mb=1.0))
+    flows.start(0, 0, 0, DOWN, MB)
+    flows.start(0, 1, 1, DOWN, 3 * MB)
+    assert flows.moved(3 * SECOND_NS, 1) == 2 * MB
+
+
+def test_completed_flows_come_in_the_order_of_their_instants_then_of_their_numbers() -> None:
+    """Flow 9 ends at 0.5 s, flows 5 and 3 at 1 s; none of them is lost by a question or a restart before it is told."""
+    net = network([1.0, 2.0])
+    flows = Flows(net)
+    flows.start(0, 5, 0, DOWN, MB)
+    flows.start(0, 3, 1, DOWN, 2 * MB)
+    flows.start(0, 9, 1, DOWN, MB)
+    assert flows.moved(2 * SECOND_NS, 5) == MB
+    with pytest.raises(ValueError, match="flow 5 is already under way"):
+        flows.start(2 * SECOND_NS, 5, 0, DOWN, MB)
+    assert flows.next_ns() == 2 * SECOND_NS
+    assert Flows.restored(net, flows.state()).advance(2 * SECOND_NS) == [9, 3, 5]
+    assert flows.advance(2 * SECOND_NS) == [9, 3, 5]
+
+
+@pytest.mark.parametrize(("delay_ns", "end_s"), [(SECOND_NS // 2, 2.0), (2 * SECOND_NS, 3.5)])
+def test_a_flow_started_anew_within_its_latency_waits_for_its_new_one(delay_ns: int, end_s: float) -> None:
+    """Broken off at 0.5 s of 1 s, then begun again with a latency that ends at the same instant, or later;
+    alone on its link it has all of it."""
+    flows = Flows(network([9.0], server_mb=1.0))
+    flows.start(0, 0, 0, DOWN, MB, delay_ns=SECOND_NS)
+    assert flows.stop(SECOND_NS // 2, 0) == 0
+    flows.start(SECOND_NS // 2, 0, 0, DOWN, MB, delay_ns=delay_ns)
+    assert run(flows) == {0: end_s}
+
+
+def test_an_empty_transfer_needs_no_rate() -> None:
+    flows = Flows(network([0.0]))
+    flows.start(0, 0, 0, DOWN, 0)
+    assert flows.advance(0) == [0]
 
 
 def test_a_stopped_flow_resumes_with_what_is_left() -> None:
@@ -219,6 +261,7 @@ def test_devices_read_their_trace_from_points_of_their_own() -> None:
     [
         (lambda flows: flows.start(5, 0, 0, DOWN, 1), "flow 0 is already under way"),
         (lambda flows: flows.start(5, 1, 0, DOWN, -1), "neither may be negative"),
+        (lambda flows: flows.start(5, 1, 0, DOWN, 1, -1), "neither may be negative"),
         (lambda flows: flows.start(4, 1, 0, DOWN, 1), "time 4 ns is before 5 ns"),
         (lambda flows: flows.moved(5, 9), "flow 9 is not under way"),
         (lambda flows: flows.stop(5, 9), "flow 9 is not under way"),
