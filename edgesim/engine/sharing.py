@@ -103,10 +103,9 @@ class Sharing:
             lane.pipe.queue(lane)
             return
         end_ns = lane.plan()
-        if end_ns != lane.end_ns:
+        if end_ns is not None and end_ns != lane.end_ns:
             lane.end_ns = end_ns
-            if end_ns is not None:
-                self._post(end_ns, What.LANE, lane.number)
+            self._post(end_ns, What.LANE, lane.number)
 
     def _count(self, pipe: Pipe | None, more: int, now_ns: int) -> None:
         """So many flows more, or fewer, cross this pipe and all before it."""
