@@ -184,3 +184,8 @@ def test_a_group_without_a_process_is_refused() -> None:
 def test_group_of_a_negative_index_is_refused() -> None:
     with pytest.raises(ValueError, match="groups -1 to 0"):
         FleetAvailability([AlwaysOn()], np.array([-1, 0], np.int32), seed=0)
+
+
+def test_a_fleet_may_have_no_device() -> None:
+    fleet = FleetAvailability([BUSY], np.zeros(0, np.int32), seed=0)
+    assert not len(fleet.on_ns_all(HOUR_NS))

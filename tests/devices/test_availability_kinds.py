@@ -286,6 +286,14 @@ def test_who_comes_on_line_once_in_a_century_is_found() -> None:
             assert [started.is_on(device, change_ns + shift) for shift in (-1000, 0)] == [False, True]
 
 
+@pytest.mark.parametrize(
+    ("peak_h", "weekend_h", "shift_h"), [(23, 1, 2), (1, 23, -2), (24, 0, 0), (2, 4, 2), (0, 12, -12)]
+)
+def test_the_weekend_shifts_the_short_way_round_midnight(peak_h: float, weekend_h: float, shift_h: float) -> None:
+    law = Diurnal(peak_s=peak_h * HOUR_S, hours_s=HOUR_S, weekend_peak_s=weekend_h * HOUR_S, weekend_hours_s=0)
+    assert law.weekend_shift_s == shift_h * HOUR_S
+
+
 def test_zones_habits_and_days_shift_sessions_as_far_as_they_say() -> None:
     """4,000 devices of three zones, equally likely; the middle of a session then varies by 1 h from device to device
     and by 2 h from day to day, and ln of its length by 0.3; five standard errors. Sessions of 4 h around noon never
@@ -419,6 +427,7 @@ def test_impossible_figures_are_refused(law: type, figures: dict[str, float], sa
         ({"weekend_peak_s": 13 * HOUR_S}, "the shift and half the length may be 12 h together"),
         ({"chance": 0.0}, "chance 0.0"),
         ({"chance": 1.1}, "chance 1.1"),
+        ({"weekend_peak_s": 7 * HOUR_S, "weekend_hours_s": 13 * HOUR_S}, "13 h whose peak is 6 h from the weekday's"),
         ({"peak_s": 24.1 * HOUR_S}, "peak_s 86760.0"),
         ({"habit_s": 6.1 * HOUR_S}, "habit_s 21960.0"),
         ({"daily_s": 6.1 * HOUR_S}, "daily_s 21960.0"),
