@@ -30,10 +30,12 @@ def finished(folder: Path, **options: Any) -> Simulation:
     return run
 
 
+@pytest.mark.parametrize("tail_s", [2.5, 10.0])
 @pytest.mark.parametrize("shared", [False, True])
-def test_whoever_transfers_within_the_tail_finds_the_radio_awake(tmp_path: Path, shared: bool) -> None:
-    """A megabyte takes 1 s and the radio half a second to wake; training takes 2 s, the tail 10."""
-    devices = fleet([2.0], tail_s=10.0, promotion_s=0.5)
+def test_whoever_transfers_within_the_tail_finds_the_radio_awake(tmp_path: Path, shared: bool, tail_s: float) -> None:
+    """A megabyte takes 1 s and the radio half a second to wake; training takes 2 s, the tail longer than that, from
+    the end of the download on."""
+    devices = fleet([2.0], tail_s=tail_s, promotion_s=0.5)
     network = star(devices) if shared else None
     run = finished(tmp_path, devices=devices, network=network, stop=Stop(aggregations=2))
     times = [(phase, start, end) for phase, start, end, *_ in rows(run)]
