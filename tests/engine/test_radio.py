@@ -44,6 +44,8 @@ def test_whoever_transfers_within_the_tail_finds_the_radio_awake(tmp_path: Path,
         ("download", 4.5, 5.5), ("train", 5.5, 7.5), ("upload", 7.5, 8.5),
     ]  # fmt: skip
     assert times == [(phase, pytest.approx(start), pytest.approx(end)) for phase, start, end in expected]
+    tails_s = tail_s + 2 + 0 + 2  # an upload's adds the training before it, the second download's nothing
+    assert run.ledger.total.energy_j == pytest.approx(8.5 + 0.5 * tails_s)
 
 
 @pytest.mark.parametrize("tail_s", [0.0, 1.0, 2.0])
