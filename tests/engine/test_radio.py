@@ -10,6 +10,7 @@ from worlds import MB, Gap, fleet, simulation
 
 from edgesim.engine.limits import Stop
 from edgesim.engine.rules import Retry, Rules
+from edgesim.engine.scalars import MANY
 from edgesim.engine.schedules import Sync, SyncGossip
 from edgesim.engine.simulation import Simulation
 
@@ -59,6 +60,15 @@ def test_training_that_outlasts_the_tail_lets_the_radio_sleep(tmp_path: Path, ta
         ("download", 1.5), ("train", 2.0), ("upload", 1.5), ("download", 1.0 + wakes), ("train", 2.0), ("upload", 1.5)
     ]  # fmt: skip
     assert run.ledger.total.energy_j == pytest.approx(1.5 + 2 + 1.5 + 1 + wakes + 2 + 1.5 + 3 * 0.5 * tail_s)
+
+
+@pytest.mark.parametrize("clients", [2, MANY])
+def test_of_a_fleet_only_those_wake_whose_radios_sleep(tmp_path: Path, clients: int) -> None:
+    devices = fleet([2.0] * clients, tail_s=10.0, promotion_s=0.5)
+    devices.promotion_s[1:] = 0.0
+    run = finished(tmp_path, devices=devices, schedule=Sync(clients), stop=Stop(aggregations=1))
+    downloads = [(row[1], (row[5] - row[4]) / S) for row in run.state()["recorder"]["events"] if row[3] == "download"]
+    assert sorted(downloads) == [(0, 1.5), *((client, 1.0) for client in range(1, clients))]
 
 
 def test_a_forecast_knows_whether_the_radio_sleeps(tmp_path: Path) -> None:
