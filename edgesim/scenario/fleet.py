@@ -36,7 +36,7 @@ class Jitter(Section):
     """How much one device's jobs differ: standard deviation of the logarithm of each job's factor."""
 
     compute: float = Field(default=0.0, ge=0, le=3)
-    """of computing time; phones vary by 0.1 to 0.2 from job to job"""
+    """of computing time; 0.1 to 0.2 is a usual assumption"""
     link: float = Field(default=0.0, ge=0, le=3)
     """of the link's rate, in both transfers of a job alike; not with network.sharing: max-min, see its device_trace"""
 
