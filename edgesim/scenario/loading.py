@@ -105,8 +105,6 @@ def scenario_hash(scenario: Scenario) -> str:
     content = {key: part for key, part in resolved(scenario).items() if key not in ("name", "execution")}
     if scenario.execution.backend == "none":
         content["training"] = None
-    if not scenario.task.unseen:
-        del content["task"]["unseen"]  # runs of before there was this key are of the same scenario
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -120,7 +120,7 @@ def test_the_others_have_the_data_and_the_devices_that_they_had(tmp_path: Path) 
 
 
 def test_without_the_key_a_scenario_is_the_one_that_it_was(tmp_path: Path) -> None:
-    """Its hash too, so that results of before there was the key are still its own."""
+    """Its hash too: whether the key is left out, or nobody is unseen, is the same."""
     run = one(tmp_path, "task.unseen=0")
     assert run.unseen() is None
     assert not (run.path / "unseen.parquet").exists()
