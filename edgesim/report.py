@@ -17,6 +17,7 @@ from edgesim.results import comparison
 from edgesim.results.analysis import tables
 from edgesim.results.analysis.tables import Section
 from edgesim.results.atomic import replacing
+from edgesim.results.costs import PRICE, find_cost
 from edgesim.results.estimate import estimate_table
 from edgesim.results.store import SCENARIO, Results, Run
 from edgesim.results.table import summary_table
@@ -51,6 +52,8 @@ def write(
     ):
         if text is not None:
             raise ScenarioError(f"{option} {text}: {results.path} has no accuracies to compare; leave it out")
+    if price is not None and find_cost(price).name != PRICE:
+        raise ScenarioError(f"--price {price}: the report has that cost anyway; write prices, e.g. 0.3/kWh + 2/GB")
     _check_alike(results)
     compared = comparison.sections(results, against, accuracy, price) if results.have_accuracies else []
     path = out or results.path / "report.html"

@@ -116,4 +116,5 @@ def test_what_cannot_be_reported_is_said(server: Server, finished: Path, tmp_pat
     refused(server.run("report", finished, "--against", "many"), "no variant 'many'")
     refused(server.run("report", finished, "--target", "80"), "--target 80")
     refused(server.run("report", finished, "--price", "2 GB"), "'2 GB'")
+    refused(server.run("report", finished, "--price", "energy"), "has that cost anyway; write prices")
     refused(server.run("report", finished, "--out", tmp_path / "none" / "a.html"), "cannot be written")
