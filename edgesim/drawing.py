@@ -10,7 +10,7 @@ from edgesim import printing, units
 from edgesim.errors import ScenarioError
 from edgesim.plots.registry import file_name, find
 from edgesim.plots.style import save
-from edgesim.results.costs import PRICE
+from edgesim.results.costs import find_cost
 from edgesim.results.store import Results
 
 
@@ -20,7 +20,7 @@ def plot(figure: str, folders: Sequence[Path], asked: Mapping[str, str | None], 
     options = _options(figure, inspect.signature(draw).parameters, asked)
     results = Results.read(*folders)
     picture = draw(results, **options)
-    cost = asked["cost"] and (PRICE if "/" in asked["cost"] else asked["cost"])
+    cost = None if asked["cost"] is None else find_cost(asked["cost"]).name
     path = out or results.path / file_name(figure, asked["metric"], cost)
     save(picture, path)
     if figure == "timeline" and len(results.runs) > 1:

@@ -121,10 +121,9 @@ def measured(results: Results, groups: dict[str, list[Run]], metric: str) -> dic
     there are none."""
     runs_with = {n: [run for run in runs if np.isfinite(run.metrics()[metric]).any()] for n, runs in groups.items()}
     found = {name: runs for name, runs in runs_with.items() if runs}
+    unseen = metric.startswith("accuracy_unseen")
     what = "accuracies" if metric.startswith("accuracy") else metric.replace("_", " ")
-    if metric.startswith("accuracy_unseen"):
-        what = "accuracy of unseen clients"
-    if not found and metric.startswith("accuracy_unseen") and results.have_accuracies:
+    if not found and unseen and results.have_accuracies:
         raise ScenarioError(f"{results.path}: all clients may train; write task.unseen, e.g. 10 %, to test newcomers")
     if not found:
         raise ScenarioError(
@@ -133,7 +132,11 @@ def measured(results: Results, groups: dict[str, list[Run]], metric: str) -> dic
         )
     without = [name for name in groups if name not in found]
     if without:
-        warn(f"{', '.join(without)}: no {what}, so not in the figure", EdgesimWarning, stacklevel=4)
+        warn(
+            f"{', '.join(without)}: no {'accuracy of unseen clients' if unseen else what}, so not in the figure",
+            EdgesimWarning,
+            stacklevel=4,
+        )
     return found
 
 

@@ -51,7 +51,7 @@ class Radio:
     def waking_of_phase_ns(self, client: int, phase: int, before: Sequence[Stretch], start_ns: int) -> int:
         """The same of a phase that begins, or goes on, at `start`. Like the latency, waking is part of an attempt: what
         goes on had to wait, or not, when it began."""
-        if phase == _TRAIN:
+        if phase == _TRAIN or not self.sleeps:
             return 0
         under_way = attempt(before, phase)
         if under_way:
