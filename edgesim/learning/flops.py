@@ -1,7 +1,7 @@
 """FLOPs: which parameter each matrix product belongs to, from running the leaf modules one by one."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,21 +10,40 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 _Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
+_VIEWS = (nn.Flatten, nn.Unflatten)
+
+
+class Outputs(NamedTuple):
+    """What a module that has parameters, and those after it that have none, put out: new values, values that only show
+    their input anew, and in how many calls the new ones were made."""
+
+    new: int = 0
+    views: int = 0
+    calls: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
     """Of one sample. Attributes: flops, per parameter: forward, input gradient, weight gradient;
-    other_flops, all products that belong to no parameter; activations, values that leaf modules put out;
-    views, those of them that only show their input anew; convolutions, the names of their weights; calls, of leaf
-    modules that put out new values."""
+    other_flops, all products that belong to no parameter; outputs, of leaf modules, by their last parameter;
+    convolutions, the names of their weights."""
 
     flops: dict[str, tuple[float, float, float]]
     other_flops: float
-    activations: int
-    views: int
+    outputs: dict[str, Outputs]
     convolutions: frozenset[str]
-    calls: int
+
+
+def outputs_of(calls: Iterable[tuple[list[str], int, bool]], first: str) -> dict[str, Outputs]:
+    """The outputs by parameter, of calls in order: the module's parameters, the number of values that it put out, and
+    whether they are a view. What comes before any parameter is the `first` one's."""
+    found: dict[str, Outputs] = {}
+    owner = first
+    for parameters, values, is_view in calls:
+        owner = parameters[-1] if parameters else owner
+        new, views, made = found.get(owner, Outputs())
+        found[owner] = Outputs(new, views + values, made) if is_view else Outputs(new + values, views, made + 1)
+    return found
 
 
 class _Call(NamedTuple):
@@ -59,14 +78,12 @@ def measure(template: nn.Module, sample: Tensor) -> Measured:
             flops[name] = tuple(a + b for a, b in zip(flops[name], cost, strict=True))  # type: ignore[assignment]
     other = total - sum(map(sum, flops.values()))
     convolutions = frozenset(f"{call.name}.weight" for call in calls if isinstance(call.module, _Convolution))
-    viewing = [isinstance(call.module, nn.Flatten | nn.Unflatten) for call in calls]
+    made = [
+        ([names[id(tensor)] for tensor in call.module.parameters()], count, isinstance(call.module, _VIEWS))
+        for call, count in zip(calls, values, strict=True)
+    ]
     return Measured(
-        flops=flops,
-        other_flops=other,
-        activations=sum(values),
-        views=sum(count for count, is_view in zip(values, viewing, strict=True) if is_view),
-        convolutions=convolutions,
-        calls=len(calls) - sum(viewing),
+        flops=flops, other_flops=other, outputs=outputs_of(made, next(iter(flops))), convolutions=convolutions
     )
 
 

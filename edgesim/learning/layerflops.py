@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgesim.learning.flops import Measured
+from edgesim.learning.flops import Measured, outputs_of
 from edgesim.learning.sequence import parts_of
 
 _FREE = (nn.Flatten, nn.ReLU, nn.MaxPool2d)  # no products
@@ -22,22 +22,20 @@ def by_layer(module: nn.Module, shape: tuple[int, ...]) -> Measured | None:
     if not all(_inputs(part) or type(part) in _FREE for _, part in parts):
         return None
     flops = {name: (0.0, 0.0, 0.0) for name, _ in module.named_parameters()}
-    x, below, values = torch.zeros(1, *shape), False, []
+    x, below, calls = torch.zeros(1, *shape), False, []
     for name, part in parts:
         x = _output(part, x)
-        values.append(x.numel())
+        own = [f"{name}.{parameter}" for parameter, _ in part.named_parameters()]
+        calls.append((own, x.numel(), type(part) is nn.Flatten))
         if inputs := _inputs(part):
             forward = 2.0 * x.numel() * inputs
             flops[f"{name}.weight"] = (forward, forward if below else 0.0, forward)
             below = True
-    views = [type(part) is nn.Flatten for _, part in parts]
     return Measured(
         flops=flops,
         other_flops=0.0,
-        activations=sum(values),
-        views=sum(count for count, is_view in zip(values, views, strict=True) if is_view),
+        outputs=outputs_of(calls, next(iter(flops))),
         convolutions=frozenset(f"{name}.weight" for name, part in parts if type(part) is nn.Conv2d),
-        calls=len(parts) - sum(views),
     )
 
 

@@ -27,8 +27,8 @@ def phase_workload(
 
     Against `training_workload`: no gradients of other tensors, no input gradients up to the first trained tensor,
     no memory and traffic for what is not updated, so that of what stands still weights are read once a step, or twice
-    where an input gradient passes; without input gradients the activations' gradients fall away too,
-    and products that belong to no tensor count a third. Without `trained` tensors it is a forward pass.
+    where an input gradient passes; below the first trained tensor activations have no gradients, and without input
+    gradients products that belong to no tensor count a third. Without `trained` tensors it is a forward pass.
 
     features: values a sample that the trained layers start from. They are computed once a sample and kept, so that
     later passes run only what lies above. Tensors are in the order of computation.
@@ -39,11 +39,11 @@ def phase_workload(
         first = next((i for i, name in enumerate(profile.names) if name in trained), len(profile.names))
         seen = samples if whole else rest
         body, kept = slice(0, first), slice(first, None)
-        below = _frozen(_part(profile, body, profile.other_flops, profile.activations), ())
-        profile = _part(profile, kept, 0.0, features)
-        fill = _passes_work(below, seen, batch_size, 1, (), 0, body)
-        fill = replace(fill, steps=0, layer_calls=0, memory_bytes=fill.memory_bytes + 4 * features * seen)
+        fill = _passes_work(_part(_frozen(profile, ()), body), seen, batch_size, 1, (), 0, body)
+        fill = replace(fill, steps=0, memory_bytes=fill.memory_bytes + 4 * features * seen)
     frozen = _frozen(profile, trained)
+    if features is not None:
+        frozen = _part(replace(frozen, other_flops=0.0), kept, features)
     works = [_passes_work(frozen, samples, batch_size, whole, trained, optimizer_words, kept)] if whole else []
     works += [_passes_work(frozen, rest, batch_size, 1, trained, optimizer_words, kept)] if rest else []
     if features is not None:
@@ -122,13 +122,14 @@ def _frozen(profile: ModelProfile, trained: Collection[str]) -> ModelProfile:
     learns = _learn(profile, trained)
     inputs = profile.input_grad_flops * _above(learns)
     deep = bool(inputs.any()) or bool(learns.all())
+    with_gradient = np.where(np.cumsum(learns) > 0, 1.0, 0.5)
     return replace(
         profile,
         input_grad_flops=inputs,
         weight_grad_flops=profile.weight_grad_flops * learns,
         other_flops=profile.other_flops if deep else profile.other_flops / 3,
-        activations=profile.activations if deep else ceil(profile.activations / 2),
-        views=profile.views if deep else profile.views // 2,
+        activations=profile.activations * with_gradient,
+        views=profile.views * with_gradient,
     )
 
 
@@ -142,16 +143,18 @@ def _above(learns: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return above
 
 
-def _part(profile: ModelProfile, kept: slice, other_flops: float, activations: int) -> ModelProfile:
-    """The costs of some tensors; the others are there, but compute nothing."""
-    on = np.zeros(len(profile.names))
+def _part(profile: ModelProfile, kept: slice, features: int = 0) -> ModelProfile:
+    """The costs of some tensors, which start from so many `features`; the others are there, but compute nothing."""
+    on = np.zeros(len(profile.names), np.int64)
     on[kept] = 1
+    activations = profile.activations * on
+    activations[kept][:1] += features / 2  # they have no gradient
     return replace(
         profile,
         forward_flops=profile.forward_flops * on,
         input_grad_flops=profile.input_grad_flops * on,
         weight_grad_flops=profile.weight_grad_flops * on,
-        other_flops=other_flops,
         activations=activations,
-        views=min(profile.views, activations),
+        views=profile.views * on,
+        calls=profile.calls * on,
     )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgesim.devices.workload import Workload
 from edgesim.errors import ScenarioError
-from edgesim.learning.flops import Measured, measure
+from edgesim.learning.flops import Measured, Outputs, measure
 from edgesim.learning.layerflops import by_layer
 from edgesim.learning.models import Model
 
@@ -29,9 +29,9 @@ class ModelProfile:
     Attributes: names; elements, values in each tensor; maskable, those of ≥ 2 dimensions; forward_flops,
     input_grad_flops, weight_grad_flops, of the products that use it, were it dense (the first layer has
     no input gradient; what is not maskable has none at all); other_flops, of products that belong to no tensor
-    (attention scores, say), forward and backward; activations, values that the leaf modules put out; convolution,
-    whether a tensor is the weight of one; views, the activations of layers that only show their input anew; calls,
-    in one pass, of all other leaf modules.
+    (attention scores, say), forward and backward; convolution, whether a tensor is the weight of one; activations,
+    values that a leaf module, and those after it that have no tensors, put out, all with the module's last tensor;
+    views, those of them that only show their input anew; calls, in one pass, of those modules that are no views.
     """
 
     names: tuple[str, ...]
@@ -41,10 +41,10 @@ class ModelProfile:
     input_grad_flops: FloatArray
     weight_grad_flops: FloatArray
     other_flops: float
-    activations: int
     convolution: NDArray[np.bool_]
-    views: int
-    calls: int
+    activations: FloatArray
+    views: FloatArray
+    calls: NDArray[np.int64]
 
     @cached_property
     def training_flops(self) -> FloatArray:
@@ -67,6 +67,7 @@ def profile_model(model: Model) -> ModelProfile:
     measured = by_layer(model.module, model.input_shape) or _measured(model)
     shapes = model.shapes
     flops = np.array([measured.flops.get(name, (0.0, 0.0, 0.0)) for name in shapes]).reshape(-1, 3)
+    outputs = np.array([measured.outputs.get(name, Outputs()) for name in shapes], np.int64).reshape(-1, 3)
     return ModelProfile(
         names=tuple(shapes),
         elements=np.array([int(np.prod(shape)) for shape in shapes.values()], np.int64),
@@ -75,10 +76,10 @@ def profile_model(model: Model) -> ModelProfile:
         input_grad_flops=flops[:, 1],
         weight_grad_flops=flops[:, 2],
         other_flops=measured.other_flops,
-        activations=measured.activations,
         convolution=np.array([name in measured.convolutions for name in shapes]),
-        views=measured.views,
-        calls=measured.calls,
+        activations=outputs[:, :2].sum(1).astype(np.float64),
+        views=outputs[:, 1].astype(np.float64),
+        calls=outputs[:, 2],
     )
 
 
@@ -133,7 +134,8 @@ def training_workload(
     layer, seen = profile.maskable, samples * epochs
     hidden = np.rint((1 - share) * profile.elements).max(initial=0.0)
     mask_bytes = sum(int(profile.elements[profile.names.index(name)]) for name in density or {}) / 8
-    per_sample_bytes, per_weight = 4 * 4 * profile.activations, 6 + 2 * optimizer_words
+    activations, views = float(profile.activations.sum()), float(profile.views.sum())
+    per_sample_bytes, per_weight = 4 * 4 * activations, 6 + 2 * optimizer_words
     return Workload(
         layer_flops=profile.training_flops[layer] * seen,
         layer_density=share[layer],
@@ -145,12 +147,12 @@ def training_workload(
         memory_bytes=ceil(
             4 * active * (2 + optimizer_words + copies)
             + mask_bytes
-            + 4 * 2 * batch * profile.activations
+            + 4 * 2 * batch * activations
             + (4 * hidden if dense_gradient_batches else 0)
         ),
         layer_convolution=profile.convolution[layer],
-        layer_calls=profile.calls * (steps + dense_gradient_batches),
-        activation_bytes=4 * 4 * (profile.activations - profile.views) * (seen + dense_gradient_batches * batch),
+        layer_calls=int(profile.calls.sum()) * (steps + dense_gradient_batches),
+        activation_bytes=4 * 4 * (activations - views) * (seen + dense_gradient_batches * batch),
         convolution_bytes=4 * float(np.rint(share * profile.elements)[profile.convolution].sum()) * per_weight * steps,
     )
 

@@ -101,6 +101,22 @@ def test_products_without_a_parameter_are_other_flops() -> None:
     assert by_name["mix.bias"] == by_name["norm.weight"] == (0, 0)
 
 
+def test_what_modules_put_out_counts_with_their_last_tensor() -> None:
+    """Two calls of mix, one of norm, 4·6 values each, and one of out; sums and scores are no modules."""
+    profile = profile_model(of(Attention, (4, 6)))
+    calls = dict(zip(profile.names, zip(profile.calls, profile.activations, strict=True), strict=True))
+    assert {name: found for name, found in calls.items() if any(found)} == {
+        "mix.bias": (2, 48), "norm.bias": (1, 24), "out.bias": (1, 3),
+    }  # fmt: skip
+
+
+def test_what_comes_before_any_tensor_counts_with_the_first() -> None:
+    profile = profile_model(built_in("mlp", hidden=[]))
+    assert profile.activations.tolist() == [64, 10]
+    assert profile.views.tolist() == [64, 0]
+    assert profile.calls.tolist() == [0, 1]
+
+
 def test_cnn_flops_by_hand() -> None:
     """cnn 1→3→5 channels on 8×8, 7 hidden units: 2·9·… per place: conv1 64 places, conv2 16, then linear."""
     profile = profile_model(built_in("cnn", channels=[3, 5], hidden=7))
@@ -111,7 +127,9 @@ def test_cnn_flops_by_hand() -> None:
     assert profile.elements.tolist() == [75, 3, 375, 5, 140, 7, 70, 10]
     assert profile.parameters == 685
     # conv1, relu1: 3·64 each; pool1 3·16; conv2, relu2 5·16; pool2, flatten 5·4; fc1, relu3 7; fc2 10
-    assert profile.activations == 2 * 192 + 48 + 2 * 80 + 2 * 20 + 2 * 7 + 10
+    assert profile.activations.tolist() == [0, 2 * 192 + 48, 0, 2 * 80 + 2 * 20, 0, 2 * 7, 0, 10]
+    assert profile.views.tolist() == [0, 0, 0, 20, 0, 0, 0, 0]
+    assert profile.calls.tolist() == [0, 3, 0, 3, 0, 2, 0, 1]
 
 
 @pytest.fixture(scope="module")
