@@ -106,7 +106,7 @@ def fleet(devices: int) -> Fleet:
         memory_bytes=np.full(devices, 10**9, np.int64), idle_w=same(0.25), training_w=same(1),
         down_bps=one * 8e6, up_bps=one * 8e6, latency_s=one * 0.01,
         receive_w=same(0.75), send_w=same(0.75), tail_s=same(0), tail_w=same(0), promotion_s=same(0),
-        compute_jitter=same(0), link_jitter=same(0),
+        round_trips=same(0), window_bytes=same(0), compute_jitter=same(0), link_jitter=same(0),
         availability=FleetAvailability([AlwaysOn()], group, 0), battery_j=same(0), class_traits=(None,),
     )  # fmt: skip
 

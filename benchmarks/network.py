@@ -30,9 +30,11 @@ def network(devices: int, gateways: int, server_bps: float) -> Network:
         hops.append(Hop(name=f"gateway-{number}", parent=0, down_bps=capacity_bps))
     rates_bps = MEAN_BPS * np.exp(3.0 * (_draws(devices, "rates") - 0.5))
     hop = 1 + np.arange(devices) % gateways if gateways else np.zeros(devices)
+    none = np.zeros(devices)
     return Network(
-        hops=tuple(hops), hop=hop.astype(np.int32), down_bps=rates_bps, up_bps=rates_bps, latency_s=np.zeros(devices)
-    )
+        hops=tuple(hops), hop=hop.astype(np.int32), down_bps=rates_bps, up_bps=rates_bps, latency_s=none,
+        round_trips=none, window_bytes=none,
+    )  # fmt: skip
 
 
 def event_us(flows: int, gateways: int, server_share: float) -> float:

@@ -31,7 +31,7 @@ def processor_columns(groups: Sequence[FleetGroup], group: IndexArray, seed: int
 
 
 def shared_columns(groups: Sequence[FleetGroup], group: IndexArray) -> dict[str, Shared]:
-    """What devices of one group have in common: powers, radios, batteries, jitter and what skipped zeros save."""
+    """What devices of one group have in common: powers, radios, connections, batteries, jitter, eta."""
 
     def column(figures: Iterable[float]) -> Shared:
         return Shared(np.array(list(figures), np.float64), group)
@@ -49,6 +49,8 @@ def shared_columns(groups: Sequence[FleetGroup], group: IndexArray) -> dict[str,
         "tail_s": column(k.tail_s for k in links),
         "tail_w": column(k.tail_w for k in links),
         "promotion_s": column(k.promotion_s for k in links),
+        "round_trips": column(g.round_trips for g in groups),
+        "window_bytes": column(g.window_bytes for g in groups),
         "compute_jitter": column(g.compute_jitter for g in groups),
         "link_jitter": column(g.link_jitter for g in groups),
     }

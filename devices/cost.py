@@ -15,8 +15,10 @@ from edgesim.devices.workload import Workload
 SparseSpeedup = Literal["ideal", "realised"]
 
 
-def transfer_ns(size_bytes: int, rate_bps: float, latency_s: float) -> int:
-    """Time for a message alone on its link: latency + 8 · size / rate; an empty one still pays the latency.
+def transfer_ns(
+    size_bytes: int, rate_bps: float, latency_s: float, round_trips: float = 0.0, window_bytes: float = 0.0
+) -> int:
+    """Time for a message alone on its link: delay + 8 · size / rate; an empty one still pays its delay, see `delay_s`.
 
     Raises:
         ValueError: a negative size or latency, or a rate that is not above 0.
@@ -27,12 +29,47 @@ def transfer_ns(size_bytes: int, rate_bps: float, latency_s: float) -> int:
         raise ValueError(f"rate {rate_bps!r} bit/s: must be above 0")
     if not (math.isfinite(latency_s) and latency_s >= 0):
         raise ValueError(f"latency {latency_s!r} s: must be finite and not negative")
-    return round(1e9 * latency_s + 8e9 * size_bytes / rate_bps)
+    before_s = delay_s(size_bytes, rate_bps, latency_s, round_trips, window_bytes)
+    return round(1e9 * before_s + 8e9 * size_bytes / rate_bps)
 
 
-def transfers_ns(size_bytes: IntArray, rate_bps: FloatArray, latency_s: FloatArray) -> IntArray:
+def transfers_ns(
+    size_bytes: IntArray, rate_bps: FloatArray, latency_s: FloatArray, round_trips: FloatArray, window_bytes: FloatArray
+) -> IntArray:
     """`transfer_ns` of each message [job], to the nanosecond the same; figures as a fleet has checked them."""
-    return np.rint(1e9 * latency_s + 8e9 * size_bytes / rate_bps).astype(np.int64)
+    before_s = delays_s(size_bytes, rate_bps, latency_s, round_trips, window_bytes)
+    return np.rint(1e9 * before_s + 8e9 * size_bytes / rate_bps).astype(np.int64)
+
+
+def delay_s(size_bytes: int, rate_bps: float, latency_s: float, round_trips: float, window_bytes: float) -> float:
+    """What a message takes besides its bytes: latency · (1 + round trips that open its connection) + slow start.
+
+    A round trip takes the latency. In slow start a sender may have `window_bytes` under way, then twice, four times, …
+    as many, and waits for the first byte of a window to be acknowledged: latency − 2^k · window / rate, where that
+    is above 0, after each window k = 0, 1, … but the message's last. 0: no slow start. (Kurose, Ross, Computer
+    Networking, TCP latency modelling: there a window is acknowledged a segment at a time; here, bytes flow.)
+    """
+    total_s = latency_s * (1 + round_trips)
+    if window_bytes:
+        sent, takes_s = window_bytes, 8 * window_bytes / rate_bps
+        while sent < size_bytes and takes_s < latency_s:
+            total_s += latency_s - takes_s
+            sent, takes_s = 2 * sent + window_bytes, 2 * takes_s
+    return total_s
+
+
+def delays_s(
+    size_bytes: IntArray | FloatArray, rate_bps: FloatArray, latency_s: FloatArray, round_trips: FloatArray,
+    window_bytes: FloatArray,
+) -> FloatArray:  # fmt: skip
+    """`delay_s` of each message [job], to the last bit the same."""
+    total_s = latency_s * (1 + round_trips)
+    if window_bytes.any():
+        sent, takes_s = window_bytes, 8 * window_bytes / rate_bps
+        while (waits := (window_bytes > 0) & (sent < size_bytes) & (takes_s < latency_s)).any():
+            total_s = total_s + np.where(waits, latency_s - takes_s, 0.0)
+            sent, takes_s = 2 * sent + window_bytes, 2 * takes_s
+    return total_s
 
 
 def effective_flops(workload: Workload, *, sparse_efficiency: float, sparse_speedup: SparseSpeedup) -> float:

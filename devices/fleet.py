@@ -34,6 +34,7 @@ class Fleet:
             of the device: FLOP/s, byte/s, s, eta, bytes that a job may take, W, W.
         battery_j: what a full battery holds; 0: none, or none given.
         down_bps, up_bps, latency_s, receive_w, send_w, tail_s, tail_w, promotion_s: of its link.
+        round_trips, window_bytes: what opening a connection takes, and slow start's first window: `cost.delay_s`.
         compute_jitter, link_jitter: sigma of the factors exp(N(0, sigma)) by which a job's speed and rates differ from
             its device's usual ones, from job to job.
         availability: when each is on line.
@@ -58,6 +59,8 @@ class Fleet:
     tail_s: Column = Column()
     tail_w: Column = Column()
     promotion_s: Column = Column()
+    round_trips: Column = Column()
+    window_bytes: Column = Column()
     compute_jitter: Column = Column()
     link_jitter: Column = Column()
     availability: FleetAvailability

@@ -11,6 +11,7 @@ from enum import IntEnum
 
 import numpy as np
 
+from edgesim.devices import cost
 from edgesim.devices.arrays import FloatArray, IndexArray, IntArray
 from edgesim.devices.fleet import Fleet
 from edgesim.devices.rate_trace import RateTrace
@@ -84,6 +85,7 @@ class Network:
         hop: number of the hop at which a device joins [device].
         down_bps, up_bps: of its own access link [device].
         latency_s: of its access link and all hops [device].
+        round_trips, window_bytes: of connections [device]: `cost.delay_s`.
         device_trace: a factor of the access rates over time, read by each device from a point of its own.
         trace_offset_ns: where in the trace a device is at time 0 [device].
 
@@ -96,6 +98,8 @@ class Network:
     down_bps: FloatArray
     up_bps: FloatArray
     latency_s: FloatArray
+    round_trips: FloatArray
+    window_bytes: FloatArray
     device_trace: RateTrace | None = None
     trace_offset_ns: IntArray | None = None
 
@@ -127,9 +131,11 @@ class Network:
         offset_ns = self._offset_ns(device)
         return self.device_trace.next_change_ns(t_ns + offset_ns) - offset_ns
 
-    def latency_ns(self, device: int) -> int:
-        """From a device to the server or back, rounded once."""
-        return round(1e9 * self.latency_s.data[device])
+    def delay_ns(self, device: int, direction: Direction, size_bytes: int) -> int:
+        """Until the bytes of a message flow, rounded once; slow start as on an access link that it has to itself."""
+        rate_bps = self.down_bps if direction == Direction.DOWN else self.up_bps
+        figures = rate_bps, self.latency_s, self.round_trips, self.window_bytes
+        return round(1e9 * cost.delay_s(size_bytes, *(column.data[device] for column in figures)))
 
     def _offset_ns(self, device: int) -> int:
         return 0 if self.trace_offset_ns is None else self.trace_offset_ns.data[device]
@@ -167,6 +173,8 @@ def attach(
         down_bps=fleet.down_bps,
         up_bps=fleet.up_bps,
         latency_s=fleet.latency_s + _latency_s(hops)[hop],
+        round_trips=fleet.round_trips,
+        window_bytes=fleet.window_bytes,
         device_trace=device_trace,
         trace_offset_ns=offset_ns,
     )

@@ -23,10 +23,17 @@ class Figures(NamedTuple, Generic[Figure]):
     down_bps: Figure
     up_bps: Figure
     latency_s: Figure
+    round_trips: Figure
+    window_bytes: Figure
     sparse_efficiency: Figure
     download_w: Figure
     training_w: Figure
     upload_w: Figure
+
+    @property
+    def delay(self) -> tuple[Figure, Figure, Figure]:
+        """What `cost.delay_s` makes of a message's delay: latency_s, round_trips, window_bytes."""
+        return self.latency_s, self.round_trips, self.window_bytes
 
 
 Board: TypeAlias = Figures[float]
@@ -36,8 +43,8 @@ POWER = Figures._fields.index("download_w")
 """The place of a phase's power is POWER + phase."""
 
 
-_OWN = Figures._fields[: Figures._fields.index("sparse_efficiency")]
-_SHARED = ("sparse_efficiency", "idle_w", "receive_w", "training_w", "send_w")
+_OWN = Figures._fields[: Figures._fields.index("round_trips")]
+_SHARED = ("round_trips", "window_bytes", "sparse_efficiency", "idle_w", "receive_w", "training_w", "send_w")
 
 
 class Boards:
@@ -50,8 +57,8 @@ class Boards:
         self._jitter_row, self._jitter = fleet.shared("compute_jitter", "link_jitter")
         self.vary, self._key = bool(self._jitter.any()), streams.key(seed, "jitter")
         row, figures = fleet.shared(*_SHARED)
-        eta, idle_w, receive_w, training_w, send_w = figures.T
-        common = eta, idle_w + receive_w, training_w, idle_w + send_w
+        *same, idle_w, receive_w, training_w, send_w = figures.T
+        common = *same, idle_w + receive_w, training_w, idle_w + send_w
         self._table = np.stack(common)
         self._common = list(map(tuple, self._table.T.tolist()))
         self._columns = [*(getattr(fleet, name) for name in _OWN), row]

@@ -1,8 +1,8 @@
 """Exchanges: two devices send each other their models, one after the other, over their own links.
 
-A leg goes at the lesser of the sender's uplink and the receiver's downlink, after the latencies of both; of radios that
-sleep, the sender's wakes first, then the receiver's. It takes both devices all the time: the sender is in `upload`, the
-receiver in `download`.
+A leg goes at the lesser of the sender's uplink and the receiver's downlink, after the latencies of both, on a
+connection that the sender opens; of radios that sleep, the sender's wakes first, then the receiver's. It takes both
+devices all the time: the sender is in `upload`, the receiver in `download`.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ class Exchange:
     """Between the clients of two jobs.
 
     Attributes: sizes, in bytes, of what each sends; leg, 0: the first sends, 1: the other; start_ns, end_ns of it;
-    whole_ns, what it would take undisturbed; latency_ns, the part of that in which nothing moves; reasons, why it is
+    whole_ns, what it would take undisturbed; delay_ns, the part of that in which nothing moves; reasons, why it is
     broken off, for sender and receiver.
     """
 
@@ -39,7 +39,7 @@ class Exchange:
     start_ns: int = 0
     end_ns: int = 0
     whole_ns: int = 0
-    latency_ns: int = 0
+    delay_ns: int = 0
     reasons: tuple[str, str] = ("", "")
 
     @property
@@ -57,7 +57,7 @@ class Exchange:
         done_ns = now_ns - self.start_ns
         if done_ns >= self.whole_ns:
             return self.sizes[self.leg]
-        return self.sizes[self.leg] * max(done_ns - self.latency_ns, 0) // max(self.whole_ns - self.latency_ns, 1)
+        return self.sizes[self.leg] * max(done_ns - self.delay_ns, 0) // max(self.whole_ns - self.delay_ns, 1)
 
 
 class Exchanges:
@@ -111,11 +111,12 @@ class Exchanges:
         """Plan a leg from now on."""
         sender, receiver = (self._jobs[job] for job in exchange.ends)
         up, down = (self._boards.of_job(job.id, job.client) for job in (sender, receiver))
-        latency_s, size = up.latency_s + down.latency_s, exchange.sizes[exchange.leg]
+        size, rate_bps = exchange.sizes[exchange.leg], min(up.up_bps, down.down_bps)
+        delay = up.latency_s + down.latency_s, up.round_trips, up.window_bytes
         exchange.start_ns = now_ns = self._clock.now_ns
         waking_ns = sum(self._radio.waking_ns(job.client, job.planned(), now_ns) for job in (sender, receiver))
-        exchange.whole_ns = waking_ns + cost.transfer_ns(size, min(up.up_bps, down.down_bps), latency_s)
-        exchange.latency_ns = min(waking_ns + round(1e9 * latency_s), exchange.whole_ns)
+        exchange.whole_ns = waking_ns + cost.transfer_ns(size, rate_bps, *delay)
+        exchange.delay_ns = min(waking_ns + round(1e9 * cost.delay_s(size, rate_bps, *delay)), exchange.whole_ns)
         due_ns, leaves = now_ns + exchange.whole_ns, self._flight.presence.leaves
         ends = (
             leaves(sender.client, Phase.UPLOAD, now_ns, due_ns),

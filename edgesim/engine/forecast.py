@@ -51,8 +51,8 @@ class Forecaster:
                 sparse_speedup=self._rules.sparse_speedup,
                 traits=self._fleet.class_traits[self._fleet.device_class[client]],
             )
-            down_ns = cost.transfer_ns(assigned.download_bytes, board.down_bps, board.latency_s)
-            up_ns = cost.transfer_ns(assigned.upload_bytes, board.up_bps, board.latency_s)
+            down_ns = cost.transfer_ns(assigned.download_bytes, board.down_bps, *board.delay)
+            up_ns = cost.transfer_ns(assigned.upload_bytes, board.up_bps, *board.delay)
             down_ns, _, until_ns = radio.one(client, radio.until_ns(client), now_ns, down_ns, 0.0, 0.0)
             up_ns, _, _ = radio.one(client, until_ns, now_ns + down_ns + train_ns, up_ns, 0.0, 0.0)
             found.append(Forecast(down_ns, train_ns, up_ns))

@@ -125,8 +125,8 @@ class Outlines:
             sparse_speedup=self._sparse_speedup,
             traits=self._traits[self._class[client]],
         )
-        down_ns = cost.transfer_ns(assigned.download_bytes, board.down_bps, board.latency_s)
-        up_ns = 0 if upload_bytes is None else cost.transfer_ns(upload_bytes, board.up_bps, board.latency_s)
+        down_ns = cost.transfer_ns(assigned.download_bytes, board.down_bps, *board.delay)
+        up_ns = 0 if upload_bytes is None else cost.transfer_ns(upload_bytes, board.up_bps, *board.delay)
         return Outlined(
             download_ns=down_ns,
             train_ns=train_ns,
@@ -152,8 +152,8 @@ class Outlines:
             device_class=self._class_of[clients],
         )
         want = asked(assignments)
-        down_ns = cost.transfers_ns(want.down, board.down_bps, board.latency_s)
-        up_ns = np.where(want.known, cost.transfers_ns(want.up, board.up_bps, board.latency_s), 0)
+        down_ns = cost.transfers_ns(want.down, board.down_bps, *board.delay)
+        up_ns = np.where(want.known, cost.transfers_ns(want.up, board.up_bps, *board.delay), 0)
         return Outlined(
             download_ns=down_ns,
             train_ns=train_ns,

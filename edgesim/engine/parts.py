@@ -11,14 +11,16 @@ def length_ns(job: Job, board: Board, phase: int) -> int:
     """Of a phase that nothing interrupts, on a radio that is awake."""
     if phase == Phase.TRAIN:
         return job.train_ns
-    if phase == Phase.DOWNLOAD:
-        return cost.transfer_ns(job.download_bytes, board.down_bps, board.latency_s)
-    return cost.transfer_ns(job.upload_bytes, board.up_bps, board.latency_s)
+    return cost.transfer_ns(size_bytes(job, phase), _rate_bps(board, phase), *board.delay)
 
 
 def size_bytes(job: Job, phase: int) -> int:
     """Of a transfer's message."""
     return job.download_bytes if phase == Phase.DOWNLOAD else job.upload_bytes
+
+
+def _rate_bps(board: Board, phase: int) -> float:
+    return board.down_bps if phase == Phase.DOWNLOAD else board.up_bps
 
 
 def attempt(stretches: Sequence[Stretch], phase: int) -> list[Stretch]:
@@ -41,7 +43,7 @@ def part(
     reason: str, waking_ns: int,
 ) -> Stretch:  # fmt: skip
     """A stretch that takes a phase up where the stretches `before` left it; without a radio tail. Of a transfer,
-    `waking_ns` of its attempt pass before its latency."""
+    `waking_ns` of its attempt pass before its delay."""
     ns = end_ns - start_ns
     energy_j = cost.energy_j(board[POWER + phase], ns)
     if phase == Phase.TRAIN:  # a whole phase gives exactly job.flops
@@ -53,12 +55,13 @@ def part(
 
 
 def _moved(job: Job, board: Board, phase: int, done_ns: int) -> int:
-    """Bytes that a transfer has moved after so much of its phase: none while the latency lasts."""
+    """Bytes that a transfer has moved after so much of its phase: none while its delay lasts."""
     total = size_bytes(job, phase)
     whole_ns = length_ns(job, board, phase)
     if done_ns >= whole_ns:
         return total
-    latency_ns = min(round(1e9 * board.latency_s), whole_ns)
-    if done_ns <= latency_ns:
+    delay_s = cost.delay_s(total, _rate_bps(board, phase), *board.delay)
+    delay_ns = min(round(1e9 * delay_s), whole_ns)
+    if done_ns <= delay_ns:
         return 0
-    return total * (done_ns - latency_ns) // (whole_ns - latency_ns)
+    return total * (done_ns - delay_ns) // (whole_ns - delay_ns)

@@ -38,8 +38,9 @@ class Transfers:
         now_ns, (phase, _) = self._clock.now_ns, self._mishaps.next_phase(job)
         on_line_ns = worked_ns(attempt(job.stretches, phase))
         waking_ns = self._radio.waking_of_phase_ns(job.client, phase, job.stretches, now_ns)
-        delay_ns = max(0, waking_ns + self._network.latency_ns(job.client) - on_line_ns)
         direction = Direction.DOWN if phase == Phase.DOWNLOAD else Direction.UP
+        whole_delay_ns = waking_ns + self._network.delay_ns(job.client, direction, size_bytes(job, phase))
+        delay_ns = max(0, whole_delay_ns - on_line_ns)
         self._flows.start(now_ns, job.id, job.client, direction, self.left_bytes(job), delay_ns)
         job.wake_ns = self.wakes_ns(job)
         self.unsettled = True

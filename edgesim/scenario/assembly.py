@@ -86,6 +86,8 @@ def _groups(scenario: Scenario, folder: Path) -> list[FleetGroup]:
             availability=availability.process(group.availability, group.outages, folder, entry),
             compute_variation=group.variation.compute,
             link_variation=group.variation.link,
+            round_trips=group.connection.round_trips,
+            window_bytes=group.connection.window or 0,
             compute_jitter=group.jitter.compute,
             link_jitter=group.jitter.link,
             dvfs=group.dvfs,

@@ -18,7 +18,7 @@ from edgesim.scenario.battery import Battery
 from edgesim.scenario.fitted import DeviceChoice, DeviceTrace, LinkChoice, LinkTrace, device_of, link_of
 from edgesim.scenario.paths import folder_of, profiles_of
 from edgesim.scenario.section import Section
-from edgesim.units import Share
+from edgesim.units import Bytes, Share
 
 T = TypeVar("T")
 
@@ -39,6 +39,17 @@ class Jitter(Section):
     """of computing time; 0.1 to 0.2 is a usual assumption"""
     link: float = Field(default=0.0, ge=0, le=3)
     """of the link's rate, in both transfers of a job alike; not with network.sharing: max-min, see its device_trace"""
+
+
+class Connection(Section):
+    """What a transfer pays for a connection; without it connections stay open and at their full rate."""
+
+    round_trips: float = Field(default=0.0, ge=0, le=20)
+    """until it is open, each as long as the latency: 2 for TCP and TLS 1.3, 3 for TCP and TLS 1.2, 1 for QUIC; 0 where
+    it stays open"""
+    window: Bytes | None = Field(default=None, gt=0)
+    """how much TCP's slow start sends at first, before it waits for an answer: mostly 14.6 kB, ten segments; also
+    where a connection has rested. Without it there is no slow start"""
 
 
 class FleetEntry(Section):
@@ -65,6 +76,8 @@ class FleetEntry(Section):
     """where the devices are, for costs.carbon"""
     variation: Variation = Variation()
     """how much the devices of this entry differ from one another"""
+    connection: Connection = Connection()
+    """what each transfer pays for opening a connection and for slow start"""
     jitter: Jitter = Jitter()
     """how much the jobs of one device differ from one another"""
     dvfs: Literal["low", "mid", "max"] | Annotated[Share, Field(gt=0)] = "max"

@@ -1,12 +1,23 @@
 """Costs, each against a number worked out by hand."""
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from edgesim.devices.cost import SparseSpeedup, compute_ns, effective_flops, energy_j, transfer_ns
+from edgesim.devices.cost import (
+    SparseSpeedup,
+    compute_ns,
+    delay_s,
+    effective_flops,
+    energy_j,
+    transfer_ns,
+    transfers_ns,
+)
 from edgesim.devices.workload import Workload
 
 
@@ -46,6 +57,50 @@ def test_transfer_time(size_bytes: int, rate_bps: float, latency_s: float, expec
     result = transfer_ns(size_bytes, rate_bps, latency_s)
     assert result == expected_ns
     assert type(result) is int
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "round_trips", "window_bytes", "expected_ms"),
+    [
+        (1_000_000, 0, 0, 1050),
+        (1_000_000, 2, 0, 1150),  # TCP and TLS 1.3
+        (10_000, 0, 10_000, 60),  # one window: nothing to wait for
+        (10_001, 0, 10_000, 60.001 + 40),  # its first byte is acknowledged 50 ms after it left, 40 after the last
+        (30_000, 0, 10_000, 80 + 40),  # two windows
+        (1_000_000, 0, 10_000, 1050 + 40 + 30 + 10),  # of 10, 20, 40, 80 kB; the fourth lasts longer than a round trip
+        (1_000_000, 3, 10_000, 1050 + 150 + 40 + 30 + 10),
+        (1_000_000, 0, 50_000, 1050),  # at once as fast as the link
+        (0, 1, 10_000, 100),  # an empty message, too, needs a connection
+    ],
+)
+def test_a_connection_is_opened_and_starts_slowly(
+    size_bytes: int, round_trips: float, window_bytes: float, expected_ms: float
+) -> None:
+    """At 1 kB a ms and a round trip of 50 ms."""
+    assert transfer_ns(size_bytes, 8e6, 0.05, round_trips, window_bytes) == expected_ms * 1_000_000
+
+
+@given(st.integers(0, 10**8), st.floats(1e3, 1e10), st.floats(0.0, 5.0), st.floats(100.0, 1e6))
+def test_slow_start_costs_at_most_a_round_trip_for_each_doubling(
+    size_bytes: int, rate_bps: float, latency_s: float, window_bytes: float
+) -> None:
+    """log2(size / window), and the windows before the last leave at most as fast as one a round trip."""
+    waits_s = delay_s(size_bytes, rate_bps, latency_s, 0.0, window_bytes) - latency_s
+    doublings = math.ceil(math.log2(size_bytes / window_bytes + 1)) - 1 if size_bytes else 0
+    assert 0 <= waits_s <= max(doublings, 0) * latency_s * (1 + 1e-9)
+
+
+@given(st.lists(st.tuples(*(st.floats(0.0, 1.0) for _ in range(5))), min_size=1, max_size=20))
+def test_transfers_together_are_single_ones(jobs: list[tuple[float, ...]]) -> None:
+    size, rate, latency, trips, window = np.array(jobs).T
+    size_bytes, rate_bps, window_bytes = (
+        (10 ** (7 * size)).astype(np.int64),
+        10 ** (4 + 5 * rate),
+        1e5 * window.round(1),
+    )
+    together = transfers_ns(size_bytes, rate_bps, latency, 4 * trips, window_bytes)
+    columns = (size_bytes, rate_bps, latency, 4 * trips, window_bytes)
+    assert together.tolist() == [transfer_ns(*job) for job in zip(*(c.tolist() for c in columns), strict=True)]
 
 
 @pytest.mark.parametrize(

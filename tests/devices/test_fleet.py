@@ -107,6 +107,8 @@ def test_every_row_is_the_figures_of_its_group() -> None:
             "tail_s": link.tail_s,
             "tail_w": link.tail_w,
             "promotion_s": link.promotion_s,
+            "round_trips": 0.0,
+            "window_bytes": 0.0,
             "compute_jitter": 0.0,
             "link_jitter": 0.0,
         }

@@ -106,7 +106,7 @@ def test_devices_are_spread_evenly_where_their_kind_may_join_and_latencies_add_u
     boards = devices.device_class == 0
     assert set(network.hop[boards].tolist()) == {1}
     assert sorted(np.bincount(network.hop[~boards])[1:].tolist()) == [3, 4, 4]
-    assert network.latency_ns(0) == 26_000_000
+    assert network.delay_ns(0, Direction.UP, 0) == 26_000_000
     assert attach(hops, devices, [[1], [1, 2, 3]], seed=4).hop.tolist() == network.hop.tolist()
     assert attach(hops, devices, [[1], [1, 2, 3]], seed=5).hop.tolist() != network.hop.tolist()
 
@@ -137,7 +137,7 @@ def test_rates_and_latencies_are_rounded_and_not_cut_off() -> None:
     one = np.array([1.001])
     network = replace(small([Hop(name="g", parent=None, down_bps=1.001)], 0), down_bps=one, latency_s=one)
     assert network.access(0, Direction.DOWN, 0) == network.hops[0].capacity(Direction.DOWN, 0) == 1_001_000
-    assert network.latency_ns(0) == 1_001_000_000
+    assert network.delay_ns(0, Direction.UP, 0) == 1_001_000_000
 
 
 def test_capacities_are_asymmetric_and_lose_what_is_lost() -> None:
@@ -201,7 +201,10 @@ def test_figures_out_of_their_range_are_refused(make: Any, message: str) -> None
 
 def small(hops: list[Hop], *hop: int) -> Network:
     one = np.ones(len(hop))
-    return Network(hops=tuple(hops), hop=np.array(hop, np.int32), down_bps=one, up_bps=one, latency_s=one)
+    return Network(
+        hops=tuple(hops), hop=np.array(hop, np.int32), down_bps=one, up_bps=one, latency_s=one, round_trips=0 * one,
+        window_bytes=0 * one,
+    )  # fmt: skip
 
 
 # ── trace files ─────────────────────────────────────────────────────────────────────────────────────

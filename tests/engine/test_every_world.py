@@ -121,6 +121,7 @@ def build(
         tail_s=0.7,
         promotion_s=0.2,
         latency_s=0.1 * (seed % 3),
+        connection=(seed % 2, 15e3 * (seed % 5 < 3)),
         jitter=(0.3, 0.3 * (world.network == "none")),
     )
     devices.memory_bytes[0] = 10 if world.small else 10**9

@@ -40,10 +40,11 @@ def network(
 
 def build(hops: Sequence[Hop], access_mb: Sequence[float], hop: Sequence[int], **more: Any) -> Network:
     rates = np.array(access_mb, float) * MBPS
-    latency_s = np.zeros(len(rates))
+    none = np.zeros(len(rates))
     return Network(
-        hops=tuple(hops), hop=np.array(hop, np.int32), down_bps=rates, up_bps=rates, latency_s=latency_s, **more
-    )
+        hops=tuple(hops), hop=np.array(hop, np.int32), down_bps=rates, up_bps=rates, latency_s=none, round_trips=none,
+        window_bytes=none, **more,
+    )  # fmt: skip
 
 
 def run(flows: Flows) -> dict[int, float]:

@@ -97,12 +97,12 @@ def test_an_exchange_costs_each_side_its_own_power_and_a_tail_when_it_is_over(tm
     }  # fmt: skip
 
 
-def test_bytes_of_an_exchange_move_when_its_latency_is_over() -> None:
-    """Of 10 ns the first 4 are latency; whole bytes count."""
-    exchange = Exchange(0, 1, (100, 60), start_ns=1000, whole_ns=10, latency_ns=4)
+def test_bytes_of_an_exchange_move_when_its_delay_is_over() -> None:
+    """Of 10 ns the first 4 are delay; whole bytes count."""
+    exchange = Exchange(0, 1, (100, 60), start_ns=1000, whole_ns=10, delay_ns=4)
     assert [exchange.moved(1000 + ns) for ns in (0, 2, 4, 7, 8, 10)] == [0, 0, 0, 50, 66, 100]
     assert replace(exchange, leg=1).moved(1007) == 30
-    assert Exchange(0, 1, (100, 60), start_ns=1000, whole_ns=4, latency_ns=4).moved(1004) == 100
+    assert Exchange(0, 1, (100, 60), start_ns=1000, whole_ns=4, delay_ns=4).moved(1004) == 100
 
 
 def test_a_loss_leaves_a_client_out_of_the_round(tmp_path: Path) -> None:
@@ -205,7 +205,10 @@ def world(
     folder: Path, kind: Callable[..., Gossip], speeds: list[float], seed: int, process: Process | None,
     rule: Any, stop: Stop, recorder: Any = None,
 ) -> tuple[Simulation, Counting]:  # fmt: skip
-    devices = fleet(speeds, availability=process, seed=seed, tail_s=1.5, promotion_s=0.2, latency_s=0.05)
+    devices = fleet(
+        speeds, availability=process, seed=seed, tail_s=1.5, promotion_s=0.2, latency_s=0.05,
+        connection=(seed % 2, 3e4 * (seed % 5 > 2)),
+    )  # fmt: skip
     return simulation(
         folder, devices, kind(neighbours=neighbours(len(speeds), seed)), stop, rules=Rules(training=rule),
         evaluate=Evaluate(every_ns=7_000_000_000), seed=seed, recorder=recorder, learning=Meeting(len(speeds)),

@@ -178,7 +178,7 @@ def test_a_star_without_a_limit_is_no_network_at_all(speeds: list[float], latenc
     for shared in (False, True):
         devices = fleet(
             speeds, latency_s=latency_s, rate_bps=7e6 + seed, tail_s=0.4, promotion_s=0.2, seed=seed,
-            availability=Markov(mean_on_s=9.0, mean_off_s=3.0),
+            connection=(2.0, 2e4), availability=Markov(mean_on_s=9.0, mean_off_s=3.0),
         )  # fmt: skip
         with TemporaryDirectory() as folder:
             network = star(devices) if shared else None
@@ -240,7 +240,7 @@ def world(
 ) -> tuple[Simulation, Counting]:  # fmt: skip
     devices = fleet(
         speed, availability=Markov(mean_on_s=9.0, mean_off_s=3.0), seed=seed, tail_s=0.7, promotion_s=0.2,
-        latency_s=0.1 * (seed % 3),
+        latency_s=0.1 * (seed % 3), connection=(seed % 2, 3e4 * (seed % 5 > 2)),
     )  # fmt: skip
     return simulation(
         folder, devices, plan(schedule), stop, rules=rule, evaluate=Evaluate(every_ns=7_000_000_000), seed=seed,

@@ -189,7 +189,7 @@ def test_planned_whole_planned_by_phase_and_sized_late_are_one(
         ):
             devices = fleet(
                 speed, availability=Markov(mean_on_s=9.0, mean_off_s=3.0), seed=seed, latency_s=latency_s,
-                tail_s=radio[0], promotion_s=radio[1],
+                tail_s=radio[0], promotion_s=radio[1], connection=(seed % 2, 4e4 * (seed % 5 > 2)),
             )  # fmt: skip
             run, learning = simulation(
                 Path(folder) / kind, devices, schedule(name), stop, rules=rule, seed=seed,

@@ -213,6 +213,12 @@ def test_what_is_expected_is_with_a_radio_that_sleeps_at_first_and_past_its_tail
     assert expected.energy_j.tolist() == pytest.approx([6.0 + 0.5 * 2, 3.0 + 0.5 * 1.5])
 
 
+def test_what_is_expected_is_with_connections_that_are_opened_and_start_slowly() -> None:
+    """A latency of 0.25 s, thrice a transfer; windows of 50, 100 and 200 kB are waited for, less 50, 100 and 200 ms."""
+    expected = facts([3.0], latency_s=0.25, connection=(2.0, 50e3)).expected()
+    assert expected.duration_ns.tolist() == [3 * S + 2 * (S + 3 * S // 4 + (200 + 150 + 50) * S // 1000)]
+
+
 # ── energy ──────────────────────────────────────────────────────────────────────────────────────────────
 def test_without_batteries_the_cheapest_jobs_come_first() -> None:
     selector = met(EnergyAware(0), facts([3.0, 1.0, 2.0]))

@@ -2,7 +2,7 @@
 plans nothing, and knows of the run only who was dispatched to when. What can happen to jobs is mixed at random."""
 
 from dataclasses import dataclass, field
-from math import ceil, log1p
+from math import ceil, log1p, log2
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,6 +28,7 @@ BYTE, OWN, SHARED = 8 * 10**6 * S, 8 * 10**12, 12 * 10**12  # a byte in microbit
 TRAIN, PHASES = 1, ("download", "train", "upload")
 TAIL_S, TAIL_W, WORK_W, IDLE_W = 0.7, 0.5, 1.0, 0.25
 CAPACITY_J, CHARGE_W, DRAIN_W, STOP_J, RESUME_J = 12.0, 1.1, 0.1, 1.0, 3.0
+CONNECTIONS = ((0.0, 0.0), (2.0, 0.0), (0.0, 15e3), (3.0, 40e3), (1.0, 6e5))
 CHARGING = Markov(mean_on_s=6.0, mean_off_s=6.0)
 
 
@@ -61,6 +62,7 @@ class Oracle:
     train_s: list[float]
     latency_s: float
     promotion_s: float
+    connection: tuple[float, float]
     on: FleetAvailability
     charging: FleetAvailability
     has_batteries: bool
@@ -153,9 +155,20 @@ class Oracle:
 
     def anew(self, job: Doing) -> Doing:
         """Its phase from the beginning."""
-        job.begun, job.latency = False, 0 if job.phase == TRAIN else round(S * self.latency_s)
+        job.begun, job.latency = False, 0 if job.phase == TRAIN else round(S * self.delay_s())
         job.left = round(S * self.train_s[job.client]) if job.phase == TRAIN else MB * BYTE
         return job
+
+    def delay_s(self) -> float:
+        """The latency, as often as the connection needs, and slow start in closed form: of the windows w, 2w, 4w, … all
+        but the last are waited for, and of these the ones that a round trip outlasts."""
+        round_trips, window = self.connection
+        opening_s = self.latency_s * (1 + round_trips)
+        if not window * self.latency_s:
+            return opening_s
+        windows, first_s = ceil(log2(MB / window + 1)), window / 1e6
+        waits = min(windows - 1, ceil(log2(self.latency_s / first_s)) if first_s < self.latency_s else 0)
+        return opening_s + waits * self.latency_s - (1 << waits) * first_s + first_s
 
     def begin(self, job: Doing) -> None:
         can, job.start, job.fresh, job.left_at_start = self.can(job), self.now, False, job.left
@@ -230,10 +243,12 @@ def test_every_stretch_and_every_battery_is_as_the_documents_say(
     rule: Rules, shares: bool, tenths: list[int], seed: int, has_batteries: bool, in_rounds: bool
 ) -> None:
     train_s, latency_s, promotion_s = [tenth / 10 for tenth in tenths], 0.1 * (seed % 3), 0.45 * (seed % 4 > 1)
+    connection = CONNECTIONS[seed % len(CONNECTIONS)]
     coming: Process = Markov(mean_on_s=9.0, mean_off_s=3.0) if seed % 2 else Bernoulli(window_s=1.0, chance=0.8)
     devices = fleet(
-        train_s, availability=coming, seed=seed, tail_s=TAIL_S, promotion_s=promotion_s, latency_s=latency_s
-    )
+        train_s, availability=coming, seed=seed, tail_s=TAIL_S, promotion_s=promotion_s, latency_s=latency_s,
+        connection=connection,
+    )  # fmt: skip
     start_j = [1.0 + 3 * client % 10 for client in range(len(devices))]
     batteries = power(devices, start_j, capacity_j=CAPACITY_J, charge_w=CHARGE_W, drain_w=DRAIN_W, law=CHARGING)
     schedule: Schedule = Sync(2) if in_rounds else Buffered(9, 2, Polynomial(0.5))
@@ -250,8 +265,9 @@ def test_every_stretch_and_every_battery_is_as_the_documents_say(
         told.setdefault(row[0], []).append(row)
     charging, shared = FleetAvailability([CHARGING], np.zeros(9, np.int32), 11), SHARED if shares else None
     oracle = Oracle(
-        rule, train_s, latency_s, promotion_s, devices.availability, charging, has_batteries, shared, start_j
-    )
+        rule, train_s, latency_s, promotion_s, connection, devices.availability, charging, has_batteries, shared,
+        start_j,
+    )  # fmt: skip
     oracle.run(sorted((rows[0][4], job, rows[0][1]) for job, rows in told.items()))
     for job, rows in told.items():
         found = oracle.ended[job].rows

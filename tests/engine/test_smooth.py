@@ -1,6 +1,6 @@
 """Smooth jobs: planned and booked together, they come out to the last bit as planned and booked one at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,14 +67,14 @@ def doing(sizes: Sizes) -> Iterator[None]:
 
 def seen(
     sizes: Sizes, speeds: list[float], availability: Process, rules: Rules, schedule: Schedule,
-    radio: tuple[float, float, float, float], stop: Stop, evaluate: Evaluate, broken_off_after: int,
+    radio: Sequence[float], stop: Stop, evaluate: Evaluate, broken_off_after: int,
 ) -> tuple[Any, ...]:  # fmt: skip
     """Everything that a run leaves: rows, books, laws. It is broken off once, and goes on from what it had written
     down."""
-    tail_s, promotion_s, *jitter = radio
+    tail_s, promotion_s, round_trips, window, *jitter = radio
     devices = fleet(
         speeds, availability=availability, tail_s=tail_s, promotion_s=promotion_s, latency_s=0.013,
-        jitter=(jitter[0], jitter[1]),
+        connection=(round_trips, window), jitter=(jitter[0], jitter[1]),
     )  # fmt: skip
 
     def make(folder: Path, recorder: Recorder | None = None) -> Simulation:
@@ -116,8 +116,9 @@ WORLDS: dict[str, tuple[Process, Rules]] = {
 UNLIKE = np.exp(np.random.default_rng(1).normal(size=40)).tolist()
 ALIKE = [1.0, 2.0] * 20  # arrivals at one instant, and at those of timers
 
-RADIOS = [  # tail and promotion; jitter of training and link
-    (0.0, 0.0, 0.0, 0.0), (0.7, 0.0, 0.0, 0.0), (0.0, 0.3, 0.0, 0.0), (4.0, 0.3, 0.0, 0.0), (1.1, 0.3, 0.2, 0.4)
+RADIOS = [  # tail and promotion; round trips and window; jitter of training and link
+    (0.0, 0.0, 0, 0, 0.0, 0.0), (0.7, 0.0, 0, 5e3, 0.0, 0.0), (0.0, 0.3, 2, 0, 0.0, 0.0), (4.0, 0.3, 0, 0, 0.0, 0.0),
+    (1.1, 0.3, 3, 2e3, 0.2, 0.4),
 ]  # fmt: skip
 
 
@@ -133,7 +134,7 @@ RADIOS = [  # tail and promotion; jitter of training and link
 )
 @settings(max_examples=100)
 def test_together_is_one_at_a_time(
-    sizes: Sizes, speeds: list[float], world: str, schedule: Schedule, radio: tuple[float, float, float, float],
+    sizes: Sizes, speeds: list[float], world: str, schedule: Schedule, radio: Sequence[float],
     stop: Stop, evaluate: Evaluate, broken_off_after: int,
 ) -> None:  # fmt: skip
     rest = speeds, *WORLDS[world], schedule, radio, stop, evaluate

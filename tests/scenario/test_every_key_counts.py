@@ -223,10 +223,12 @@ CASES: dict[str, Case] = {
             "fleet.0", name="hall", device="raspberry-pi-5", link="5g",
             availability="{kind: markov, on: 60 ms, off: 20 ms}", outages="{every: 60 ms, lasts: 30 ms}",
             battery="{capacity: 1 J, start: 25 %}", region="POL",
-            variation="{compute: 0.5}", jitter="{compute: 0.5}", dvfs="low", background="0.5",
+            connection="{round_trips: 2}", variation="{compute: 0.5}", jitter="{compute: 0.5}", dvfs="low",
+            background="0.5",
         ) | {"share": ("fleet.0.share=0.25", "fleet.1.share=0.75")},
     ),
     "Variation": Case(NONE, sets("fleet.0.variation", compute="0.5", link="0.5")),
+    "Connection": Case(NONE, sets("fleet.0.connection", round_trips="2", window="50 B")),
     "Jitter": Case(NONE, sets("fleet.0.jitter", compute="0.5", link="0.5")),
     "DeviceTrace": Case(
         ("fleet.0.device={kind: trace, path: speeds.csv, base: raspberry-pi-4}", *NONE),

@@ -45,7 +45,7 @@ def test_a_star_shares_the_server(tmp_path: Path) -> None:
     assert network is not None
     assert [(hop.name, hop.down_bps, hop.up_bps) for hop in network.hops] == [("server", 1e9, float("inf"))]
     assert set(network.hop.tolist()) == {0}
-    assert network.latency_ns(0) == round(1e9 * fleet().latency_s[0])
+    assert network.delay_ns(0, Direction.UP, 0) == round(1e9 * fleet().latency_s[0])
 
 
 def test_a_tree_has_gateways_with_backhauls(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_a_tree_has_gateways_with_backhauls(tmp_path: Path) -> None:
     network = make_network(read(text, tmp_path), fleet(), tmp_path, 0)
     assert network is not None
     assert np.bincount(network.hop).tolist() == [0, 3, 3, 3]
-    assert network.latency_ns(0) == round(1e9 * (fleet().latency_s[0] + 0.005))
+    assert network.delay_ns(0, Direction.UP, 0) == round(1e9 * (fleet().latency_s[0] + 0.005))
     noon_ns = 12 * 3600 * 10**9
     assert network.hops[2].capacity(Direction.DOWN, noon_ns) == round(10e6 * 0.9 * 0.5 * 1e6)
 
@@ -64,7 +64,7 @@ def test_a_file_brings_its_own_network(tmp_path: Path) -> None:
     network = make_network(read(FILE % ("server", "b"), tmp_path), fleet(), tmp_path, 0)
     assert network is not None
     assert {network.hops[hop].name for hop in network.hop} == {"b"}
-    assert network.latency_ns(0) == round(1e9 * (fleet().latency_s[0] + 0.008))
+    assert network.delay_ns(0, Direction.UP, 0) == round(1e9 * (fleet().latency_s[0] + 0.008))
 
 
 def test_kinds_of_devices_can_be_placed(tmp_path: Path) -> None:

@@ -45,8 +45,10 @@ def expect(
         np.maximum(flops / fleet.compute_flops, traffic / fleet.bandwidth) + steps * fleet.step_overhead_s
     )
     promotion_s, tail_s, tail_w = fleet.promotion_s, fleet.tail_s, fleet.tail_w
-    down_s = promotion_s + fleet.latency_s + 8 * down / fleet.down_bps
-    up_s = promotion_s * (train_s >= tail_s) + fleet.latency_s + 8 * up / fleet.up_bps
+    delay = fleet.latency_s, fleet.round_trips, fleet.window_bytes
+    down_s = promotion_s + cost.delays_s(down, fleet.down_bps, *delay) + 8 * down / fleet.down_bps
+    waking_s = promotion_s * (train_s >= tail_s)
+    up_s = waking_s + cost.delays_s(up, fleet.up_bps, *delay) + 8 * up / fleet.up_bps
     energy_j = (
         (fleet.idle_w + fleet.receive_w) * down_s
         + fleet.training_w * train_s
