@@ -236,6 +236,17 @@ def test_a_trace_changes_the_rate_at_its_instants() -> None:
     ]  # fmt: skip
 
 
+def test_the_server_and_all_devices_slow_down_at_one_instant() -> None:
+    """1.5 MB/s for two of 1 MB/s, all a tenth of that from 1 s on: 0.75 MB are through, and the rest goes at 0.075 MB/s
+    each. What limited them before is more than any of them can send now."""
+    trace = RateTrace(starts_ns=(0, SECOND_NS), factors=(1, 0.1), period_ns=100 * SECOND_NS)
+    hops = [Hop(name="server", parent=None, down_bps=1.5 * MBPS, trace=trace)]
+    flows = Flows(build(hops, [1.0, 1.0], [0, 0], device_trace=trace))
+    for device in (0, 1):
+        flows.start(0, device, device, DOWN, MB)
+    assert run(flows) == {0: pytest.approx(1 + 0.25 / 0.075), 1: pytest.approx(1 + 0.25 / 0.075)}
+
+
 def test_a_trace_is_no_event_while_nothing_flows() -> None:
     trace = RateTrace(starts_ns=(0, 1), factors=(1, 0.5), period_ns=2)
     hops = [Hop(name="server", parent=None, down_bps=MBPS, trace=trace)]
