@@ -1,5 +1,5 @@
-"""Eight clients of unlike speeds: a scenario small enough for every algorithm, and two models, one with batch norms
-and one with a number for a parameter."""
+"""Eight clients of unlike speeds: a scenario small enough for every algorithm, and models with batch norms, with a
+number for a parameter, and with dropout."""
 
 from pathlib import Path
 
@@ -36,11 +36,14 @@ class Tempered(nn.Module):
 
 def tempered(shape, classes):
     return Tempered(classes)
+
+def dropping(shape, classes):
+    return nn.Sequential(nn.Dropout(0.2), nn.Linear(16, 12), nn.ReLU(), nn.Dropout(0.5), nn.Linear(12, classes))
 """
 
 
 def write(folder: Path) -> Path:
-    """The scenario as a file in `folder`, the models, ./model.py:normed and :tempered, beside it."""
+    """The scenario as a file in `folder`, the models, ./model.py:normed, :tempered and :dropping, beside it."""
     (folder / "model.py").write_text(MODEL)
     path = folder / "eight.yaml"
     path.write_text(SCENARIO)

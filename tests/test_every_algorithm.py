@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import torch
 from eight import write
 
 from edgesim.algorithms import registry
@@ -76,13 +77,17 @@ def test_a_cohort_learns_what_one_client_at_a_time_does(tmp_path: Path, name: st
 
 
 # batch norms are what fedbn is about, and only sequences of layers are made narrower
+@pytest.mark.parametrize("model", ["tempered", "dropping"])
 @pytest.mark.parametrize("name", sorted(set(registry.names()) - {"fedbn", "fjord", "heterofl"}))
-def test_a_parameter_may_be_a_single_number(tmp_path: Path, name: str) -> None:
-    """As the temperature of a softmax is."""
+def test_a_parameter_may_be_a_single_number_and_layers_may_drop_out(tmp_path: Path, name: str, model: str) -> None:
+    """As the temperature of a softmax is; and what is drawn is a function of the seed."""
     kind = "gossip" if "sync" in registry.find(name, Path()).refuses else "sync"
     schedule = f"schedule={json.dumps({'kind': kind, **SCHEDULES[kind]})}"
-    overrides = [schedule, "task.model=./model.py:tempered", *LINEAR.get(name, [])]
-    assert simulated(tmp_path, name, *overrides).version == 4
+    overrides = [schedule, f"task.model=./model.py:{model}", *LINEAR.get(name, [])]
+    once = simulated(tmp_path, name, *overrides)
+    assert once.version == 4
+    torch.manual_seed(7)  # torch's own generator is not asked
+    assert simulated(tmp_path, name, *overrides).last == once.last
 
 
 @pytest.mark.parametrize(

@@ -72,21 +72,24 @@ class Around:
         return self.inner.placed
 
 
-def choose(module: nn.Module, asked: Literal["auto", "loop", "stacked"], device: str = "cpu") -> BackendName:
-    """The backend of a run: the one asked for; "auto" stacks all but batch norms and, on a CPU, convolutions and texts.
+def choose(
+    module: nn.Module, asked: Literal["auto", "loop", "stacked"], device: str = "cpu", *, random: bool = False
+) -> BackendName:
+    """The backend of a run: the one asked for; "auto" stacks all but batch norms, models that draw `random` numbers
+    and, on a CPU, convolutions and texts.
 
     On a CPU a stacked cohort of dense models is several times as fast as one client at a time, and a stacked
     cohort of convolutions is slower: "stacked over loop" in benchmarks/README.md. A small transformer takes an
-    eighth longer stacked (10 clients, batches of 10 of 80 characters); batch norm cannot be stacked: see kernels.
-    vmap has no rule for recurrent layers. On a GPU the batches of one client are too small to keep it busy, and to
-    start a kernel takes longer than to run it: what can be stacked is. That is expected, not measured:
+    eighth longer stacked (10 clients, batches of 10 of 80 characters); batch norm and dropout cannot be stacked: see
+    kernels. vmap has no rule for recurrent layers. On a GPU the batches of one client are too small to keep it busy,
+    and to start a kernel takes longer than to run it: what can be stacked is. That is expected, not measured:
     `benchmarks/gpu.py` will tell.
     """
     if asked != "auto":
         return asked
     alone = device == card.NONE and any(isinstance(part, _ALONE) for part in module.modules())
     recurrent = any(isinstance(part, nn.RNNBase) for part in module.modules())
-    return "loop" if alone or recurrent or statistics(module) else "stacked"
+    return "loop" if alone or recurrent or random or statistics(module) else "stacked"
 
 
 def told(backend: Backend) -> str:
@@ -156,4 +159,5 @@ def in_process(
 ) -> InProcess:
     """The backend of that name; "loop" trains one client at a time."""
     chunk = 1 if name == "loop" else cohort
-    return InProcess(name, algorithm, task, training, kernel(task.model.module, name), seed, chunk, device)
+    by = kernel(task.model.module, name, random=task.model.random)
+    return InProcess(name, algorithm, task, training, by, seed, chunk, device)

@@ -22,16 +22,19 @@ Rows = TypeVar("Rows", NDArray[np.int64], NDArray[np.float32])
 
 @dataclass(frozen=True)
 class Batch:
-    """Attributes: x [client, B, *shape]; y [client, B]; weight [client, B], 1/real samples or 0."""
+    """Attributes: x [client, B, *shape]; y [client, B]; weight [client, B], 1/real samples or 0; keys, uint64 [client],
+    of what a model draws at random of this batch, the same each time; None: its models draw nothing."""
 
     x: Tensor
     y: Tensor
     weight: Tensor
+    keys: NDArray[np.uint64] | None = None
 
 
 @dataclass(frozen=True)
 class Batches:
-    """All batches of a cohort. Attributes: index, weight [client, step, B]; steps and epoch_steps [client]."""
+    """All batches of a cohort. Attributes: index, weight [client, step, B]; steps and epoch_steps [client]; keys, of
+    which those of each batch are made, uint64 [client], or None."""
 
     x: Tensor
     y: Tensor
@@ -39,6 +42,7 @@ class Batches:
     weight: Tensor
     steps: NDArray[np.int64]
     epoch_steps: NDArray[np.int64]
+    keys: NDArray[np.uint64] | None = None
 
     @property
     def still(self) -> list[int]:
@@ -52,6 +56,7 @@ class Batches:
         return Batches(
             x=self.x, y=self.y, index=self.index[clients], weight=self.weight[clients],
             steps=self.steps[clients], epoch_steps=self.epoch_steps[clients],
+            keys=None if self.keys is None else self.keys[clients],
         )  # fmt: skip
 
     def at(self, step: int, clients: int) -> Batch:
@@ -61,7 +66,8 @@ class Batches:
     def of(self, step: int, clients: slice) -> Batch:
         """The batches of some clients at one step."""
         index = self.index[clients, step]
-        return Batch(take(self.x, index), take(self.y, index), self.weight[clients, step])
+        keys = None if self.keys is None else streams.fold(self.keys[clients], step)
+        return Batch(take(self.x, index), take(self.y, index), self.weight[clients, step], keys)
 
 
 def mapped(batches: Batches, map_: Callable[[Tensor], Tensor], width: int) -> Batches:
@@ -106,14 +112,16 @@ def halves(batch: Batch) -> tuple[Batch, Batch]:
         width = second.weight.shape[1]
         x = torch.where(alone.view(-1, 1, *[1] * (batch.x.dim() - 2)), first.x[:, :width], second.x)
         y = torch.where(alone, first.y[:, :width], second.y)
-        second = Batch(x, y, torch.where(alone, first.weight[:, :width], second.weight))
+        second = Batch(x, y, torch.where(alone, first.weight[:, :width], second.weight), second.keys)
     return first, second
 
 
 def _every_other(batch: Batch, start: int) -> Batch:
     weight = batch.weight[:, start::2]
     total = weight.sum(1, keepdim=True)
-    return Batch(batch.x[:, start::2], batch.y[:, start::2], weight / total.clamp_min(torch.finfo(weight.dtype).tiny))
+    share = weight / total.clamp_min(torch.finfo(weight.dtype).tiny)
+    keys = None if batch.keys is None else streams.fold(batch.keys, start)
+    return Batch(batch.x[:, start::2], batch.y[:, start::2], share, keys)
 
 
 def take(data: Tensor, index: Tensor) -> Tensor:

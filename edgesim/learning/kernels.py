@@ -7,12 +7,13 @@ Ways to the same numbers; which pays where is measured in benchmarks/README.md:
            `torch.func.vmap` over the module for any other
 
 Gradients are those of training, predictions and losses those of use: a batch norm goes by its batch in the
-former and by its running statistics in the latter. What is called the gradient of a running statistic is its
-decrease, before − after the batch. Only the loop takes such models.
+former and by its running statistics in the latter, and dropout drops in the former only. What is called the gradient of
+a running statistic is its decrease, before − after the batch. Only the loop takes such models.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -63,10 +64,11 @@ class Descending(Kernel, Protocol):
         ...
 
 
-def kernel(module: nn.Module, backend: str) -> Kernel:
-    """The kernel of a backend ("loop" or "stacked") for this model.
+def kernel(module: nn.Module, backend: str, *, random: bool = False) -> Kernel:
+    """The kernel of a backend ("loop" or "stacked") for this model, which may draw `random` numbers when it trains.
 
-    Raises ScenarioError for a stacked batch norm, whose samples of no weight would count.
+    Raises ScenarioError for a stacked batch norm, whose samples of no weight would count, and for stacked models that
+    draw, whose clients would draw otherwise in other company.
     """
     if isinstance(module, Quadratic):
         return QuadraticKernel()
@@ -77,6 +79,11 @@ def kernel(module: nn.Module, backend: str) -> Kernel:
         raise ScenarioError(
             "execution.backend: stacked cannot train models with batch norm, since it pads short batches; "
             "write backend: loop, or auto, or take group norm"
+        )
+    if random:
+        raise ScenarioError(
+            "execution.backend: stacked cannot train models that draw random numbers, as dropout does: what a client "
+            "draws would depend on its company; write backend: loop, or auto"
         )
     layers = dense_layers(module)
     return Vmap(module) if layers is None else Layered(layers)
@@ -98,7 +105,11 @@ class Loop:
 
     def gradient(self, params: Params, batch: Batch) -> Params:
         real = np.count_nonzero(batch.weight.cpu().numpy(), 1)
-        return _rows([self.one.gradient(_row(params, i), batch.x[i, :n], batch.y[i, :n]) for i, n in enumerate(real)])
+        rows = []
+        for i, n in enumerate(real):
+            with _drawing(batch, i):
+                rows.append(self.one.gradient(_row(params, i), batch.x[i, :n], batch.y[i, :n]))
+        return _rows(rows)
 
     def logits(self, params: Params, x: Tensor) -> Tensor:
         rows = [[self.one.logits(_row(params, i), some) for some in torch.split(x[i], _SAMPLES)] for i in range(len(x))]
@@ -106,6 +117,18 @@ class Loop:
 
     def loss(self, params: Params, batch: Batch) -> Tensor:
         return mean_loss(self.logits(params, batch.x), batch)
+
+
+def _drawing(batch: Batch, client: int) -> AbstractContextManager[object]:
+    """Within it, what torch draws at random is this client's of this batch."""
+    return nullcontext() if batch.keys is None else _seeded(int(batch.keys[client]), batch.x)
+
+
+@contextmanager
+def _seeded(seed: int, where: Tensor) -> Iterator[None]:
+    with torch.random.fork_rng([where.device] if where.is_cuda else []):
+        torch.manual_seed(seed)
+        yield
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,8 @@ class Model:
 
     Attributes: module, a template on the meta device (for `torch.func.functional_call`; it holds no
     values); build, makes a new module on the CPU; input_shape, of one sample; classes, how many; tokens,
-    whether samples are int64 tokens 0 … classes − 1 instead of float32 numbers.
+    whether samples are int64 tokens 0 … classes − 1 instead of float32 numbers; random, whether it draws random
+    numbers when it trains, as dropout does.
     """
 
     module: nn.Module
@@ -65,10 +66,11 @@ class Model:
     input_shape: Shape
     classes: int
     tokens: bool = False
+    random: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         # to another process by its factory: that can be found there, a class within a function cannot
-        return _made, (self.build, self.input_shape, self.classes, self.tokens)
+        return _made, (self.build, self.input_shape, self.classes, self.tokens, self.random)
 
     @cached_property
     def shapes(self) -> dict[str, Shape]:
@@ -113,8 +115,8 @@ def make_model(
     """The model called `name`: one of MODELS, or a reference to a user's factory (see references.resolve).
 
     Raises ScenarioError when the name is unknown, the factory refuses its arguments, or the module cannot be
-    trained here: dropout, buffers other than batch norms' running statistics, parameters other than float32, an
-    output that is not [batch, classes], a built-in model of numbers for texts or the other way round.
+    trained here: buffers other than batch norms' running statistics, parameters other than float32, an output that
+    is not [batch, classes] or is drawn at random in use, a built-in model of numbers for texts or the other way round.
     """
     if name in MODELS and tokens != (name in _OF_TOKENS):
         has, wants = ("texts", "numbers") if tokens else ("numbers", "texts")
@@ -128,19 +130,22 @@ def make_model(
             f"model {name}: the factory failed for input {list(input_shape)}, {classes} classes "
             f"and {dict(params)}: {error}"
         ) from error
-    _check(module, name, classes, partial(_zeros, shape=input_shape, tokens=tokens))
-    return _of(module, build, input_shape, classes, tokens)
+    with torch.random.fork_rng(devices=[]):
+        random = _check(module, name, classes, partial(_zeros, shape=input_shape, tokens=tokens))
+    return _of(module, build, input_shape, classes, tokens, random)
 
 
-def _made(build: Callable[[], nn.Module], input_shape: Shape, classes: int, tokens: bool) -> Model:
+def _made(build: Callable[[], nn.Module], input_shape: Shape, classes: int, tokens: bool, random: bool) -> Model:
     module = _seeded(build, 0)
     parts.forget_counts(module)
-    return _of(module, build, input_shape, classes, tokens)
+    return _of(module, build, input_shape, classes, tokens, random)
 
 
-def _of(module: nn.Module, build: Callable[[], nn.Module], input_shape: Shape, classes: int, tokens: bool) -> Model:
+def _of(
+    module: nn.Module, build: Callable[[], nn.Module], input_shape: Shape, classes: int, tokens: bool, random: bool
+) -> Model:
     template = module.to("meta").requires_grad_(False)
-    return Model(module=template, build=build, input_shape=input_shape, classes=classes, tokens=tokens)
+    return Model(module=template, build=build, input_shape=input_shape, classes=classes, tokens=tokens, random=random)
 
 
 def _factory(name: str, folder: Path) -> Factory:
@@ -173,7 +178,8 @@ def _zeros(samples: int, shape: Shape, tokens: bool, device: str = "cpu") -> Ten
     return torch.zeros(samples, *shape, dtype=torch.int64 if tokens else torch.float32, device=device)
 
 
-def _check(module: object, name: str, classes: int, zeros: Callable[[int], Tensor]) -> None:
+def _check(module: object, name: str, classes: int, zeros: Callable[[int], Tensor]) -> bool:
+    """Whether the model draws random numbers when it trains; raises ScenarioError where it cannot."""
     if not isinstance(module, nn.Module):
         raise ScenarioError(f"model {name}: the factory gave a {type(module).__name__}, not a torch.nn.Module")
     parts.forget_counts(module)
@@ -181,11 +187,16 @@ def _check(module: object, name: str, classes: int, zeros: Callable[[int], Tenso
         raise ScenarioError(f"model {name}: {reason}")
     if not any(True for _ in module.parameters()):
         raise ScenarioError(f"model {name}: it has no parameters, so there is nothing to train")
+    random = False
     for samples in (2, 1):  # the last batch of an epoch may hold a single sample, which some norms cannot take
         x = zeros(samples)
+        before = torch.get_rng_state()
         try:
             with torch.no_grad():
                 shape = list(module.train()(x).shape)
+                random |= not torch.equal(before, torch.get_rng_state())
+                before = torch.get_rng_state()
+                module.eval()(x)
         except Exception as error:
             hint = "; a client's last batch may hold one sample: use group norm, or larger images" * (samples == 1)
             raise ScenarioError(f"model {name}: it fails on input {list(x.shape)}: {error}{hint}") from error
@@ -193,3 +204,10 @@ def _check(module: object, name: str, classes: int, zeros: Callable[[int], Tenso
             raise ScenarioError(
                 f"model {name}: its output for {samples} samples is {shape}; [{samples}, {classes}] is wanted"
             )
+        if not torch.equal(before, torch.get_rng_state()):
+            raise ScenarioError(
+                f"model {name}: what it predicts is drawn at random (in eval mode); use nn.Dropout, or "
+                "F.dropout(x, p, self.training)"
+            )
+    module.train()
+    return random

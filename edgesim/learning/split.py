@@ -60,11 +60,12 @@ def last(model: Model, count: int) -> tuple[str, ...]:
 
 
 def features(model: Model, names: Iterable[str]) -> int | None:
-    """Values a sample that the last layer starts from, if it is what these names are; else None."""
+    """Values a sample that the last layer starts from, if it is what these names are, and if they are the same each
+    time; else None."""
     head = part(model, "head")
     weight = model.shapes[head[0]]
     is_linear = isinstance(model.module.get_submodule(_layer(head[0])), torch.nn.Linear) if "." in head[0] else False
-    return weight[1] if is_linear and set(names) == set(head) else None
+    return weight[1] if is_linear and set(names) == set(head) and not model.random else None
 
 
 def fresh(tensors: Params, start: Literal["zero", "normal"], uniform: Tensor) -> Params:

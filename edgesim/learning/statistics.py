@@ -45,8 +45,6 @@ def unsupported(module: nn.Module) -> str | None:
     """Why a module cannot be trained here, or None: "'name' is …; do …"."""
     known = statistics(module)
     for path, part in module.named_modules():
-        if isinstance(part, nn.modules.dropout._DropoutNd):
-            return f"'{path}' is dropout, which is not supported; leave it out"
         if isinstance(part, _BatchNorm) and not part.track_running_stats:
             return f"'{path}' keeps no running statistics, so predictions would depend on the batch; track them"
         if isinstance(part, _BatchNorm) and part.momentum is None:

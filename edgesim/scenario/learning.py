@@ -72,7 +72,8 @@ def make_learning(
     context.rule.check(context.cadence.updates)
     scheduling.accept(algorithm, context, scenario, folder)
     if trial and (is_reference(scenario.algorithm.name) or is_reference(scenario.task.model.name)):
-        tried(without_codec(algorithm), context, kernel(task.model.module, _backend_name(scenario, task)))
+        by = kernel(task.model.module, _backend_name(scenario, task), random=task.model.random)
+        tried(without_codec(algorithm), context, by)
     algorithm.check(context)
     if trial and not (scenario.codec is None and isinstance(context.rule, Average) and context.rule.averages):
         merged(algorithm, context)
@@ -143,7 +144,7 @@ def _backend(
 def _backend_name(scenario: Scenario, task: Task) -> BackendName:
     execution = scenario.execution
     asked = "auto" if execution.backend == "none" else execution.backend
-    return choose(task.model.module, asked, execution.device)
+    return choose(task.model.module, asked, execution.device, random=task.model.random)
 
 
 _kept: dict[tuple[str, int, Path], Task] = {}  # the task that was checked last, until a run takes it

@@ -36,7 +36,15 @@ def constant(input_shape, classes):
     return module
 
 def dropping(input_shape, classes):
-    return nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, classes))
+    class Dropping(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(64, classes)
+
+        def forward(self, x):
+            return torch.nn.functional.dropout(self.fc(x.flatten(1)))  # training=True is its default
+
+    return Dropping()
 
 def double(input_shape, classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, classes)).double()
@@ -116,7 +124,7 @@ def test_a_users_factory_is_called_with_its_parameters(folder: Path) -> None:
         ("cumulative", "'0' averages over all batches, which is not supported; give it a momentum"),
         ("untracked", "'0' keeps no running statistics, so predictions would depend on the batch"),
         ("constant", "'scale' is a buffer, which only batch norms may have"),
-        ("dropping", "'1' is dropout, which is not supported; leave it out"),
+        ("dropping", r"what it predicts is drawn at random \(in eval mode\); use nn\.Dropout"),
         ("double", "'1.weight' is torch.float64; torch.float32 is wanted"),
         ("frozen", r"'0.weight' is frozen \(requires_grad is False\), but all parameters learn here"),
         ("narrow", r"its output for 2 samples is \[2, 3\]; \[2, 10\] is wanted"),
