@@ -38,11 +38,14 @@ class Apfl(FedAvg):
     alpha: Annotated[float, Ge(0), Le(1), Doc("α, the local model's share at the start")] = 0.5
     adaptive: Annotated[bool, Doc("let each client learn its own α")] = True
 
+    def check(self, context: Context) -> None:
+        context.scales_steps("apfl shortens the personal model's steps by α")
+
     def init_client(self, context: Context, client: int) -> State:
         return {"personal": context.task.model.init(context.seed), "share": {"alpha": torch.tensor(self.alpha)}}
 
     def workload(self, context: Context, payload: Payload, client: Client) -> Workload:
-        copies = 3 if context.training.momentum else 2  # v, the gradient at the mixture; each model has its momentum
+        copies = 2 + context.training.words  # v, the gradient at the mixture; each model has its solver's memory
         return scaled(local_work(context, client.samples, copies=copies), 2)
 
     def local_start(self, payload: State, client: State) -> State:

@@ -38,6 +38,10 @@ class AsoFed(Algorithm):
     dynamic: Annotated[bool, Doc("longer local steps for clients of long delays")] = True
     feature_learning: Annotated[bool, Doc("reweight the first layer after each aggregation")] = False
 
+    def check(self, context: Context) -> None:
+        if self.dynamic:
+            context.scales_steps("asofed's dynamic steps are longer for clients of long delays")
+
     # ── server ──────────────────────────────────────────────────────────────────────────────────────
     def init_server(self, context: Context) -> State:
         zeros = torch.zeros(context.task.clients)

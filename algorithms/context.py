@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from edgesim.algorithms.messages import dense_bytes
 from edgesim.algorithms.rules import Average, ServerRule
+from edgesim.errors import ScenarioError
 from edgesim.learning.profile import ModelProfile
 from edgesim.learning.task import Task
 from edgesim.learning.training import Training
@@ -49,6 +50,12 @@ class Context:
     def dense_bytes(self) -> int:
         """Length on the wire of a message with every value of every parameter."""
         return dense_bytes(self.task.model.shapes)
+
+    def scales_steps(self, why: str) -> None:
+        """Raise ScenarioError where a longer gradient is no longer step, as under Adam; `why` it has to be."""
+        if (name := self.training.optimizer) != "sgd":
+            what = f"{why}, and steps of {name} are as long whatever a gradient is multiplied by"
+            raise ScenarioError(f"training.optimizer: {what}; write optimizer: sgd")
 
 
 class Client(NamedTuple):

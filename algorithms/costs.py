@@ -52,7 +52,7 @@ def _work(
         batch_size=training.batch_size,
         epochs=training.epochs,
         density=None if shares is None else dict(shares),
-        optimizer_words=1 if training.momentum else 0,
+        optimizer_words=training.words,
         dense_gradient_batches=dense_gradients,
         copies=copies,
     )
@@ -120,7 +120,7 @@ def _phase(
         epochs=epochs,
         steps=steps,
         trained=trained,
-        optimizer_words=1 if training.momentum else 0,
+        optimizer_words=training.words,
         features=features,
     )
 

@@ -19,9 +19,10 @@ from typing_extensions import Doc
 from edgesim.algorithms.contract import Client, Context, Payload
 from edgesim.algorithms.costs import phase_work
 from edgesim.algorithms.fedper import FedPer
-from edgesim.algorithms.partial import kept, rested
+from edgesim.algorithms.partial import kept
 from edgesim.devices.workload import Workload
 from edgesim.learning.phases import together
+from edgesim.learning.solvers import rested
 from edgesim.learning.training import Learner
 from edgesim.learning.tree import State
 

@@ -30,7 +30,7 @@ from typing_extensions import Doc
 
 from edgesim.algorithms.contract import Arrivals, Client, Context, Payload, merge
 from edgesim.algorithms.costs import phase_work
-from edgesim.algorithms.partial import Partial, kept, rested
+from edgesim.algorithms.partial import Partial, kept
 from edgesim.algorithms.secondorder import conjugate_gradients
 from edgesim.devices.workload import Workload
 from edgesim.errors import ScenarioError
@@ -39,6 +39,7 @@ from edgesim.learning.batches import Batch
 from edgesim.learning.flat import difference
 from edgesim.learning.phases import together
 from edgesim.learning.quadratic import Quadratic
+from edgesim.learning.solvers import rested
 from edgesim.learning.split import Part
 from edgesim.learning.training import Learner
 from edgesim.learning.tree import Params, State

@@ -70,9 +70,9 @@ class FjORD(Nested):
         on = self._drawn(local, learner)
         moved = learner.descend(local, learner.gradient(masks.apply(on, local["params"]), batch))
         moved["params"] = tree.apply(torch.where, on, moved["params"], local["params"])
-        if "momentum" in moved:  # before the first step there is none
-            before = local.get("momentum", tree.scale(0.0, local["params"]))
-            moved["momentum"] = tree.apply(torch.where, on, moved["momentum"], before)
+        for group in {"momentum", "squares"} & moved.keys():  # before the first step there are none
+            before = local.get(group, tree.scale(0.0, local["params"]))
+            moved[group] = tree.apply(torch.where, on, moved[group], before)
         return moved
 
     def _drawn(self, local: State, learner: Learner) -> Params:

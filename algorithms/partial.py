@@ -75,8 +75,3 @@ class Partial(Algorithm):
 def kept(client: State) -> Params:
     """The personal tensors of a client's state; an empty group need not be there."""
     return client.get("personal", {})
-
-
-def rested(local: State) -> State:
-    """Without momentum: a phase starts with an optimiser of its own."""
-    return {group: params for group, params in local.items() if group != "momentum"}

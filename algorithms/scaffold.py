@@ -38,10 +38,10 @@ class Scaffold(Algorithm):
 
     def check(self, context: Context) -> None:
         solver = context.training
-        if self.control == "steps" and (solver.momentum or solver.clip is not None):
+        if self.control == "steps" and not solver.plain:
             raise ScenarioError(
-                "algorithm.control: scaffold's option II reads the mean gradient off the steps, which momentum and "
-                "clip change; write control: gradient, or leave training.momentum and training.clip out"
+                "algorithm.control: scaffold's option II reads the mean gradient off the steps, which momentum, clip "
+                "and adam change; write control: gradient, or leave these out of training"
             )
 
     # ── server ──────────────────────────────────────────────────────────────────────────────────────

@@ -90,6 +90,21 @@ def test_a_parameter_may_be_a_single_number_and_layers_may_drop_out(tmp_path: Pa
     assert simulated(tmp_path, name, *overrides).last == once.last
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+@pytest.mark.parametrize("name", sorted(set(registry.names()) - {"fedbn"}))
+def test_every_algorithm_trains_by_adam_or_says_why_not(tmp_path: Path, name: str, optimizer: str) -> None:
+    kind = "gossip" if "sync" in registry.find(name, Path()).refuses else "sync"
+    schedule = f"schedule={json.dumps({'kind': kind, **SCHEDULES[kind]})}"
+    overrides = [schedule, f"training.optimizer={optimizer}", "training.weight_decay=0.01", *LINEAR.get(name, [])]
+    if name in ("apfl", "asofed", "scaffold"):
+        with pytest.raises(ScenarioError, match=r"(training.optimizer|algorithm.control): .*adam.*; write "):
+            simulated(tmp_path, name, *overrides)
+        return
+    ran = simulated(tmp_path, name, *overrides)
+    assert ran.version == 4
+    assert ran.last["loss"] < 3
+
+
 @pytest.mark.parametrize(
     "part",
     ["server.aggregator=median", "server.aggregator=krum", "server.rule=port", "server.rule=refl",

@@ -108,7 +108,7 @@ def training_workload(
     """What the local training of one client costs.
 
     samples: of the client; density: active share of each masked tensor by name (absent: dense; None: no
-    masks at all); optimizer_words: values kept per weight (0 SGD, 1 momentum); dense_gradient_batches: extra
+    masks at all); optimizer_words: values kept per weight (`Training.words`); dense_gradient_batches: extra
     passes that need all gradients, to regrow masks; copies: further trees like the model's active weights that the
     device keeps. With A active values, N all, a activations a sample,
     b = min(batch_size, samples) and s = ⌈samples / batch_size⌉ · epochs steps:

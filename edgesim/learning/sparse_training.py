@@ -28,8 +28,9 @@ def masked_step(local: State, batch: Batch, learner: Learner) -> State:
 
 
 def remask(local: State, mask: Params) -> State:
-    """The same under another mask: weights that go leave neither value nor momentum; those that come are 0."""
-    thinned: State = {group: masks.apply(mask, local[group]) for group in ("params", "momentum") if group in local}
+    """The same under another mask: weights that go leave neither value nor moments; those that come are 0."""
+    groups = ("params", "momentum", "squares")
+    thinned: State = {group: masks.apply(mask, local[group]) for group in groups if group in local}
     return {**local, **thinned, "mask": mask}
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from edgesim import streams
 from edgesim.learning import batches as batching
-from edgesim.learning import masks, tree
+from edgesim.learning import masks, solvers, tree
 from edgesim.learning.batches import Batch, Batches
 from edgesim.learning.descent import Descent
 from edgesim.learning.kernels import Kernel
@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """The local solver, the same for every algorithm: mini-batch SGD.
+    """The local solver, the same for every algorithm: steps over mini-batches.
 
-    Attributes: lr and its decay per server version (lr · lr_decay^version); momentum; weight_decay;
-    batch_size; epochs; clip, the largest norm of a gradient, or None; trained, the tensors that learn, or None: all.
+    Attributes: lr and its decay per server version (lr · lr_decay^version); momentum (of sgd); weight_decay;
+    batch_size; epochs; clip, the largest norm of a gradient, or None; trained, the tensors that learn, or None: all;
+    optimizer, one of `solvers.SOLVERS`; beta1, beta2, epsilon, of Adam.
     """
 
     lr: float
@@ -39,11 +40,20 @@ class Training:
     epochs: int = 1
     clip: float | None = None
     trained: tuple[str, ...] | None = None
+    optimizer: str = "sgd"
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
 
     @property
     def plain(self) -> bool:
         """Whether a step is w ← w − lr (g + λ w)."""
-        return not self.momentum and self.clip is None
+        return not self.words and self.clip is None
+
+    @property
+    def words(self) -> int:
+        """How many values a weight the solver remembers from step to step."""
+        return (1 if self.momentum else 0) if self.optimizer == "sgd" else 2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -250,10 +260,10 @@ class Learner:
     def descend(
         self, local: State, gradient: Params, *, group: str = "params", lr: float | None = None, spend: bool = False
     ) -> State:
-        """One SGD step of `local[group]` by the training's rule, with its own `lr` where given.
+        """One step of `local[group]` by the training's solver, with its own `lr` where given.
 
-        v ← μ v + (clip(g) + λ w);  w ← w − lr v.  Only tensors that have a gradient move; the momentum v lives
-        in `local["momentum"]` (`group/momentum` of other groups). Statistics of norm layers take their
+        SGD: v ← μ v + (clip(g) + λ w);  w ← w − lr v.  Only tensors that have a gradient move; what the solver
+        remembers lives in groups of `local`: `solvers.MEMORY`. Statistics of norm layers take their
         whole step: see Model.statistics. `spend`: nobody needs the gradient any more, so its memory may be used.
         """
         hyper, whole = self.training, local[group]
@@ -264,15 +274,9 @@ class Learner:
         if hyper.clip is not None:
             norm = tree.squared_norm(gradient).sqrt()
             gradient = tree.scale((hyper.clip / norm.clamp_min(1e-12)).clamp_max(1.0), gradient)
-        if hyper.weight_decay:
-            gradient = tree.apply(lambda g, w: g + hyper.weight_decay * w, gradient, params)
-        state = dict(local)
-        if hyper.momentum:
-            memory = "momentum" if group == "params" else f"{group}/momentum"
-            if memory in local:
-                gradient = tree.apply(lambda g, v: hyper.momentum * v + g, gradient, local[memory])
-            state[memory] = {**local.get(memory, {}), **gradient}
-        moved = self._step(params, gradient, self.lr if lr is None else lr, spend and not hyper.momentum)
+        along, memory = solvers.direction(hyper, gradient, params, local, group)
+        state = {**local, **memory}
+        moved = self._step(params, along, self.lr if lr is None else lr, spend and not hyper.words)
         if statistics or len(moved) < len(whole):
             rest = {name: whole[name] - tensor for name, tensor in statistics.items()}
             moved = {name: moved[name] if name in moved else rest.get(name, tensor) for name, tensor in whole.items()}

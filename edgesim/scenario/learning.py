@@ -25,6 +25,7 @@ from edgesim.learning.attacks import ATTACKS
 from edgesim.learning.compression import CODECS
 from edgesim.learning.kernels import kernel
 from edgesim.learning.profile import profile_model
+from edgesim.learning.solvers import SOLVERS
 from edgesim.learning.task import Task, make_task
 from edgesim.learning.training import Training
 from edgesim.references import is_reference, resolve
@@ -56,7 +57,8 @@ def make_learning(
     attackers = _attackers(scenario, task)
     if attackers is not None:
         task = attackers.mislabelled(task)
-    training = Training(**scenario.training.model_dump(exclude={"optimizer"}))
+    solver = SOLVERS[scenario.training.optimizer.name](**scenario.training.optimizer.parameters)
+    training = Training(**scenario.training.model_dump(exclude={"optimizer"}), **solver)
     algorithm = make_algorithm(scenario, folder)
     context = Context(
         task=task,

@@ -68,6 +68,9 @@ ModelChoice = Annotated[Choice, Registry(key="name", what="model", skip=2, built
 PartitionChoice = Annotated[
     Choice, Registry(key="kind", what="partition", skip=3, builtins=table("edgesim.learning.partition:PARTITIONS"))
 ]
+SolverChoice = Annotated[
+    Choice, Registry(key="name", what="optimizer", skip=0, builtins=table("edgesim.learning.solvers:SOLVERS"))
+]
 AlgorithmChoice = Annotated[
     Choice, Registry(key="name", what="algorithm", skip=0, builtins=_algorithms, own=_own_algorithm)
 ]

@@ -28,6 +28,7 @@ from edgesim.scenario.registries import (
     DatasetChoice,
     ModelChoice,
     PartitionChoice,
+    SolverChoice,
 )
 from edgesim.scenario.schedule import Async, Buffered, Deadline, Periodic, Safa, Sync, Tiered, TimelyFl
 from edgesim.scenario.section import Count, OrWord, Section
@@ -83,14 +84,14 @@ class Task(Section):
 class Training(Section):
     """The local solver, the same on every device."""
 
-    optimizer: Literal["sgd"] = "sgd"
-    """stochastic gradient descent"""
+    optimizer: SolverChoice = Field(default="sgd", validate_default=True)
+    """what becomes of a gradient: sgd steps along it, adam and adamw as far as gradients have been alike"""
     lr: float = Field(gt=0)
     """learning rate"""
     momentum: float = Field(default=0.0, ge=0, lt=1)
-    """0 is none; momentum starts anew in each job"""
+    """of sgd; 0 is none. It starts anew in each job, as adam's moments do"""
     weight_decay: float = Field(default=0.0, ge=0)
-    """L2 penalty"""
+    """λ: an L2 penalty, or with adamw a decay apart from the gradient"""
     lr_decay: float = Field(default=1.0, gt=0, le=1)
     """factor of the learning rate at each aggregation"""
     batch_size: Count = 10
@@ -99,6 +100,15 @@ class Training(Section):
     """passes over a client's data in a job"""
     clip: float | None = Field(default=None, gt=0)
     """largest norm of a gradient; larger ones are scaled down"""
+
+    @model_validator(mode="after")
+    def _momentum_is_of_sgd(self) -> Self:
+        if self.momentum and self.optimizer.name != "sgd":
+            what = f"{self.optimizer.name} has a momentum of its own, beta1"
+            raise wrong(
+                f"{what}; leave this out, and write optimizer: {{name: {self.optimizer.name}, beta1: …}}", "momentum"
+            )
+        return self
 
 
 def _is_carbon(text: str, info: ValidationInfo) -> str:

@@ -1,6 +1,7 @@
 """What local training costs, on an mlp of 64-16-10: counted by hand, or as `learning.phases` counts it."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from toys import TRAINING, context
@@ -15,15 +16,16 @@ NAMES = HERE.profile.names
 HEAD = NAMES[2:]
 
 
-def test_momentum_is_a_word_a_weight() -> None:
+@pytest.mark.parametrize(("solver", "words"), [({"momentum": 0.9}, 1), ({"optimizer": "adam"}, 2)])
+def test_what_a_solver_remembers_is_words_a_weight(solver: dict[str, Any], words: int) -> None:
     """4 bytes in memory; and read and written in each of 2 · 4 steps of 5 of 20 samples."""
-    heavy = context(training=replace(TRAINING, momentum=0.9))
+    heavy = context(training=replace(TRAINING, **solver))
     for with_, without in (
         (local_work(heavy, 20), local_work(HERE, 20)),
         (phase_work(heavy, 20, NAMES), phase_work(HERE, 20, NAMES)),
     ):
-        assert with_.memory_bytes - without.memory_bytes == 4 * WEIGHTS
-        assert with_.traffic_bytes - without.traffic_bytes == 2 * 4 * WEIGHTS * 8
+        assert with_.memory_bytes - without.memory_bytes == 4 * WEIGHTS * words
+        assert with_.traffic_bytes - without.traffic_bytes == 2 * 4 * WEIGHTS * 8 * words
         assert with_.flops == without.flops
 
 

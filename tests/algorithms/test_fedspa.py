@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -114,8 +115,9 @@ def test_random_regrowth_needs_no_gradient_and_prunes_the_same_weights() -> None
     assert not torch.equal(after["gradient"]["fc1.weight"], after["random"]["fc1.weight"])
 
 
-def test_weight_decay_and_momentum_do_not_leak_into_what_is_off() -> None:
-    where = context(training=Training(lr=0.1, batch_size=5, epochs=2, weight_decay=0.1, momentum=0.9))
+@pytest.mark.parametrize("solver", [{"momentum": 0.9}, {"optimizer": "adam"}, {"optimizer": "adamw"}])
+def test_weight_decay_and_moments_do_not_leak_into_what_is_off(solver: dict[str, Any]) -> None:
+    where = context(training=Training(lr=0.1, batch_size=5, epochs=2, weight_decay=0.1, **solver))
     world = federation(FedSpa(density=0.4), where)
     world.dispatch(0, 0, 0)
     order, trained = world._training.result(0)

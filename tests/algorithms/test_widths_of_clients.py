@@ -1,6 +1,7 @@
 """HeteroFL and FjORD: slices of one model (arXiv:2010.01264, arXiv:2102.13451)."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -270,9 +271,13 @@ def test_a_mini_batch_moves_only_the_width_that_it_drew() -> None:
     assert set(counts) == {4, 8, 12, 16}
 
 
-def test_momentum_does_not_move_what_a_mini_batch_leaves_out() -> None:
+@pytest.mark.parametrize(
+    ("solver", "memory"),
+    [({"momentum": 0.9}, "momentum"), ({"optimizer": "adam"}, "squares"), ({"optimizer": "adamw"}, "momentum")],
+)
+def test_moments_do_not_move_what_a_mini_batch_leaves_out(solver: dict[str, Any], memory: str) -> None:
     """Client 1 of rates 1/4 and 1/2 draws both in turn; each unit beyond 4 moves in its own steps only."""
-    heavy = replace(TRAINING, momentum=0.9, weight_decay=0.1)
+    heavy = replace(TRAINING, weight_decay=0.1, **solver)
     where = context(training=heavy)
     algorithm = FjORD(rates=(0.25, 0.5))
     one = federation(algorithm, where)
@@ -289,7 +294,7 @@ def test_momentum_does_not_move_what_a_mini_batch_leaves_out() -> None:
     def look(local: State, batch: object, learner: object) -> State:
         after = algorithm.local_step(local, batch, learner)  # type: ignore[arg-type]
         seen.append((after["params"]["fc1.weight"] != local["params"]["fc1.weight"])[0].any(1).sum().item())
-        fast.append(after["momentum"]["fc1.weight"][0].any(1).sum().item())
+        fast.append(after[memory]["fc1.weight"][0].any(1).sum().item())
         return after
 
     who.run(algorithm.local_start(payload, state), look)

@@ -1,7 +1,9 @@
 """A cohort trains each client exactly as if it were alone: every kernel, and a plain torch loop as oracle."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,13 +48,15 @@ def train(world: Task, kernel: Kernel, training: Training, clients: list[int]) -
 
 
 def by_hand(world: Task, training: Training, client: int) -> Params:
-    """torch.optim.SGD on the module, over the same batches: what anybody would write for one client."""
+    """torch's optimiser on the module, over the same batches: what anybody would write for one client."""
     module = world.model.build()
     start = world.model.init(0)
     module.load_state_dict(start)
-    optimizer = torch.optim.SGD(
-        module.parameters(), lr=training.lr, momentum=training.momentum, weight_decay=training.weight_decay
-    )
+    rest: dict[str, Any] = {"momentum": training.momentum}
+    if training.optimizer != "sgd":
+        rest = {"betas": (training.beta1, training.beta2), "eps": training.epsilon}
+    kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[training.optimizer]
+    optimizer = kind(module.parameters(), lr=training.lr, weight_decay=training.weight_decay, **rest)
     drawn = batching.draw(
         world.x, world.y, world.train, np.array([client]), np.array([100 + client]),
         seed=7, purpose="batches", batch_size=training.batch_size, epochs=training.epochs,
@@ -70,6 +74,11 @@ def by_hand(world: Task, training: Training, client: int) -> Params:
 
 PLAIN = Training(lr=0.1, batch_size=8, epochs=2)
 RICH = Training(lr=0.1, batch_size=8, epochs=2, momentum=0.9, weight_decay=1e-2, clip=1.0)
+# an ε that rounding of small gradients does not matter beside
+ADAM = Training(
+    lr=0.01, batch_size=8, epochs=2, optimizer="adam", beta1=0.8, beta2=0.95, epsilon=1e-3, weight_decay=0.1
+)
+ADAMW = replace(ADAM, optimizer="adamw", clip=0.5)
 
 
 def autograd(module: nn.Module) -> Kernel:
@@ -88,7 +97,9 @@ def layered(module: nn.Module) -> Kernel:
     return Layered(layers)
 
 
-@pytest.mark.parametrize("training", [PLAIN, RICH], ids=["plain", "momentum, decay, clip"])
+@pytest.mark.parametrize(
+    "training", [PLAIN, RICH, ADAM, ADAMW], ids=["plain", "momentum, decay, clip", "adam", "adamw, clip"]
+)
 @pytest.mark.parametrize(
     ("model", "kernel"),
     [

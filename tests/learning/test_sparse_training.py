@@ -58,10 +58,11 @@ def test_clients_do_not_mix() -> None:
         assert all(torch.equal(together[n][one], alone[n]) for n in "ab")
 
 
-def test_what_goes_leaves_neither_value_nor_momentum() -> None:
-    local = {"params": {"w": torch.ones(1, 3), "b": torch.ones(1, 1)}, "momentum": {"w": torch.ones(1, 3)}}
+@pytest.mark.parametrize("memory", ["momentum", "squares"])
+def test_what_goes_leaves_neither_value_nor_moments(memory: str) -> None:
+    local = {"params": {"w": torch.ones(1, 3), "b": torch.ones(1, 1)}, memory: {"w": torch.ones(1, 3)}}
     after = remask(local, {"w": torch.tensor([[True, False, True]])})
-    assert after["params"]["w"].tolist() == after["momentum"]["w"].tolist() == [[1.0, 0.0, 1.0]]
+    assert after["params"]["w"].tolist() == after[memory]["w"].tolist() == [[1.0, 0.0, 1.0]]
     assert after["params"]["b"].tolist() == [[1.0]]
 
 

@@ -20,6 +20,7 @@ from edgesim.algorithms.optimizers import OPTIMIZERS
 from edgesim.learning.attacks import ATTACKS
 from edgesim.learning.compression import CODECS
 from edgesim.learning.partition import PARTITIONS
+from edgesim.learning.solvers import SOLVERS
 from edgesim.scenario.assembly import assemble
 from edgesim.scenario.closing import client_table
 from edgesim.scenario.loading import load
@@ -364,8 +365,8 @@ CASES: dict[str, Case] = {
     ),
     "Training": Case(
         ("training.epochs=2",),
-        sets("training", lr="0.2", momentum="0.5", weight_decay="0.1", lr_decay="0.9", batch_size="4", epochs="1",
-             clip="0.1"),
+        sets("training", optimizer="adam", lr="0.2", momentum="0.5", weight_decay="0.1", lr_decay="0.9",
+             batch_size="4", epochs="1", clip="0.1"),
     ),
     "Server": Case(
         ("schedule={kind: sync, cohort: 5}", "server.aggregator=median"),
@@ -417,6 +418,10 @@ CHOICES: dict[str, tuple[tuple[str, ...], dict[str, dict[str, str]]]] = {
             "fadas": {"lr": "0.01", "beta1": "0.5", "beta2": "0.5", "epsilon": "0.1", "delay": "9"},
         },
     ),
+    "training.optimizer": (
+        ("training.lr=0.01", "training.weight_decay=0.1"),
+        {kind: {"beta1": "0.5", "beta2": "0.9", "epsilon": "0.1"} for kind in ("adam", "adamw")},
+    ),
     "server.aggregator": (
         (*ROUNDS, *HOSTILE),
         {
@@ -456,13 +461,13 @@ CHOICES: dict[str, tuple[tuple[str, ...], dict[str, dict[str, str]]]] = {
 }  # fmt: skip
 NEEDED = {"dirichlet": ", alpha: 0.5", "classes": ", per_client: 2", "quantity": ", alpha: 0.5"}
 REGISTRIES: dict[str, Mapping[str, Any]] = {
-    "server.optimizer": OPTIMIZERS, "server.aggregator": AGGREGATORS, "server.before": PREPARATIONS,
-    "server.rule": async_rules.RULES, "codec": CODECS, "attackers": ATTACKS, "task.partition": PARTITIONS,
+    "training.optimizer": SOLVERS, "server.optimizer": OPTIMIZERS, "server.aggregator": AGGREGATORS,
+    "server.before": PREPARATIONS, "server.rule": async_rules.RULES, "codec": CODECS,
+    "attackers": ATTACKS, "task.partition": PARTITIONS,
 }  # fmt: skip
 WITHOUT = {
     "Scenario": {"name", "execution"},  # how it is called, and how it is carried out
     "Task": {"data_dir"},  # where the same data lie
-    "Training": {"optimizer"},  # there is one
     "Evaluate": {"target"},  # what the summary tells
     "natural": {"at_least"},  # of data that have owners
 }

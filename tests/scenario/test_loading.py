@@ -80,7 +80,7 @@ schedule, seed, selector, server, stop, task, training)
 6:32: task.partition.alpa: unknown key; did you mean alpha? (alpha, balanced)
 8:15: task.test_share: '130 %' is above 1; a share is between 0 and 1, e.g. 30 %
 9:10: task.model: './mine.py:net': cannot read {folder}/mine.py: No such file or directory
-10:23: training.optimizer: got 'sgdd'; did you mean sgd? (sgd)
+10:23: training.optimizer: unknown optimizer 'sgdd'; did you mean sgd? (adam, adamw, sgd)
 10:33: training.lr: got -1; should be greater than 0
 10:49: training.batch_size: got 2.5; should be a valid integer
 10:62: training.epochs: got '3'; drop the quotes: 3
@@ -144,6 +144,7 @@ def test_a_page_of_mistakes_is_told_at_once(tmp_path: Path) -> None:
         ("stop.accuracy", "1.5", "stop.accuracy: 1.5 is above 1; a share is between 0 and 1, e.g. 30 %"),
         ("stop.updates", "0", "stop.updates: got 0; should be greater than 0"),
         ("training.lr", ".inf", "training.lr: got inf; should be a finite number"),
+        ("training", "{optimizer: adam, lr: 0.1, momentum: 0.9}", "training.momentum: adam has a momentum of its own, beta1; leave this out, and write optimizer: {name: adam, beta1: …}"),
         ("training.lr", "true", "training.lr: got true; should be a valid number"),
         ("evaluate.every", "0 aggregations", "evaluate.every: got '0 aggregations'; write more than nothing, e.g. 5 min or 10 aggregations"),
         ("evaluate.every", "1 ns", "evaluate.every: got '1 ns'; write 1 us or more, e.g. 5 min"),
