@@ -4,6 +4,7 @@ A factory is called as `factory(input_shape, classes, **params)`; its further ar
 texts the input is [length] tokens, which are numbered as the classes are.
 """
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
@@ -144,7 +145,12 @@ def _made(build: Callable[[], nn.Module], input_shape: Shape, classes: int, toke
 def _of(
     module: nn.Module, build: Callable[[], nn.Module], input_shape: Shape, classes: int, tokens: bool, random: bool
 ) -> Model:
-    template = module.to("meta").requires_grad_(False)
+    # not module.to("meta"): that parts weights which are one
+    values = (*module.parameters(), *module.buffers())
+    empty = {id(tensor): torch.empty_like(tensor, device="meta") for tensor in values}
+    for parameter in module.parameters():
+        empty[id(parameter)] = nn.Parameter(empty[id(parameter)], requires_grad=False)
+    template = copy.deepcopy(module, empty)
     return Model(module=template, build=build, input_shape=input_shape, classes=classes, tokens=tokens, random=random)
 
 

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 from torch.func import functional_call
+from torch.utils.flop_counter import FlopCounterMode
 
 from edgesim import references
 from edgesim.errors import ScenarioError
 from edgesim.learning.models import Model, make_model
+from edgesim.learning.profile import profile_model
 from edgesim.learning.task import Task, make_task
 
 FACTORIES = """
@@ -45,6 +47,41 @@ def dropping(input_shape, classes):
             return torch.nn.functional.dropout(self.fc(x.flatten(1)))  # training=True is its default
 
     return Dropping()
+
+class Recurrent(nn.Module):
+    def __init__(self, classes, dropout):
+        super().__init__()
+        self.rnn, self.fc = nn.LSTM(8, 4, 2, batch_first=True, dropout=dropout), nn.Linear(4, classes)
+
+    def forward(self, x):
+        return self.fc(self.rnn(x[:, 0])[0][:, -1])
+
+def forgetful(input_shape, classes, *, dropout=0.5):
+    return Recurrent(classes, dropout)
+
+class Encoder(nn.Module):
+    def __init__(self, classes, dropout):
+        super().__init__()
+        self.block = nn.TransformerEncoderLayer(8, 2, 16, dropout=dropout, batch_first=True)
+        self.fc = nn.Linear(8, classes)
+
+    def forward(self, x):
+        return self.fc(self.block(x[:, 0]).mean(1))
+
+def encoder(input_shape, classes, *, dropout=0.0):
+    return Encoder(classes, dropout)
+
+class Tied(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.there, self.back, self.fc = nn.Linear(64, 4), nn.Linear(64, 4), nn.Linear(4, classes)
+        self.back.weight = self.there.weight
+
+    def forward(self, x):
+        return self.fc(self.there(x.flatten(1)).relu() + self.back(-x.flatten(1)).relu())
+
+def tied(input_shape, classes):
+    return Tied(classes)
 
 def double(input_shape, classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, classes)).double()
@@ -115,6 +152,21 @@ def test_a_users_factory_is_called_with_its_parameters(folder: Path) -> None:
     assert make("./mine.py:net", folder, width=6).shapes["1.weight"] == (6, 64)
     with pytest.raises(ScenarioError, match=r"factory failed for input \[1, 8, 8\], 10 classes and \{'depth': 3\}"):
         make("./mine.py:net", folder, depth=3)
+
+
+def test_a_weight_that_serves_twice_is_one(folder: Path) -> None:
+    """It is sent, and stepped, once; and its products are counted in both places."""
+    model, counter = make("./mine.py:tied", folder), FlopCounterMode(display=False)
+    assert list(model.shapes) == ["there.weight", "there.bias", "back.bias", "fc.weight", "fc.bias"]
+    assert list(model.init(0)) == list(model.shapes)
+    with counter:
+        model.build()(model.zeros(1)).sum().backward()
+    assert profile_model(model).total_flops == counter.get_total_flops()
+
+
+@pytest.mark.parametrize("name", ["encoder", "forgetful"])
+def test_dropout_of_nothing_is_none(folder: Path, name: str) -> None:
+    assert [make(f"./mine.py:{name}", folder, dropout=rate).random for rate in (0.0, 0.5)] == [False, True]
 
 
 @pytest.mark.parametrize(
