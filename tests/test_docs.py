@@ -6,6 +6,7 @@ import shlex
 import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from textwrap import dedent
 
@@ -19,6 +20,7 @@ from edgesim.algorithms.contract import Algorithm
 from edgesim.devices import cost
 from edgesim.devices.profiles import find_device, find_link
 from edgesim.devices.workload import Workload
+from edgesim.learning.training import Learner
 from edgesim.learning.tree import State
 from edgesim.results.columns import AGGREGATIONS, AVAILABILITY, CLIENTS, EVENTS, METRICS
 from edgesim.results.store import Results
@@ -115,10 +117,22 @@ def test_every_column_is_explained_in_its_order() -> None:
 
 def test_every_hook_is_explained() -> None:
     page = (DOCS / "algorithms.md").read_text(encoding="utf-8")
-    told = re.findall(r"^\| `(\w+)\((.*?)\)` \|", page, re.MULTILINE)
+    told = re.findall(r"^\| `(\w+)\((.*?)\)` \|", page.split("\nThree rules")[0], re.MULTILINE)
     hooks = {name: hook for name, hook in vars(Algorithm).items() if callable(hook) and not name.startswith("_")}
     taken = {name: ", ".join(hook.__code__.co_varnames[1 : hook.__code__.co_argcount]) for name, hook in hooks.items()}
     assert dict(told) == taken
+
+
+def test_what_is_said_of_the_learner_is_there() -> None:
+    """Every method with arguments that it takes; those with a default by keyword."""
+    page = (DOCS / "algorithms.md").read_text(encoding="utf-8").split("\n| of `learner` |")[1].split("\n\n")[0]
+    told = dict(re.findall(r"`(\w+)(?:\((.*?)\))?`(?=.*\|.*\|$)", page, re.MULTILINE))
+    assert {"gradient", "outputs", "descend", "run", "sgd", "uniforms", "device", "run_steps"} <= told.keys()
+    for name, given in told.items():
+        assert name in {*vars(Learner), *Learner.__dataclass_fields__}
+        if given:
+            names = [part.partition("=")[0] for part in given.split(", ")]
+            assert set(names) <= set(signature(getattr(Learner, name)).parameters), name
 
 
 def test_hooks_of_the_device_have_the_state_where_others_have_the_client() -> None:
@@ -195,9 +209,11 @@ def test_an_algorithm_is_one_short_file(desk: Path) -> None:
     [program] = blocks(DOCS / "results.md", "python")
     exec(program.replace("aggregations=5", "aggregations=2"), {})
     runs = {run.label: run.metrics() for run in Results.read(Path("results/short")).runs}
-    assert sorted(runs) == ["FedNova", "FedProx", "fedavg"]
+    assert sorted(runs) == ["FedNova", "FedProx", "Moon", "fedavg"]
     more = runs["FedNova"]["bytes_up"] - runs["fedavg"]["bytes_up"]
     assert (more == 5 * runs["fedavg"]["updates"]).all()  # a number of steps, and the byte that says its form
+    # mlp on digits: two more forward passes, of 9472 FLOPs a sample each, besides 20,224 of training
+    assert runs["Moon"]["flops"][-1] / runs["fedavg"]["flops"][-1] == pytest.approx(1 + 2 * 9472 / 20224)
     assert "pull towards the model sent" in edgesim("algorithms", "./my_algorithm.py:FedProx")
 
 

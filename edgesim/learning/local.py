@@ -7,11 +7,12 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import numpy as np
 
 from edgesim.learning import tree
+from edgesim.learning.cohort import Cohort
 from edgesim.learning.flat import Rows, flattened, gathered, row, stacked
 from edgesim.learning.kernels import Kernel
 from edgesim.learning.placement import Crossing
 from edgesim.learning.task import Task
-from edgesim.learning.training import Cohort, Learner, Training, learner
+from edgesim.learning.training import Learner, Training, learner
 from edgesim.learning.tree import Params, State
 
 

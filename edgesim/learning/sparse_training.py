@@ -14,7 +14,8 @@ from torch import Tensor
 
 from edgesim.learning import masks
 from edgesim.learning.batches import Batch
-from edgesim.learning.training import Cohort, Learner
+from edgesim.learning.cohort import Cohort
+from edgesim.learning.training import Learner
 from edgesim.learning.tree import Params, State
 
 _FULL = 0.2  # tensors of less sparsity lose no more than that

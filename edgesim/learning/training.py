@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from edgesim import streams
 from edgesim.learning import batches as batching
 from edgesim.learning import masks, solvers, tree
 from edgesim.learning.batches import Batch, Batches
+from edgesim.learning.cohort import Cohort
 from edgesim.learning.descent import Descent
 from edgesim.learning.kernels import Kernel
+from edgesim.learning.outputs import Loss, Network, network_of
 from edgesim.learning.tree import Params, State
 from edgesim.spelling import advice
 
@@ -54,22 +55,6 @@ class Training:
     def words(self) -> int:
         """How many values a weight the solver remembers from step to step."""
         return (1 if self.momentum else 0) if self.optimizer == "sgd" else 2
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Cohort:
-    """Who trains together. Attributes: clients, jobs, versions of the server they were sent: int64 [client]."""
-
-    clients: NDArray[np.int64]
-    jobs: NDArray[np.int64]
-    versions: NDArray[np.int64]
-
-    def keys(self, seed: int, purpose: str) -> NDArray[np.uint64]:
-        """Of each client's random stream for a purpose, [client]."""
-        return streams.fold(streams.fold(streams.key(seed, purpose), self.clients), self.jobs)
-
-    def first(self, clients: int) -> "Cohort":
-        return Cohort(clients=self.clients[:clients], jobs=self.jobs[:clients], versions=self.versions[:clients])
 
 
 Step = Callable[[State, Batch, "Learner"], State]
@@ -194,6 +179,11 @@ class Learner:
 
         return self.run(local, step, epochs=epochs, steps=steps, purpose=purpose)
 
+    @property
+    def _net(self) -> Network:
+        model = self.task.model
+        return network_of(model.module, model.statistics, self.kernel)
+
     def _check_names(self, local: State, pull: float, only: Collection[str] | None) -> None:
         """Raise ValueError for names of tensors that there are not."""
         if pull and "anchor" not in local:
@@ -221,10 +211,19 @@ class Learner:
             only=None if only is None else frozenset(only),
         )
 
-    def gradient(self, params: Params, batch: Batch) -> Params:
-        """Gradient of each client's mean loss over its batch: [client, *shape]; of the tensors that learn."""
-        gradient, trained = self.kernel.gradient(params, batch), self.training.trained
+    def gradient(self, params: Params, batch: Batch, *, loss: Loss | None = None) -> Params:
+        """Gradient of each client's mean loss over its batch: [client, *shape]; of the tensors that learn.
+
+        loss: one of your own, (logits [client, B, class], features [client, B, *shape]) → [client]; features
+        are what the model's last layer is given. Rows of the batch whose weight is 0 are padding.
+        """
+        trained = self.training.trained
+        gradient = self.kernel.gradient(params, batch) if loss is None else self._net.gradient(params, batch, loss)
         return gradient if trained is None else {name: gradient[name] for name in trained}
+
+    def outputs(self, params: Params, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Logits [client, B, class] and features [client, B, *shape] of each client's batch, as in use."""
+        return self._net.outputs(params, batch)
 
     def loss(self, params: Params, batch: Batch) -> Tensor:
         """Mean loss of each client over its batch: [client]."""

@@ -18,8 +18,9 @@ from edgesim.algorithms.contract import Algorithm, Context
 from edgesim.engine.learning import Received
 from edgesim.execution.federation import Federation
 from edgesim.learning import batches
+from edgesim.learning.cohort import Cohort
 from edgesim.learning.task import Task, make_task
-from edgesim.learning.training import Cohort, Training
+from edgesim.learning.training import Training
 from edgesim.streams import uniforms
 
 Model: TypeAlias = dict[str, Tensor]
