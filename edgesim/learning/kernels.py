@@ -107,7 +107,7 @@ class Loop:
         real = np.count_nonzero(batch.weight.cpu().numpy(), 1)
         rows = []
         for i, n in enumerate(real):
-            with _drawing(batch, i):
+            with drawing(batch, i):
                 rows.append(self.one.gradient(_row(params, i), batch.x[i, :n], batch.y[i, :n]))
         return _rows(rows)
 
@@ -119,7 +119,7 @@ class Loop:
         return mean_loss(self.logits(params, batch.x), batch)
 
 
-def _drawing(batch: Batch, client: int) -> AbstractContextManager[object]:
+def drawing(batch: Batch, client: int) -> AbstractContextManager[object]:
     """Within it, what torch draws at random is this client's of this batch."""
     return nullcontext() if batch.keys is None else _seeded(int(batch.keys[client]), batch.x)
 

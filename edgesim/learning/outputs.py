@@ -11,7 +11,7 @@ from torch.func import functional_call, vmap
 
 from edgesim.errors import RunError
 from edgesim.learning.batches import Batch
-from edgesim.learning.kernels import Kernel, Loop
+from edgesim.learning.kernels import Kernel, Loop, drawing
 from edgesim.learning.quadratic import QuadraticKernel
 from edgesim.learning.tree import Params
 
@@ -103,7 +103,8 @@ def _each(one: _One) -> _All:
         found = []
         for client, weight in enumerate(batch.weight):
             real = int(torch.count_nonzero(weight))  # padding would count in a batch norm
-            found.append(one({name: tensor[client] for name, tensor in params.items()}, batch.x[client, :real]))
+            with drawing(batch, client):
+                found.append(one({name: tensor[client] for name, tensor in params.items()}, batch.x[client, :real]))
         logits, features = ([_padded(row, batch.y.shape[1]) for row in rows] for rows in zip(*found, strict=True))
         return torch.stack(logits), torch.stack(features)
 

@@ -13,13 +13,14 @@ from edgesim.errors import ScenarioError
 from edgesim.execution.backend import choose
 from edgesim.learning import split
 from edgesim.learning.batches import halves
+from edgesim.learning.cohort import Cohort
 from edgesim.learning.kernels import kernel
 from edgesim.learning.local import Order, local_update
 from edgesim.learning.models import Model, make_model
 from edgesim.learning.profile import profile_model
 from edgesim.learning.shards import Shards
 from edgesim.learning.task import Task
-from edgesim.learning.training import Cohort, Learner, Training, learner
+from edgesim.learning.training import Learner, Training, learner
 from edgesim.learning.tree import Params
 
 MODULES = """

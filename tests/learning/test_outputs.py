@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,8 @@ OWN = """
 from torch import nn
 def net(shape, classes):
     return nn.Sequential(nn.Conv2d(1, 6, 5), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(96, classes))
+def dropping(shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, classes))
 def tied(shape, classes):
     return Tied(shape[0], classes)
 class Tied(nn.Module):
@@ -48,7 +51,8 @@ def case(name: str, folder: Path) -> tuple[Model, Params, Batch]:
     x = torch.randint(10, size, generator=random) if made.tokens else torch.randn(size, generator=random)
     weight = torch.zeros(CLIENTS, LONG)
     weight[0], weight[1, :SHORT] = 1 / LONG, 1 / SHORT
-    return made, params, Batch(x, torch.randint(10, (CLIENTS, LONG), generator=random), weight)
+    keys = np.array([3, 5], np.uint64) if made.random else None
+    return made, params, Batch(x, torch.randint(10, (CLIENTS, LONG), generator=random), weight, keys)
 
 
 def network(made: Model, backend: str) -> Network:
@@ -57,6 +61,7 @@ def network(made: Model, backend: str) -> Network:
 
 WAYS = [("mlp", "loop"), ("mlp", "stacked"), ("cnn", "loop"), ("cnn", "stacked"), ("resnet18", "loop"),
         ("transformer", "loop"), ("transformer", "stacked"), ("./own.py:net", "loop"), ("./own.py:tied", "loop"),
+        ("./own.py:dropping", "loop"),
         ("./own.py:tied", "stacked")]  # fmt: skip
 
 
