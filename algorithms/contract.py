@@ -223,17 +223,16 @@ def merge(
     *,
     update: Params | None = None,
     held: Params | None = None,
-    group: str = "params",
 ) -> State:
-    """The server's state after one step of `server[group]` by the scenario's rule (`server:`).
+    """The server's state after one step of its `params` by the scenario's rule (`server:`).
 
     weights: of the updates, float64 [arrival], adding to 1. update: what is merged, [arrival, *shape], by default
-    `arrivals.update[group]`; tensors that it lacks stay as they are. held: which values each update holds,
+    `arrivals.update["params"]`; tensors that it lacks stay as they are. held: which values each update holds,
     bool [arrival, *shape] by name: a value is divided among its holders; tensors that it lacks are held by all.
     """
-    update = arrivals.update[group] if update is None else update
+    update = arrivals.update["params"] if update is None else update
     memory = {name[len(_MEMORY) :]: params for name, params in server.items() if name.startswith(_MEMORY)}
-    whole, statistics = server[group], context.task.model.statistics
+    whole, statistics = server["params"], context.task.model.statistics
     if takes_models(context.rule):  # and mixes them whole, statistics included
         statistics = frozenset()
     if statistics:
@@ -246,14 +245,14 @@ def merge(
         of_statistics = {n: mask for n, mask in (held or {}).items() if n in statistics}
         # from the server's as they are now: of steps from what stale clients were sent a variance might fall below 0
         now = {name: tensor for name, tensor in whole.items() if name in statistics}
-        sent = [{name: payload.get(group, now)[name] for name in now} for payload in arrivals.payloads]
+        sent = [{name: payload.get("params", now)[name] for name in now} for payload in arrivals.payloads]
         away = tree.add({name: update[name] for name in now}, tree.subtract(tree.stack_params(sent), now))
         averaged = masks.apply(of_statistics, away)
         mean = weighted_sum(averaged, weights * arrivals.discount, weights, of_statistics)
         moved = {**moved, **{name: whole[name] + step for name, step in mean.items()}}
     if len(moved) < len(whole):
         moved = {**whole, **moved}
-    return {**server, group: moved, **{_MEMORY + name: params for name, params in kept.items()}}
+    return {**server, "params": moved, **{_MEMORY + name: params for name, params in kept.items()}}
 
 
 _MEMORY = "rule/"  # groups of the server's state that belong to its rule

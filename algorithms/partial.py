@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from edgesim.algorithms.contract import Algorithm, Client, Context, Payload
 from edgesim.algorithms.messages import dense_bytes
-from edgesim.devices.workload import Workload
 from edgesim.errors import ScenarioError
 from edgesim.learning import split
 from edgesim.learning.flat import difference
@@ -49,9 +48,6 @@ class Partial(Algorithm):
 
     def upload_bytes(self, context: Context, payload: Payload, client: Client) -> int | None:
         return self._bytes(context)
-
-    def workload(self, context: Context, payload: Payload, client: Client) -> Workload:
-        return super().workload(context, payload, client)
 
     def _bytes(self, context: Context) -> int:
         shapes = context.task.model.shapes
