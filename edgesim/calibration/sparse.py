@@ -1,7 +1,6 @@
 """Sparse: how many times as fast as a dense layer a sparse one trains on this machine."""
 
 import warnings
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -12,7 +11,7 @@ DENSITIES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
 _UNITS, _BATCH = 1024, 32
 
 
-def sparse_curve(threads: int, densities: Sequence[float] = DENSITIES) -> list[tuple[float, float]]:
+def sparse_curve(threads: int) -> list[tuple[float, float]]:
     """(density, speed-up) of forward, input gradient and weight gradient together, compressed sparse rows.
 
     A layer of 1024 × 1024 on a batch of 32; unstructured weights, the gradient of the active ones only.
@@ -25,7 +24,7 @@ def sparse_curve(threads: int, densities: Sequence[float] = DENSITIES) -> list[t
     x, delta = torch.randn(_UNITS, _BATCH, generator=draw), torch.randn(_UNITS, _BATCH, generator=draw)
     order = torch.rand(_UNITS, _UNITS, generator=draw)
     dense_s = best_s(lambda: (weight @ x, weight.t() @ delta, delta @ x.t()), threads)
-    return [(density, dense_s / _sparse_s(weight * (order < density), x, delta, threads)) for density in densities]
+    return [(density, dense_s / _sparse_s(weight * (order < density), x, delta, threads)) for density in DENSITIES]
 
 
 def _sparse_s(weight: Tensor, x: Tensor, delta: Tensor, threads: int) -> float:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from edgesim.learning.models import Model
 
 _TARGET_S, _REPETITIONS, _FEWEST = 0.02, 8, 3
+_BLOCK_BYTES = 2**28  # far beyond the caches
 
 
 def best_s(work: Callable[[], object], threads: int) -> float:
@@ -49,8 +50,8 @@ def epoch(model: Model, samples: int, batch_size: int) -> Callable[[], None]:
     return run
 
 
-def copy_bandwidth(threads: int, size_bytes: int = 2**28) -> float:
-    """Byte/s of copying a block far beyond the caches: read and written bytes both count."""
-    source = torch.zeros(size_bytes // 4)
+def copy_bandwidth(threads: int) -> float:
+    """Byte/s of copying a large block: read and written bytes both count."""
+    source = torch.zeros(_BLOCK_BYTES // 4)
     target = torch.empty_like(source)
-    return 2 * size_bytes / best_s(lambda: target.copy_(source), threads)
+    return 2 * _BLOCK_BYTES / best_s(lambda: target.copy_(source), threads)
