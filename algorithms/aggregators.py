@@ -27,7 +27,7 @@ class Aggregator(Protocol):
 
     def least(self, updates: int) -> int:
         """How few vectors of so many updates it makes sense for."""
-        ...
+        return 1
 
 
 class Preparation(Protocol):
@@ -48,30 +48,24 @@ def hostile(share: float, count: int) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mean:
+class Mean(Aggregator):
     """The weighted mean, per value over those that hold it where an algorithm says who does."""
 
     def combine(self, vectors: Tensor, last: Tensor, updates: int) -> Tensor:
         return vectors.mean(0)
 
-    def least(self, updates: int) -> int:
-        return 1
-
 
 @dataclass(frozen=True, kw_only=True)
-class Median:
+class Median(Aggregator):
     """Coordinate by coordinate; the mean of the two middle values when n is even."""
 
     def combine(self, vectors: Tensor, last: Tensor, updates: int) -> Tensor:
         ordered, n = vectors.sort(0).values, len(vectors)
         return (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
 
-    def least(self, updates: int) -> int:
-        return 1
-
 
 @dataclass(frozen=True, kw_only=True)
-class TrimmedMean:
+class TrimmedMean(Aggregator):
     """Coordinate by coordinate the mean without the f largest and the f smallest (Yin et al. 2018)."""
 
     byzantine: Byzantine = 0.2
@@ -86,7 +80,7 @@ class TrimmedMean:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Krum:
+class Krum(Aggregator):
     """Those whose m − f − 2 nearest others are nearest, in squared distance (Blanchard et al. 2017).
 
     With `best` above 1 it is Multi-Krum: the mean of that many.
@@ -109,7 +103,7 @@ class Krum:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GeometricMedian:
+class GeometricMedian(Aggregator):
     """RFA: the smoothed Weiszfeld algorithm from 0 (Pillutla, Kakade, Harchaoui 2022)."""
 
     steps: Annotated[int, Gt(0), Doc("T, iterations")] = 8
@@ -122,12 +116,9 @@ class GeometricMedian:
             centre = (weight / weight.sum()) @ vectors
         return centre
 
-    def least(self, updates: int) -> int:
-        return 1
-
 
 @dataclass(frozen=True, kw_only=True)
-class CenteredClipping:
+class CenteredClipping(Aggregator):
     """v ← v + (1/n) Σ (x_i − v) min(1, τ/‖x_i − v‖), from the last step's v (Karimireddy, He, Jaggi 2021)."""
 
     radius: Annotated[float, Gt(0), Doc("τ")] = 10.0
@@ -140,9 +131,6 @@ class CenteredClipping:
             factor = (self.radius / away.norm(dim=1).clamp_min(1e-12)).clamp_max(1.0)
             centre = centre + (away * factor[:, None]).mean(0)
         return centre
-
-    def least(self, updates: int) -> int:
-        return 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from edgesim.learning.tree import Params, State
 
 
 @dataclass(frozen=True, kw_only=True)
-class FedAsync:
+class FedAsync(ServerRule):
     """w ← (1 − α_k) w + α_k w_k,  α_k = α s(τ_k),  one arrival after the other (Xie et al. 2019, arXiv:1903.03934).
 
     w_k is the client's whole model: what it was sent plus its update. Where an algorithm says who holds a value,
@@ -26,9 +26,6 @@ class FedAsync:
     """
 
     mixing: Annotated[float, Gt(0), Le(1), Doc("α")] = 0.6
-
-    def check(self, updates: int) -> None:
-        """Any number will do; 1 is the paper's."""
 
     def step(
         self, params: Params, memory: State, arrivals: Arrivals, weights: Tensor, update: Params, held: Params | None
@@ -45,7 +42,7 @@ class FedAsync:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CacheAided:
+class CacheAided(ServerRule):
     """CA2FL (Wang et al. 2024): the mean of what changed in the buffer, on top of everyone's last update.
 
     w ← w + η (h + (1/M) Σ_k s(τ_k) (Δ_k − h_k));  h_k ← Δ_k, 0 at the start;  h = (1/N) Σ_i h_i as it was before.
@@ -53,9 +50,6 @@ class CacheAided:
     """
 
     lr: Annotated[float, Gt(0), Doc("η")] = 1.0
-
-    def check(self, updates: int) -> None:
-        """Any number will do."""
 
     def step(
         self, params: Params, memory: State, arrivals: Arrivals, weights: Tensor, update: Params, held: Params | None
@@ -78,7 +72,7 @@ class CacheAided:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Port:
+class Port(ServerRule):
     """PORT (Su & Li 2022, Plato's code): weights by data, by direction and by staleness, normalised.
 
     p_k ∝ (n_k/n) (a (cos(d, Δ_k) + 1)/2 + b · β/(τ_k + β)), d = the server's last step. Here all updates are held
@@ -88,9 +82,6 @@ class Port:
     similarity: Annotated[float, Ge(0), Doc("a, weight of the direction")] = 1.0
     freshness: Annotated[float, Ge(0), Doc("b, weight of the staleness")] = 1.0
     beta: Annotated[float, Gt(0), Doc("β: an update so stale counts half")] = 10.0
-
-    def check(self, updates: int) -> None:
-        """Any number will do."""
 
     def step(
         self, params: Params, memory: State, arrivals: Arrivals, weights: Tensor, update: Params, held: Params | None
@@ -107,7 +98,7 @@ class Port:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refl:
+class Refl(ServerRule):
     """REFL's weights of stale updates (Abdelmoniem et al. 2023, arXiv:2111.01108): by staleness and by what they add.
 
     w_c = 1 for fresh updates, and (1 − β)/(τ_c + 1) + β (1 − exp(−Λ_c / Λ_max)/s) for stale ones, τ_c > 0, with
@@ -118,9 +109,6 @@ class Refl:
 
     beta: Annotated[float, Ge(0), Le(1), Doc("β, weight of what an update adds")] = 0.35
     scale: Annotated[float, Ge(1), Doc("s: 1 in the paper's formula, 10 in its authors' code")] = 1.0
-
-    def check(self, updates: int) -> None:
-        """Any number will do."""
 
     def step(
         self, params: Params, memory: State, arrivals: Arrivals, weights: Tensor, update: Params, held: Params | None

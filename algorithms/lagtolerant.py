@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgesim.algorithms.arrivals import Arrivals
-from edgesim.algorithms.rules import weighted_sum
+from edgesim.algorithms.rules import ServerRule, weighted_sum
 from edgesim.learning import tree
 from edgesim.learning.tree import Params, State
 
@@ -16,7 +16,7 @@ _TOGETHER = 64  # models that are stacked at once
 
 
 @dataclass(frozen=True, kw_only=True)
-class LagTolerant:
+class LagTolerant(ServerRule):
     """Three steps, over a cached model w*_k of every client k, of n_k of n samples; all begin as the first model.
 
         1  w*_k ← w_k of picked clients;  w*_k ← w of outdated ones that were not picked
@@ -30,9 +30,6 @@ class LagTolerant:
     """
 
     samples: NDArray[np.float64] = field(repr=False)
-
-    def check(self, updates: int) -> None:
-        """Any number will do."""
 
     def step(
         self, params: Params, memory: State, arrivals: Arrivals, weights: Tensor, update: Params, held: Params | None

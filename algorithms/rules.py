@@ -23,8 +23,8 @@ class ServerRule(Protocol):
     """One step of the server."""
 
     def check(self, updates: int) -> None:
-        """Raise ScenarioError if it makes no sense for so many updates in an aggregation."""
-        ...
+        """Raise ScenarioError if it makes no sense for so many updates in an aggregation. Most do for any number."""
+        return
 
     def step(
         self,
@@ -43,7 +43,7 @@ class ServerRule(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Average:
+class Average(ServerRule):
     """Updates, each by the schedule's discount, are prepared, combined and handed to the server's optimiser.
 
     With the mean:  w ← w + η Σ_k p_k s(τ_k) Δ_k.  The divisor counts every update whole: a discounted update
