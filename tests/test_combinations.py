@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from eight import write
+from whole import assembled, begun, ended
 
 from edgesim.algorithms import registry
 from edgesim.algorithms.contract import Client, Payload
@@ -27,8 +28,6 @@ from edgesim.execution.federation import Federation
 from edgesim.learning import codecs
 from edgesim.learning.codecs import Part
 from edgesim.learning.tree import Params, State
-from edgesim.scenario.assembly import assemble
-from edgesim.scenario.loading import load
 from edgesim.scenario.samples import SCHEDULES
 
 DRAWN = 4  # combinations of each algorithm
@@ -89,20 +88,9 @@ def combinations(name: str) -> Iterator[list[str]]:
         yield [f"algorithm={algorithm}", *(f"{section}={value}" for section, value in drawn.items() if value), *away]
 
 
-def simulation(folder: Path, given: Sequence[str], state: dict[str, Any] | None = None) -> Simulation:
-    (planned,) = load(write(folder), ["stop.aggregations=5", *given]).scenarios
-    made = assemble(planned.scenario, folder, folder / "run", state)
-    if state is None:
-        made.begin()
-    return made
-
-
-def ended(made: Simulation) -> str:
+def recorded(made: Simulation) -> str:
     """To its end; what it recorded, written out, since what is no number equals nothing, itself included."""
-    made.run()
-    assert set(made.finish().values()) == {"holds"}
-    made.learning.close()
-    return repr(made.state()["recorder"])
+    return repr(ended(made).state()["recorder"])
 
 
 @pytest.mark.parametrize("name", sorted(registry.names()))
@@ -115,16 +103,18 @@ def test_whatever_is_accepted_holds_what_it_promises(
         folder = tmp_path / str(number)
         folder.mkdir()
         try:
-            made = simulation(folder, given)
-            whole = ended(made)
+            path, settings = write(folder), ["stop.aggregations=5", *given]
+            made = begun(path, *settings)
+            whole = recorded(made)
         except ScenarioError:
             continue
         assert math.isfinite(made.last["loss"]), given
         assert made.version == 5, given
         if not ran:
-            part = simulation(folder, given)
+            part = begun(path, *settings)
             part.run(lambda run: run.version >= 2, events=0)
-            assert ended(simulation(folder, given, copy.deepcopy(part.state()))) == whole, given
+            rest = assembled(path, *settings, state=copy.deepcopy(part.state()))
+            assert recorded(rest) == whole, given
         ran += 1
         if ran == DRAWN:
             return

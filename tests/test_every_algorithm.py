@@ -9,12 +9,11 @@ from typing import get_args
 import pytest
 import torch
 from eight import write
+from whole import assembled, begun, ended
 
 from edgesim.algorithms import registry
 from edgesim.engine.simulation import Simulation
 from edgesim.errors import ScenarioError
-from edgesim.scenario.assembly import assemble
-from edgesim.scenario.loading import load
 from edgesim.scenario.samples import SCHEDULES
 from edgesim.scenario.schema import Schedule
 
@@ -23,19 +22,8 @@ LINEAR = {"flash": ["algorithm={name: flash, layers: conv+linear}"]}  # to mask 
 NEEDS = {"fedbn": ["task.model=./model.py:normed"]}  # what an algorithm cannot do without
 
 
-def assembled(folder: Path, name: str, *overrides: str) -> Simulation:
-    (planned,) = load(write(folder), [f"algorithm={name}", *NEEDS.get(name, []), *overrides]).scenarios
-    return assemble(planned.scenario, folder, folder / "run")
-
-
 def simulated(folder: Path, name: str, *overrides: str) -> Simulation:
-    simulation = assembled(folder, name, *overrides)
-    simulation.begin()
-    simulation.run()
-    laws = simulation.finish()
-    simulation.learning.close()
-    assert set(laws.values()) == {"holds"}
-    return simulation
+    return ended(begun(write(folder), f"algorithm={name}", *NEEDS.get(name, []), *overrides))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -51,7 +39,7 @@ def test_every_algorithm_runs_under_every_schedule_or_says_why_not(tmp_path: Pat
     if refusal:
         assert re.search(r"schedule\.\w+: .*(take|write|use) ", refusal), refusal
         for other in set(re.findall(r"[\w-]+", refusal.rpartition("take ")[2])) & registry.names().keys():
-            assembled(tmp_path, other, schedule)
+            assembled(write(tmp_path), f"algorithm={other}", *NEEDS.get(other, []), schedule)
         assert kind not in ("sync", "buffered") or kind in registry.find(name, Path()).refuses
         return
     assert simulation.version == 4

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from processes import wait_until
+from whole import begun, written
 
 import edgesim
 from edgesim.engine.simulation import Simulation
@@ -47,9 +48,8 @@ UNEQUAL = "fleet.0.variation={compute: 0.6, link: 0.6}"
 
 
 def scenario(folder: Path) -> Path:
+    path = written(SCENARIO, folder)
     (folder / "line.yaml").write_text(LINE)
-    path = folder / "fault.yaml"
-    path.write_text(SCENARIO)
     return path
 
 
@@ -59,10 +59,7 @@ def ran(folder: Path, name: str, *overrides: str) -> Run:
 
 
 def simulation(folder: Path, name: str, *overrides: str) -> Simulation:
-    (planned,) = load(scenario(folder), overrides).scenarios
-    made = assemble(planned.scenario, folder, folder / name)
-    made.begin()
-    return made
+    return begun(scenario(folder / name), *overrides)
 
 
 def rows(made: Simulation) -> Any:

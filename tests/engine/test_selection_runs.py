@@ -4,13 +4,12 @@ import copy
 from pathlib import Path
 
 import pytest
+from whole import assembled, begun, written
 
+import edgesim
 from edgesim.engine.selection import SELECTORS
 from edgesim.errors import RunError, ScenarioError
 from edgesim.results.store import Run
-from edgesim.scenario.assembly import assemble
-from edgesim.scenario.loading import load
-from edgesim.scenario.running import prepare, run_all
 
 SCENARIO = """\
 name: choosing
@@ -27,18 +26,13 @@ stop: {aggregations: 25}
 
 
 def ran(folder: Path, *overrides: str) -> Run:
-    path = folder / "choosing.yaml"
-    path.write_text(SCENARIO, encoding="utf-8")
-    directories = prepare(load(path, overrides), folder / "out", replace=False)
-    run_all(directories, workers=1, notify=lambda _: None, asked_to_stop=lambda: False)
-    return Run(directories[0])
+    (run,) = edgesim.run(written(SCENARIO, folder), out=folder / "out", overrides=overrides).runs
+    return run
 
 
 def refused(folder: Path, *overrides: str) -> str:
-    path = folder / "choosing.yaml"
-    path.write_text(SCENARIO, encoding="utf-8")
     with pytest.raises(ScenarioError) as caught:
-        prepare(load(path, overrides), folder / "out", replace=False)
+        ran(folder, *overrides)
     return str(caught.value)
 
 
@@ -52,16 +46,13 @@ def test_a_run_learns_under_every_selector(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ["oort", "power-of-choice"])
 def test_a_run_that_goes_by_losses_and_pauses_is_the_run_without(tmp_path: Path, name: str) -> None:
     """Also where a loss is read before the update is merged, and where training still waits at the pause."""
-    path = tmp_path / "choosing.yaml"
-    path.write_text(SCENARIO, encoding="utf-8")
-    (planned,) = load(path, [f"selector={name}", "stop.aggregations=12", "evaluate.every=6 aggregations"]).scenarios
-    whole = assemble(planned.scenario, tmp_path, tmp_path / "whole")
-    whole.begin()
+    settings = [f"selector={name}", "stop.aggregations=12", "evaluate.every=6 aggregations"]
+    whole = begun(written(SCENARIO, tmp_path / "whole"), *settings)
     whole.run()
-    part = assemble(planned.scenario, tmp_path, tmp_path / "part")
-    part.begin()
+    path = written(SCENARIO, tmp_path / "part")
+    part = begun(path, *settings)
     while not part.run(lambda _: True, events=29):
-        part = assemble(planned.scenario, tmp_path, tmp_path / "part", copy.deepcopy(part.state()))
+        part = assembled(path, *settings, state=copy.deepcopy(part.state()))
     assert part.state()["recorder"]["metrics"] == whole.state()["recorder"]["metrics"]
     assert part.state()["recorder"]["events"] == whole.state()["recorder"]["events"]
 

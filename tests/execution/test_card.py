@@ -12,6 +12,7 @@ import torch
 from labelled import CARD, Labelled, Labels
 from torch import nn
 from torch.utils._pytree import tree_leaves
+from whole import begun, ended, written
 
 from edgesim.algorithms import registry
 from edgesim.engine.simulation import Simulation
@@ -21,7 +22,7 @@ from edgesim.execution.backend import InProcess, choose
 from edgesim.execution.pool import Pool
 from edgesim.learning.placement import HOST
 from edgesim.scenario import progress, running
-from edgesim.scenario.assembly import assemble, make_fleet
+from edgesim.scenario.assembly import make_fleet
 from edgesim.scenario.learning import make_learning
 from edgesim.scenario.loading import load
 from edgesim.scenario.progress import Interrupted
@@ -56,15 +57,9 @@ def normed(shape, classes):
 
 
 def simulated(folder: Path, *overrides: str) -> Simulation:
-    folder.mkdir()
-    (folder / "card.yaml").write_text(SCENARIO)
+    path = written(SCENARIO, folder)
     (folder / "model.py").write_text(MODEL)
-    (planned,) = load(folder / "card.yaml", overrides).scenarios
-    simulation = assemble(planned.scenario, folder, folder / "run")
-    simulation.begin()
-    simulation.run()
-    simulation.finish()
-    return simulation
+    return ended(begun(path, *overrides))
 
 
 def seen(simulation: Simulation) -> Any:
@@ -252,10 +247,9 @@ def test_a_device_that_no_machine_has_is_a_mistake_in_the_file(tmp_path: Path, o
 
 def test_a_cluster_with_cards_needs_none_here(tmp_path: Path) -> None:
     """And evaluates here, on the CPU."""
-    folder = tmp_path
-    (folder / "card.yaml").write_text(SCENARIO)
-    (planned,) = load(folder / "card.yaml", ["execution={kind: ray, device: cuda, gpus_per_worker: 0.5}"]).scenarios
-    learning: Any = make_learning(planned.scenario, folder, make_fleet(planned.scenario, folder))
+    path = written(SCENARIO, tmp_path)
+    (planned,) = load(path, ["execution={kind: ray, device: cuda, gpus_per_worker: 0.5}"]).scenarios
+    learning: Any = make_learning(planned.scenario, tmp_path, make_fleet(planned.scenario, tmp_path))
     assert learning.backend == "stacked on cuda"
     assert learning._backend.placed.x.device == HOST
     assert 0 <= learning.evaluate()["accuracy"] <= 1
@@ -267,11 +261,10 @@ def test_an_estimate_needs_no_card(tmp_path: Path) -> None:
 
 def test_a_run_begun_on_a_card_goes_on_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By a word in its own file, which its hash does not know of."""
-    (tmp_path / "card.yaml").write_text(SCENARIO)
     with monkeypatch.context() as patch:
         on(HOST, patch)
         patch.setattr(progress, "LOOK_EVERY_S", 0.0)
-        (directory,) = running.prepare(load(tmp_path / "card.yaml"), tmp_path / "out", replace=False)
+        (directory,) = running.prepare(load(written(SCENARIO, tmp_path)), tmp_path / "out", replace=False)
         with pytest.raises(Interrupted, match="stopped at"):
             running.run(directory, notify=lambda _: None, asked_to_stop=lambda: True)
     path = directory / "scenario.yaml"
@@ -284,11 +277,10 @@ def test_a_run_begun_on_a_card_goes_on_without(tmp_path: Path, monkeypatch: pyte
 def test_the_card_is_left_to_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a CPU would be shared among several: one client at a time, four processes."""
     on(HOST, monkeypatch)
-    (tmp_path / "card.yaml").write_text(SCENARIO)
-    made = {}
+    path, made = written(SCENARIO, tmp_path), {}
     for device in ("cpu", "cuda"):
         overrides = ["execution.backend=loop", f"execution.device={device}"]
-        (planned,) = load(tmp_path / "card.yaml", overrides).scenarios
+        (planned,) = load(path, overrides).scenarios
         learning: Any = make_learning(planned.scenario, tmp_path, make_fleet(planned.scenario, tmp_path), processes=4)
         made[device] = type(learning._backend)
     assert made == {"cpu": Pool, "cuda": InProcess}

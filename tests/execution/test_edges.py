@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from whole import begun, ended, written
 
 from edgesim.algorithms.arrivals import Arrivals
 from edgesim.algorithms.async_rules import CacheAided
@@ -15,7 +16,6 @@ from edgesim.execution.edges import Edges
 from edgesim.execution.federation import Federation
 from edgesim.learning.tree import Params, State
 from edgesim.scenario import scheduling
-from edgesim.scenario.assembly import assemble
 from edgesim.scenario.loading import load
 
 SCENARIO = """
@@ -36,16 +36,7 @@ AT_ONCE = "link: {down: 1000000000 Gbit/s, up: 1000000000 Gbit/s}"
 
 
 def simulated(folder: Path, schedule: str, *overrides: str) -> Simulation:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "edges.yaml"
-    path.write_text(SCENARIO)
-    (planned,) = load(path, [f"schedule={schedule}", *overrides]).scenarios
-    simulation = assemble(planned.scenario, folder, folder / "run")
-    simulation.begin()
-    simulation.run()
-    assert set(simulation.finish().values()) == {"holds"}
-    simulation.learning.close()
-    return simulation
+    return ended(begun(written(SCENARIO, folder), f"schedule={schedule}", *overrides))
 
 
 def rows(simulation: Simulation) -> Any:
@@ -92,11 +83,11 @@ def test_a_clients_learning_rate_decays_with_its_edges_aggregations(tmp_path: Pa
 def test_the_horizon_is_what_an_edges_model_goes_through(tmp_path: Path, cloud: str, aggregations: int) -> None:
     """Four edges of three rounds each: a cloud that takes all, one or two of them at a time makes 4, 16 or 8 steps
     until each edge has been at it four times. FedSpa anneals by that, or half of its masks would never rest."""
-    path = tmp_path / "edges.yaml"
-    path.write_text(SCENARIO)
     edges = "edges: 4, edge: {kind: sync, cohort: 2, rounds: 3}"
     schedule = f"{{kind: hierarchical, {edges}, cloud: {cloud}, {AT_ONCE}}}"
-    (planned,) = load(path, [f"schedule={schedule}", f"stop.aggregations={aggregations}"]).scenarios
+    (planned,) = load(
+        written(SCENARIO, tmp_path), [f"schedule={schedule}", f"stop.aggregations={aggregations}"]
+    ).scenarios
     assert scheduling.horizon(planned.scenario) == 12
     equal = "fleet.0.variation={compute: 0, link: 0}"
     even = simulated(tmp_path, schedule, f"stop.aggregations={aggregations}", equal, "task.partition=iid")

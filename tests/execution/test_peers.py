@@ -7,15 +7,13 @@ from typing import Any
 
 import networkx as nx
 import pytest
+from whole import assembled, begun, ended, written
 
 from edgesim.engine.simulation import Simulation
 from edgesim.errors import ScenarioError
 from edgesim.execution.federation import Federation
 from edgesim.execution.peers import PeerFederation
 from edgesim.results.recorder import Recorder
-from edgesim.scenario.assembly import assemble
-from edgesim.scenario.loading import load
-from edgesim.scenario.schema import Scenario
 
 SCENARIO = """
 name: peers
@@ -34,21 +32,8 @@ stop: {aggregations: 3}
 ASYNC = "schedule={kind: gossip, graph: ring, mode: async}"
 
 
-def planned(folder: Path, *overrides: str) -> Scenario:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "peers.yaml"
-    path.write_text(SCENARIO)
-    (found,) = load(path, overrides).scenarios
-    return found.scenario
-
-
 def simulated(folder: Path, *overrides: str) -> Simulation:
-    simulation = assemble(planned(folder, *overrides), folder, folder / "run")
-    simulation.begin()
-    simulation.run()
-    assert set(simulation.finish().values()) == {"holds"}
-    simulation.learning.close()
-    return simulation
+    return ended(begun(written(SCENARIO, folder), *overrides))
 
 
 def models(simulation: Simulation) -> Sequence[Any]:
@@ -109,18 +94,14 @@ def test_an_estimate_takes_the_time_of_the_run(tmp_path: Path, algorithm: str, m
 def test_a_pause_anywhere_changes_nothing(tmp_path: Path, algorithm: str, mode: str) -> None:
     settings = (mode, f"algorithm={algorithm}", "training.batch_size=5", "stop.aggregations=5")
     whole = simulated(tmp_path / "whole", *settings)
-    folder = tmp_path / "broken"
-    scenario = planned(folder, *settings)
     for instants in (1, 9, 25):
-        broken = assemble(scenario, folder, folder / f"at-{instants}")
-        broken.begin()
+        path = written(SCENARIO, tmp_path / f"at-{instants}")
+        broken = begun(path, *settings)
         left = iter(range(instants))
         broken.run(lambda _, left=left: next(left, None) is None, events=0)  # type: ignore[misc]
         state = copy.deepcopy(broken.state())
-        Recorder.restore(folder / f"at-{instants}", state["recorder"])
-        again = assemble(scenario, folder, folder / f"at-{instants}", state)
-        again.run()
-        again.finish()
+        Recorder.restore(path.parent / "run", state["recorder"])
+        again = ended(assembled(path, *settings, state=state))
         assert again.state()["recorder"] == whole.state()["recorder"]
 
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from whole import written
 
+import edgesim
 from edgesim import devices
 from edgesim.engine.ledger import Ledger
 from edgesim.errors import ScenarioError
 from edgesim.execution.federation import Federation
-from edgesim.results.store import Results, Run
-from edgesim.scenario import running
-from edgesim.scenario.loading import load
+from edgesim.results.store import Run
 
 BASE = """
 name: small
@@ -29,18 +29,8 @@ stop: {aggregations: 4}
 """
 
 
-def runs(folder: Path, overrides: list[str], text: str = BASE, name: str = "out") -> dict[str, Run]:
-    path = folder / "scenario.yaml"
-    path.write_text(dedent(text))
-    plan = load(path, overrides)
-    out = folder / name
-    directories = running.prepare(plan, out, replace=False)
-    running.run_all(directories, workers=1, notify=lambda _: None, asked_to_stop=lambda: False)
-    return {run.label: run for run in Results.read(out).runs}
-
-
 def one(folder: Path, *overrides: str, name: str = "out") -> Run:
-    (run,) = runs(folder, list(overrides), name=name).values()
+    (run,) = edgesim.run(written(BASE, folder), out=folder / name, overrides=overrides).runs
     assert run.finished
     return run
 
@@ -264,7 +254,7 @@ def test_runs_and_checks_that_are_over_leave_nothing_in_memory(
     monkeypatch.setattr(Federation, "__init__", watched)
     gc.disable()
     try:
-        runs(tmp_path, [], BASE + f"sweep: {{algorithm: [{algorithm}, local]}}\n")
+        edgesim.run(written(BASE, tmp_path), out=tmp_path / "out", overrides=[f"sweep.algorithm=[{algorithm}, local]"])
     finally:
         gc.enable()
     assert len(made) == 4  # two checks, two runs

@@ -2,17 +2,16 @@
 
 import copy
 from pathlib import Path
-from textwrap import dedent
 from typing import Any
 
 import numpy as np
 import pytest
+from whole import assembled, begun, ended, written
 
 from edgesim.engine.simulation import Simulation
 from edgesim.errors import ScenarioError
 from edgesim.results.recorder import Recorder
 from edgesim.scenario import scheduling
-from edgesim.scenario.assembly import assemble
 from edgesim.scenario.loading import load
 
 BASE = """
@@ -41,21 +40,8 @@ MODES = {
 }
 
 
-def simulation(folder: Path, *overrides: str, state: dict[str, Any] | None = None) -> Simulation:
-    path = folder / "scenario.yaml"
-    path.write_text(dedent(BASE))
-    plan = load(path, list(overrides))
-    made = assemble(plan.scenarios[0].scenario, plan.folder, folder / "out", state)
-    if state is None:
-        made.begin()
-    return made
-
-
-def ended(folder: Path, *overrides: str) -> Simulation:
-    made = simulation(folder, *overrides)
-    made.run()
-    made.finish()
-    return made
+def simulated(folder: Path, *overrides: str) -> Simulation:
+    return ended(begun(written(BASE, folder), *overrides))
 
 
 def rows(made: Simulation) -> Any:
@@ -77,13 +63,13 @@ def test_in_the_limit_a_schedule_is_synchronous_to_the_last_digit(
     tmp_path: Path, schedule: str, fleet: list[str]
 ) -> None:
     """Equal orders, equal arrivals, equal arithmetic."""
-    assert rows(ended(tmp_path, f"schedule={schedule}", *fleet)) == rows(ended(tmp_path, *fleet))
+    assert rows(simulated(tmp_path, f"schedule={schedule}", *fleet)) == rows(simulated(tmp_path, *fleet))
 
 
 def test_a_quota_of_all_and_time_for_all_is_synchronous_but_for_rounding(tmp_path: Path) -> None:
     """The cache then holds everybody's newest model."""
-    safa = np.array(rows(ended(tmp_path, "schedule={kind: safa, quota: 12, limit: 1 h}")), float)
-    np.testing.assert_allclose(safa, np.array(rows(ended(tmp_path)), float), rtol=1e-4)
+    safa = np.array(rows(simulated(tmp_path, "schedule={kind: safa, quota: 12, limit: 1 h}")), float)
+    np.testing.assert_allclose(safa, np.array(rows(simulated(tmp_path)), float), rtol=1e-4)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -96,21 +82,20 @@ def test_async_is_buffered_with_a_buffer_of_one_and_every_mode_learns_and_can_be
         "stop.aggregations=9",
         "fleet.0.availability={kind: markov, on: 2 s, off: 200 ms}",
     )
-    whole = ended(tmp_path, *given)
+    path = written(BASE, tmp_path)
+    whole = ended(begun(path, *given))
     losses = [row["loss"] if isinstance(row, dict) else row for row in rows(whole)]
     assert len(losses) == 10
-    part = simulation(tmp_path, *given)
+    part = begun(path, *given)
     part.run(lambda run: run.version >= 4, events=0)
-    rest = simulation(tmp_path, *given, state=copy.deepcopy(part.state()))
-    rest.run()
-    rest.finish()
+    rest = ended(assembled(path, *given, state=copy.deepcopy(part.state())))
     assert rows(rest) == rows(whole)
     assert rest.state()["recorder"] == whole.state()["recorder"]
 
 
 def test_async_is_buffered_with_a_buffer_of_one(tmp_path: Path) -> None:
-    a = ended(tmp_path, "schedule={kind: async, concurrency: 5}", UNEQUAL)
-    b = ended(tmp_path, "schedule={kind: buffered, concurrency: 5, buffer: 1}", UNEQUAL)
+    a = simulated(tmp_path, "schedule={kind: async, concurrency: 5}", UNEQUAL)
+    b = simulated(tmp_path, "schedule={kind: buffered, concurrency: 5, buffer: 1}", UNEQUAL)
     assert a.state()["recorder"] == b.state()["recorder"]
 
 
@@ -129,10 +114,8 @@ def test_async_is_buffered_with_a_buffer_of_one(tmp_path: Path) -> None:
 def test_what_algorithms_know_of_a_schedule(tmp_path: Path, schedule: str, known: tuple[int, int, bool]) -> None:
     """How many work, how many make a step of the model that they work on, and whether it moves meanwhile: at an edge it
     is the edge's, and a tier's cohort works on its own."""
-    path = tmp_path / "scenario.yaml"
-    path.write_text(dedent(BASE))
     line = "{down: 9 Mbit/s, up: 9 Mbit/s}"
-    (planned,) = load(path, [f"schedule={schedule.replace('%s', line)}"]).scenarios
+    (planned,) = load(written(BASE, tmp_path), [f"schedule={schedule.replace('%s', line)}"]).scenarios
     found = scheduling.cadence(planned.scenario)
     assert (found.concurrency, found.updates, found.late) == known
 
@@ -166,7 +149,7 @@ def test_what_makes_no_sense_is_refused_with_a_reason(
 ) -> None:
     given = [f"schedule={overrides[0]}", *overrides[1:]]
     if message is None:
-        ended(tmp_path, *given)
+        simulated(tmp_path, *given)
         return
     with pytest.raises(ScenarioError, match=message):
-        simulation(tmp_path, *given)
+        begun(written(BASE, tmp_path), *given)

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from whole import begun, written
 
+import edgesim
 from edgesim.algorithms.contract import Arrivals, Context
 from edgesim.algorithms.fedavg import FedAvg
 from edgesim.algorithms.lagtolerant import LagTolerant
@@ -20,8 +22,8 @@ from edgesim.learning.tree import State
 from edgesim.plots.registry import find
 from edgesim.results.store import Results, Run
 from edgesim.results.table import summary_table
-from edgesim.scenario import running, scheduling
-from edgesim.scenario.assembly import assemble, make_fleet
+from edgesim.scenario import scheduling
+from edgesim.scenario.assembly import make_fleet
 from edgesim.scenario.loading import load, resolved, scenario_hash
 from edgesim.scenario.samples import SCHEDULES
 from edgesim.scenario.schema import Scenario
@@ -48,25 +50,17 @@ ALL_AT_ONCE = "schedule={kind: sync, cohort: 9}"
 
 
 def scenario(folder: Path, *overrides: str) -> Scenario:
-    path = folder / "newcomers.yaml"
-    path.write_text(SCENARIO)
-    (planned,) = load(path, overrides).scenarios
+    (planned,) = load(written(SCENARIO, folder), overrides).scenarios
     return planned.scenario
 
 
 def simulation(folder: Path, *overrides: str) -> Simulation:
-    made = assemble(scenario(folder, *overrides), folder, folder / "out")
-    made.begin()
-    return made
+    return begun(written(SCENARIO, folder), *overrides)
 
 
 def ran(folder: Path, *overrides: str) -> Results:
     """The runs of the scenario, through their files."""
-    path, out = folder / "newcomers.yaml", folder / "out"
-    path.write_text(SCENARIO)
-    directories = running.prepare(load(path, overrides), out, replace=False)
-    running.run_all(directories, workers=1, notify=lambda _: None, asked_to_stop=lambda: False)
-    return Results.read(out)
+    return edgesim.run(written(SCENARIO, folder), out=folder / "out", overrides=overrides)
 
 
 def one(folder: Path, *overrides: str) -> Run:
@@ -152,14 +146,8 @@ def test_what_has_to_be_trained_at_home_newcomers_do_not_have(tmp_path: Path, al
 
 
 def test_a_personalised_model_is_personalised_for_newcomers_too(tmp_path: Path) -> None:
-    plain, tuned = (one(tmp_path / name, f"algorithm={name}") for name in made(tmp_path, "fedavg", "fedavg-ft"))
+    plain, tuned = (one(tmp_path / name, f"algorithm={name}") for name in ("fedavg", "fedavg-ft"))
     assert tuned.metrics()["accuracy_unseen"][-1] > plain.metrics()["accuracy_unseen"][-1] + 0.02
-
-
-def made(folder: Path, *names: str) -> tuple[str, ...]:
-    for name in names:
-        (folder / name).mkdir()
-    return names
 
 
 def test_attackers_are_a_share_of_those_that_train(tmp_path: Path) -> None:
@@ -246,8 +234,7 @@ def test_a_battery_of_a_newcomer_counts_for_nothing(tmp_path: Path) -> None:
 
 def test_an_estimate_dispatches_the_same_jobs(tmp_path: Path) -> None:
     trained, estimated = (
-        one(tmp_path / name, *given)
-        for name, given in zip(made(tmp_path, "a", "b"), ([], ["execution.backend=none"]), strict=True)
+        one(tmp_path / name, *given) for name, given in (("a", []), ("b", ["execution.backend=none"]))
     )
     assert trained.events()["client"].tolist() == estimated.events()["client"].tolist()
     assert np.isnan(estimated.metrics()["accuracy_unseen"]).all()
@@ -269,7 +256,7 @@ def test_the_table_has_a_column_for_them(tmp_path: Path) -> None:
 def test_a_job_of_their_own_gives_newcomers_what_others_have_trained_at_home(tmp_path: Path) -> None:
     """It costs nothing, leaves nothing behind, and of a model that all have in common nothing changes."""
     unlike = ("task.partition={kind: classes, per_client: 2}", "training.epochs=4", "stop.aggregations=20", ALL_AT_ONCE)
-    plain, ditto = (one(tmp_path / name, f"algorithm={name}", *unlike) for name in made(tmp_path, "fedavg", "ditto"))
+    plain, ditto = (one(tmp_path / name, f"algorithm={name}", *unlike) for name in ("fedavg", "ditto"))
     np.testing.assert_array_equal(plain.metrics()["accuracy_unseen"], plain.metrics()["accuracy_unseen_trained"])
     arriving, trained = (ditto.metrics()[name] for name in ("accuracy_unseen", "accuracy_unseen_trained"))
     assert (arriving == arriving[0]).all()  # the untrained model
