@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worlds import Counting, Gap, events, fleet, simulation
+from worlds import Counting, Gap, ended, events, fleet, simulation
 
 from edgesim.devices.availability import AlwaysOn, FleetAvailability, Markov, Process, Trajectories
 from edgesim.devices.battery import Batteries, BatteryFigures
@@ -45,11 +45,8 @@ def power(
 
 
 def finished(folder: Path, devices: Fleet, batteries: Power | None, stop_s: float, **given: Any) -> Simulation:
-    run, _ = simulation(folder, devices, given.pop("schedule", Sync(1)), Stop(time_ns=round(stop_s * S)),
+    run, _ = ended(folder, devices, given.pop("schedule", Sync(1)), Stop(time_ns=round(stop_s * S)),
                         power=batteries, **given)  # fmt: skip
-    run.begin()
-    run.run()
-    run.finish()
     return run
 
 

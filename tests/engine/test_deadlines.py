@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from worlds import Counting, Gap, events, fleet, simulation
+from worlds import Counting, Gap, ended, events, fleet, received, simulation
 
 from edgesim.engine.limits import Stop
 from edgesim.engine.schedules import Deadline, Periodic, Polynomial, Safa, Sync, TimelyFl
@@ -18,16 +18,7 @@ SPEEDS = [1.0, 2.0, 5.0]
 
 def run(folder: Path, schedule: Schedule, stop: Stop, speeds: list[float] = SPEEDS) -> tuple[Simulation, Counting]:
     """Begun, and run to its end."""
-    made, learning = simulation(folder, fleet(speeds), schedule, stop)
-    made.begin()
-    made.run()
-    made.finish()
-    return made, learning
-
-
-def received(learning: Counting) -> list[list[tuple[int, int]]]:
-    """(client, staleness) of each aggregation."""
-    return [[(update.client, update.staleness) for update in each] for each in learning.aggregations]
+    return ended(folder, fleet(speeds), schedule, stop)
 
 
 def test_a_round_ends_with_enough_updates_and_cancels_the_rest(tmp_path: Path) -> None:
@@ -105,10 +96,7 @@ def test_where_nobody_was_there_at_a_tick_the_next_is_not_waited_for(tmp_path: P
     """All are away from 4 s to 8 s. At 3 s device 0 is done and waits for the tick at 5 s, as 1 does from 4 s on; then
     nobody is there, so that both begin at 8 s, when they come back, and do not wait for the tick at 10 s."""
     devices = fleet([1.0, 2.0], availability=Gap(4 * S + 1, 8 * S))
-    made, _ = simulation(tmp_path, devices, Periodic(2, 5 * S, at_once=False), Stop(aggregations=2))
-    made.begin()
-    made.run()
-    made.finish()
+    made, _ = ended(tmp_path, devices, Periodic(2, 5 * S, at_once=False), Stop(aggregations=2))
     assert [row[2] for row in events(made) if row[1] == "download"] == [0, 0, 8, 8]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worlds import MB, Counting, Gap, events, fleet, simulation
+from worlds import MB, Counting, Gap, ended, events, fleet, simulation
 
 from edgesim.devices.availability import Markov, Trajectories
 from edgesim.engine.learning import Assignment, Terms
@@ -25,12 +25,9 @@ S = 1_000_000_000
 
 def finished(folder: Path, rules: Rules, stop_s: float, availability: Any = None, **given: Any) -> Simulation:
     """One client: 1 s down, 2 s of training, 1 s up, at 1 W."""
-    run, _ = simulation(
+    run, _ = ended(
         folder, fleet([2.0], availability=availability, **given), Sync(1), Stop(time_ns=round(stop_s * S)), rules=rules
     )
-    run.begin()
-    run.run()
-    run.finish()
     return run
 
 
@@ -137,11 +134,8 @@ def test_a_message_damaged_too_often_loses_the_job(tmp_path: Path) -> None:
 
 def test_crashes_come_as_often_as_said_and_end_as_the_rule_says(tmp_path: Path) -> None:
     """A crash every 10 s of work: of 4 s jobs that are given up, exp(−0.4) = 67 % get through."""
-    run, _ = simulation(tmp_path, fleet([2.0] * 50), Buffered(50, 50, constant), Stop(updates=2000),
+    run, _ = ended(tmp_path, fleet([2.0] * 50), Buffered(50, 50, constant), Stop(updates=2000),
                         rules=Rules(crash_s=10.0, seed=5))  # fmt: skip
-    run.begin()
-    run.run()
-    run.finish()
     jobs = run.ledger.jobs()
     assert jobs["aggregated"] / (jobs["aggregated"] + jobs["lost"]) == pytest.approx(0.67, abs=0.03)
     assert run.ledger.total.ns / S / jobs["lost"] == pytest.approx(10, rel=0.15)
@@ -236,13 +230,10 @@ def test_planned_whole_planned_by_phase_and_sized_late_are_one(rule: Rules, spee
     ):
         devices = fleet(speeds, availability=Markov(mean_on_s=9.0, mean_off_s=3.0), seed=seed, tail_s=0.7)
         with TemporaryDirectory() as folder:
-            run, _ = simulation(
+            run, _ = ended(
                 Path(folder), devices, Buffered(4, 2, constant), stop, rules=rule, seed=seed,
                 evaluate=Evaluate(every_ns=7 * S), learning=Counting(len(devices), late=late),
             )  # fmt: skip
-            run.begin()
-            run.run()
-            run.finish()
             seen.append((run.state()["recorder"], {key: repr(value) for key, value in run.ledger.state().items()}))
     assert seen[0] == seen[1] == seen[2]
 
@@ -261,11 +252,8 @@ class Large(Counting):
 
 
 def test_clients_whose_jobs_do_not_fit_are_skipped(tmp_path: Path) -> None:
-    run, _ = simulation(tmp_path, fleet([2.0] * 6), Sync(4), Stop(aggregations=3), learning=Large(6),
+    run, _ = ended(tmp_path, fleet([2.0] * 6), Sync(4), Stop(aggregations=3), learning=Large(6),
                         rules=Rules(out_of_memory="skip"))  # fmt: skip
-    run.begin()
-    run.run()
-    run.finish()
     assert {row[0] for row in events(run)} == {0, 2, 4}
     assert run.ledger.jobs()["lost"] == 0
     assert run.server.room.skipped == {1, 3, 5}

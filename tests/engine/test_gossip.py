@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_laws import after
-from worlds import MB, Counting, Gap, events, fleet, simulation
+from worlds import MB, Counting, Gap, ended, events, fleet, simulation
 
 from edgesim.devices.availability import Markov, Process
 from edgesim.devices.fleet import Fleet
@@ -163,13 +163,10 @@ def test_a_client_that_left_while_it_waited_is_met_when_it_is_back(tmp_path: Pat
     exchange."""
     devices = fleet([5.0, 1.0], availability=Gap(2_000_000_000, 6_000_000_000))
     learning = Meeting(2)
-    made, _ = simulation(
+    made, _ = ended(
         tmp_path, devices, AsyncGossip(neighbours=((1,), (0,))), Stop(aggregations=1), learning=learning,
         rules=Rules(training="resume"),
     )  # fmt: skip
-    made.begin()
-    made.run()
-    made.finish()
     # 0 trained from 0 to 2 and from 6 to 9
     assert made.now_ns == 11_000_000_000
 

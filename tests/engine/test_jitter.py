@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from worlds import fleet, simulation
+from worlds import ended, fleet
 
 from edgesim.devices.fleet import Fleet
 from edgesim.engine.limits import Stop
@@ -17,10 +17,7 @@ S = 1_000_000_000
 def phases(folder: Path, devices: Fleet, jobs: int, *, cohort: int = 1, seed: int = 0) -> np.ndarray:
     """Seconds of each job's phases, in order of jobs [job, phase]."""
     schedule = Sync(cohort) if cohort == len(devices) else Buffered(cohort, 1, Polynomial(0.5))
-    run, _ = simulation(folder, devices, schedule, Stop(updates=jobs), rules=Rules(seed=seed))
-    run.begin()
-    run.run()
-    run.finish()
+    run, _ = ended(folder, devices, schedule, Stop(updates=jobs), rules=Rules(seed=seed))
     rows = sorted((row[0], row[4], row[5] - row[4]) for row in run.state()["recorder"]["events"] if row[10] == "done")
     return np.array([length for _, _, length in rows]).reshape(-1, 3)[:jobs] / S
 

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worlds import Counting, Gap, events, fleet, simulation, workload
+from worlds import Counting, Gap, ended, events, fleet, simulation, workload
 
 from edgesim.devices.availability import Markov
 from edgesim.devices.device import Device
@@ -222,10 +222,7 @@ def test_a_device_that_leaves_gives_up_or_resumes_by_rule(tmp_path: Path) -> Non
     outcomes = {}
     for rule in ("abort", "resume"):
         devices = fleet([3.0], availability=Gap(2_000_000_000, 5_000_000_000))
-        run, _ = simulation(tmp_path / rule, devices, Sync(1), Stop(time_ns=8_000_000_000), rules=Rules(training=rule))
-        run.begin()
-        run.run()
-        run.finish()
+        run, _ = ended(tmp_path / rule, devices, Sync(1), Stop(time_ns=8_000_000_000), rules=Rules(training=rule))
         outcomes[rule] = events(run)
     assert outcomes["abort"][:2] == [(0, "download", 0.0, 1.0, "done"), (0, "train", 1.0, 2.0, "lost")]
     assert outcomes["resume"] == [
@@ -239,10 +236,7 @@ def test_a_device_that_leaves_gives_up_or_resumes_by_rule(tmp_path: Path) -> Non
 def test_a_radio_tail_is_paid_once_however_transfers_follow(tmp_path: Path) -> None:
     """1 s down, 2 s training, 1 s up at 1 W, and a tail of 10 s at 0.5 W. The tail after the download lasts the 2 s
     until the upload begins: 1 J; the one after the upload the whole 10 s: 5 J."""
-    run, _ = simulation(tmp_path, fleet([2.0], tail_s=10.0), Sync(1), Stop(aggregations=1))
-    run.begin()
-    run.run()
-    run.finish()
+    run, _ = ended(tmp_path, fleet([2.0], tail_s=10.0), Sync(1), Stop(aggregations=1))
     assert run.ledger.total.energy_j == pytest.approx(4 * 1.0 + (2 + 10) * 0.5)
     assert run.ledger.phase_j[:, 0].tolist() == pytest.approx([1 + 5, 2, 1 + 1])  # booked when each transfer ends
 
@@ -250,20 +244,14 @@ def test_a_radio_tail_is_paid_once_however_transfers_follow(tmp_path: Path) -> N
 def test_a_lost_transfer_wastes_what_it_moved(tmp_path: Path) -> None:
     """Off at 0.25 s: a quarter of the megabyte went down, at 1 W."""
     devices = fleet([1.0], availability=Gap(250_000_000, 10_000_000_000))
-    run, _ = simulation(tmp_path, devices, Sync(1), Stop(time_ns=1_000_000_000))
-    run.begin()
-    run.run()
-    run.finish()
+    run, _ = ended(tmp_path, devices, Sync(1), Stop(time_ns=1_000_000_000))
     assert run.ledger.wasted.bytes_down == 250_000
     assert run.ledger.wasted.energy_j == pytest.approx(0.25)
 
 
 def test_the_final_figures_say_what_was_wasted(tmp_path: Path) -> None:
     """Off from 2.5 s on, in the middle of the upload: 1 MB down, all of the training and half a MB up were in vain."""
-    run, _ = simulation(tmp_path, fleet([1.0], availability=Gap(2_500_000_000, None)), Sync(1), Stop(time_ns=3 * S))
-    run.begin()
-    run.run()
-    run.finish()
+    run, _ = ended(tmp_path, fleet([1.0], availability=Gap(2_500_000_000, None)), Sync(1), Stop(time_ns=3 * S))
     wasted = {"wasted_s": 2.5, "wasted_bytes": 1_500_000, "wasted_j": pytest.approx(2.5), "wasted_flops": 1e9}
     spent = {"bytes_down": 1_000_000, "bytes_up": 500_000, "energy_j": pytest.approx(2.5), "flops": 1e9}
     fates = {"jobs_dispatched": 1, "jobs_aggregated": 0, "jobs_lost": 1, "jobs_discarded": 0, "jobs_in_flight": 0}
@@ -271,10 +259,7 @@ def test_the_final_figures_say_what_was_wasted(tmp_path: Path) -> None:
 
 
 def test_a_model_that_does_not_fit_is_out_of_memory_visibly(tmp_path: Path) -> None:
-    run, _ = simulation(tmp_path, fleet([1.0], memory_bytes=999), Sync(1), Stop(time_ns=3_500_000_000))
-    run.begin()
-    run.run()
-    run.finish()
+    run, _ = ended(tmp_path, fleet([1.0], memory_bytes=999), Sync(1), Stop(time_ns=3_500_000_000))
     assert events(run)[1] == (0, "train", 1.0, 1.0, "out-of-memory")
     assert run.ledger.jobs() == {"dispatched": 4, "aggregated": 0, "lost": 3, "discarded": 0}
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worlds import MB, Counting, Gap, events, fleet, simulation
+from worlds import MB, Counting, Gap, ended, events, fleet, simulation
 
 from edgesim.devices.availability import Markov
 from edgesim.devices.fleet import Fleet
@@ -32,11 +32,7 @@ def star(devices: Fleet, bps: float = float("inf"), trace: RateTrace | None = No
 
 
 def finished(folder: Path, devices: Fleet, network: Network | None, stop: Stop, **given: Any) -> Simulation:
-    run, _ = simulation(folder, devices, given.pop("schedule", Sync(len(devices))), stop, network=network, **given)
-    run.begin()
-    run.run()
-    run.finish()
-    return run
+    return ended(folder, devices, given.pop("schedule", Sync(len(devices))), stop, network=network, **given)[0]
 
 
 def rows(run: Simulation) -> list[tuple[Any, ...]]:
@@ -149,10 +145,7 @@ def test_an_outage_of_the_link_is_waited_out(tmp_path: Path) -> None:
 def test_a_cancelled_transfer_leaves_its_share_to_the_others(tmp_path: Path) -> None:
     """Two downloads of 1 MB on 1 MB/s; at 1 s one is cancelled: the other has half left and ends at 1.5 s."""
     devices = fleet([1.0, 1.0])
-    run, _ = simulation(tmp_path, devices, Cancelling(2), Stop(time_ns=3 * S), network=star(devices, 8e6))
-    run.begin()
-    run.run()
-    run.finish()
+    run, _ = ended(tmp_path, devices, Cancelling(2), Stop(time_ns=3 * S), network=star(devices, 8e6))
     assert rows(run)[:2] == [(0, "download", 0, 1, "cancelled"), (1, "download", 0, 1.5, "done")]
     assert run.ledger.broken == MB // 2
 

@@ -13,7 +13,7 @@ from choosing import Past, candidates, facts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_gossip import TRIANGLE, Meeting
-from worlds import Counting, Gap, events, fleet, simulation
+from worlds import Counting, Gap, ended, events, fleet, simulation
 
 from edgesim.engine.clock import Clock
 from edgesim.engine.limits import Evaluate, Stop
@@ -26,13 +26,9 @@ from edgesim.errors import RunError
 S = 1_000_000_000
 
 
-def ended(folder: Path, train_s: list[float], schedule: Schedule, stop: Stop, **given: Any) -> Simulation:
+def finished(folder: Path, train_s: list[float], schedule: Schedule, stop: Stop, **given: Any) -> Simulation:
     devices = fleet(train_s, availability=given.pop("availability", None), rate_bps=given.pop("rate_bps", 8e6))
-    run, _ = simulation(folder, devices, schedule, stop, **given)
-    run.begin()
-    run.run()
-    run.finish()
-    return run
+    return ended(folder, devices, schedule, stop, **given)[0]
 
 
 def versions(run: Simulation) -> list[tuple[int, float]]:
@@ -96,7 +92,7 @@ def test_jobs_given_up_leave_the_order_of_all_others(tenths: list[int], data: An
     at_ns = data.draw(st.dictionaries(clients, st.integers(1, 5 * S)))
     schedule = GivingUp(at_ns)
     with TemporaryDirectory() as folder:
-        ended(Path(folder), [tenth / 10 for tenth in tenths], schedule, Stop(time_ns=10 * S))
+        finished(Path(folder), [tenth / 10 for tenth in tenths], schedule, Stop(time_ns=10 * S))
     due = {client: 2 * S + tenth * S // 10 for client, tenth in enumerate(tenths)}
     left = [(end, client) for client, end in due.items() if at_ns.get(client, end) >= end]
     assert [end for end, _ in schedule.ends] == sorted(end for end, _ in left)
@@ -161,14 +157,14 @@ def test_choosing_one_client_does_not_look_at_the_whole_fleet(name: str) -> None
 # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────
 def test_what_takes_less_than_a_second_takes_what_it_takes(tmp_path: Path) -> None:
     """1 MB over 8 Gbit/s is 1 ms, training 2.5 ms: nothing is cut to whole seconds, or ticks."""
-    run = ended(tmp_path, [0.0025], Sync(1), Stop(aggregations=2), rate_bps=8e9)
+    run = finished(tmp_path, [0.0025], Sync(1), Stop(aggregations=2), rate_bps=8e9)
     assert [row[2:4] for row in events(run)][:3] == [(0, 0.001), (0.001, 0.0035), (0.0035, 0.0045)]
     assert versions(run) == [(1, 0.0045), (2, 0.009)]
 
 
 def test_an_arrival_is_not_held_back_until_its_whole_wave_is_there(tmp_path: Path) -> None:
     """Four are sent off together; the one of an hour delays nobody else's aggregation, at 3, 4 and 5 s."""
-    run = ended(tmp_path, [1.0, 2.0, 3.0, 3600.0], Buffered(4, 1, constant), Stop(aggregations=3))
+    run = finished(tmp_path, [1.0, 2.0, 3.0, 3600.0], Buffered(4, 1, constant), Stop(aggregations=3))
     assert versions(run) == [(1, 3.0), (2, 4.0), (3, 5.0)]
 
 
@@ -176,7 +172,7 @@ def test_an_arrival_is_not_held_back_until_its_whole_wave_is_there(tmp_path: Pat
 def test_updates_that_arrive_together_are_merged_one_by_one_in_asynchronous_learning(tmp_path: Path) -> None:
     """Two equal devices: two versions at 3 s, the second update one version late; no mean of both as one version."""
     learning = Counting(2)
-    run = ended(tmp_path, [1.0, 1.0], Buffered(2, 1, constant), Stop(time_ns=4 * S), learning=learning)
+    run = finished(tmp_path, [1.0, 1.0], Buffered(2, 1, constant), Stop(time_ns=4 * S), learning=learning)
     assert versions(run) == [(1, 3.0), (2, 3.0)]
     assert [[update.staleness for update in each] for each in learning.aggregations] == [[0], [1]]
 
@@ -185,7 +181,7 @@ def test_only_a_full_buffer_makes_a_version(tmp_path: Path) -> None:
     """A buffer of two: neither evaluations all the while, nor an arrival short of it (3 s), nor a loss, when all leave
     at 3.5 s, nor idle time does; what was received waits for the next arrival, at 13 s, and is not stale by then."""
     learning = Counting(2)
-    run = ended(
+    run = finished(
         tmp_path, [1.0, 4.0], Buffered(2, 2, constant), Stop(time_ns=14 * S), learning=learning,
         availability=Gap(3_500_000_000, 10 * S), evaluate=Evaluate(every_ns=S // 10),
     )  # fmt: skip
@@ -197,7 +193,9 @@ def test_only_a_full_buffer_makes_a_version(tmp_path: Path) -> None:
 def test_a_staleness_of_none_at_all_may_be_demanded(tmp_path: Path) -> None:
     """0 tolerated is a limit, not its absence: of two that arrive together the second is one version late, and out."""
     learning = Counting(2)
-    run = ended(tmp_path, [1.0, 1.0], Buffered(2, 1, constant, max_staleness=0), Stop(time_ns=4 * S), learning=learning)
+    run = finished(
+        tmp_path, [1.0, 1.0], Buffered(2, 1, constant, max_staleness=0), Stop(time_ns=4 * S), learning=learning
+    )
     assert [[update.staleness for update in each] for each in learning.aggregations] == [[0]]
     assert run.ledger.jobs()["discarded"] == 1
 
@@ -205,7 +203,7 @@ def test_a_staleness_of_none_at_all_may_be_demanded(tmp_path: Path) -> None:
 def test_nobody_is_chosen_for_what_only_the_future_knows(tmp_path: Path) -> None:
     """A device that will leave in the middle of its job is dispatched to like any other, and its job is lost: only
     one that will stay could be told apart by knowing the future."""
-    run = ended(tmp_path, [5.0], Sync(1), Stop(time_ns=3 * S), availability=Gap(2 * S, 2 * S + 1))
+    run = finished(tmp_path, [5.0], Sync(1), Stop(time_ns=3 * S), availability=Gap(2 * S, 2 * S + 1))
     assert events(run)[:2] == [(0, "download", 0, 1, "done"), (0, "train", 1, 2, "lost")]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worlds import MB, Counting, Gap, events, fleet, simulation
+from worlds import MB, Counting, Gap, ended, events, fleet, simulation
 
 from edgesim.devices.availability import Markov
 from edgesim.engine.limits import Evaluate, Stop
@@ -27,11 +27,7 @@ def finished(folder: Path, gap: Gap, rule: str, stop_s: float, **options: Any) -
     """A client that trains 2 s, in rounds of one."""
     rules = Rules(transfer=rule, training=rule)  # type: ignore[arg-type]
     devices = fleet([2.0], availability=gap, **options)
-    run, _ = simulation(folder, devices, Sync(1), Stop(time_ns=round(stop_s * S)), rules=rules)
-    run.begin()
-    run.run()
-    run.finish()
-    return run
+    return ended(folder, devices, Sync(1), Stop(time_ns=round(stop_s * S)), rules=rules)[0]
 
 
 @pytest.mark.parametrize(
@@ -112,10 +108,7 @@ def test_the_end_of_the_run_cuts_a_plan_where_it_stands(
 def test_an_energy_limit_is_met_at_the_end_of_the_phase_that_reaches_it(tmp_path: Path) -> None:
     """Two clients at 1 W each, 1 + 2 + 1 and 1 + 6 + 1 s. Phases end at 1, 1, 3 and 4 s: 1, 2, 4 and 5 J so far.
     A limit of 4.5 J is met at 4 s; the slow client has then trained for 3 of its 6 s."""
-    run, _ = simulation(tmp_path, fleet([2.0, 6.0]), Sync(2), Stop(energy_j=4.5))
-    run.begin()
-    run.run()
-    run.finish()
+    run, _ = ended(tmp_path, fleet([2.0, 6.0]), Sync(2), Stop(energy_j=4.5))
     assert (run.stopped, run.now_ns) == ("energy", 4 * S)
     assert run.ledger.total.energy_j == pytest.approx(4 + 4)
     assert run.ledger.phase_ns[:, 1].tolist() == [1 * S, 3 * S, 0]
@@ -209,12 +202,9 @@ def test_boards_that_end_together_end_in_the_order_of_dispatch(tmp_path: Path, n
     seen = []
     for late in (False, True):
         counting = Counting(6, late=late)
-        run, learning = simulation(
+        run, learning = ended(
             tmp_path / f"{late}", fleet([2.0] * 6), schedule(name), Stop(aggregations=12), learning=counting
         )
-        run.begin()
-        run.run()
-        run.finish()
         seen.append((run.state()["recorder"], learning.aggregations))
     assert seen[0] == seen[1]
     jobs = [update.job for received in seen[0][1] for update in received]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from test_batteries import power
 from test_failures import Windows
-from worlds import Gap, fleet, simulation
+from worlds import Gap, ended, fleet
 
 from edgesim.devices.network import Hop, attach
 from edgesim.engine import reasons
@@ -29,14 +29,11 @@ def run(
 ) -> Simulation:  # fmt: skip
     """Devices that train for so long each; by default one, in rounds of its own."""
     made = fleet(speeds, **devices)
-    found, _ = simulation(
+    found, _ = ended(
         folder, made, schedule or Sync(1), Stop(time_ns=round(stop_s * S)), rules=rules,
         power=None if start_j is None else power(made, [start_j] * len(speeds)),
         network=attach([Hop(name="server", parent=None, down_bps=8e6, up_bps=8e6)], made, [[0]], 0) if shared else None,
     )  # fmt: skip
-    found.begin()
-    found.run()
-    found.finish()
     return found
 
 

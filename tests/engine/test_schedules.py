@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from worlds import events, fleet, simulation
+from worlds import ended, events, fleet, simulation
 
 from edgesim.engine.limits import Stop
 from edgesim.engine.schedules import (
@@ -63,10 +63,7 @@ def test_a_buffer_of_one_advances_the_version_with_each_arrival(tmp_path: Path) 
 
 def test_too_stale_updates_are_discarded_and_their_cost_is_wasted(tmp_path: Path) -> None:
     schedule = Buffered(2, 1, constant, max_staleness=1)
-    run, _ = simulation(tmp_path, fleet([1.0, 6.0]), schedule, Stop(time_ns=8_500_000_000))
-    run.begin()
-    run.run()
-    run.finish()
+    run, _ = ended(tmp_path, fleet([1.0, 6.0]), schedule, Stop(time_ns=8_500_000_000))
     assert events(run)[-2] != events(run)[-1]
     assert (1, "upload", 7.0, 8.0, "stale") in events(run)
     assert run.ledger.jobs()["discarded"] == 1
@@ -111,8 +108,5 @@ def test_without_a_smoothness_the_cap_discards(tmp_path: Path) -> None:
     """Two at work: the slow device's first update is 7 // 3 = 2 versions late, the cap; with 5 to come it is 4."""
     weight = Capped(concurrency=2, lr=0.1)
     assert (weight(2), weight(3)) == (1.0, None)
-    run, _ = simulation(tmp_path, fleet([1.0, 12.0]), Buffered(2, 1, weight), Stop(time_ns=15_000_000_000))
-    run.begin()
-    run.run()
-    run.finish()
+    run, _ = ended(tmp_path, fleet([1.0, 12.0]), Buffered(2, 1, weight), Stop(time_ns=15_000_000_000))
     assert run.ledger.jobs()["discarded"] == 1

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from worlds import Counting, events, fleet, simulation
+from worlds import Counting, ended, events, fleet, received
 
 from edgesim.engine.learning import Merging, Terms
 from edgesim.engine.limits import Stop
@@ -15,16 +15,7 @@ LONG = 1000 * S
 
 
 def run(folder: Path, speeds: list[float], schedule: Schedule, stop: Stop) -> tuple[Simulation, Counting]:
-    made, learning = simulation(folder, fleet(speeds), schedule, stop)
-    made.begin()
-    made.run()
-    made.finish()
-    return made, learning
-
-
-def received(learning: Counting) -> list[list[tuple[int, int]]]:
-    """(client, staleness) of each aggregation."""
-    return [[(update.client, update.staleness) for update in each] for each in learning.aggregations]
+    return ended(folder, fleet(speeds), schedule, stop)
 
 
 # ── SAFA ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_batteries import power
 from test_networks import rules, star
-from worlds import MB, fleet, simulation
+from worlds import MB, ended, fleet
 
 from edgesim import streams
 from edgesim.devices.availability import FleetAvailability, Markov, Process
@@ -253,13 +253,10 @@ def test_every_stretch_and_every_battery_is_as_the_documents_say(
     batteries = power(devices, start_j, capacity_j=CAPACITY_J, charge_w=CHARGE_W, drain_w=DRAIN_W, law=CHARGING)
     schedule: Schedule = Sync(2) if in_rounds else Buffered(9, 2, Polynomial(0.5))
     with TemporaryDirectory() as folder:
-        run, _ = simulation(
+        run, _ = ended(
             Path(folder), devices, schedule, Stop(time_ns=END), rules=rule,
             network=star(devices, SHARED / 1e6) if shares else None, power=batteries if has_batteries else None,
         )  # fmt: skip
-        run.begin()
-        run.run()
-        run.finish()
     told = dict[int, list[Any]]()
     for row in run.state()["recorder"]["events"]:
         told.setdefault(row[0], []).append(row)

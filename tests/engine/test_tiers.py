@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from worlds import events, fleet, simulation
+from worlds import ended, events, fleet, simulation
 
 from edgesim.engine.limits import Stop
 from edgesim.engine.schedules import Sync, Tiered
@@ -75,8 +75,5 @@ def test_tiers_are_sorted_anew_after_so_many_aggregations(tmp_path: Path) -> Non
 
 
 def test_a_run_stops_at_its_limit_even_where_two_tiers_end_at_one_instant(tmp_path: Path) -> None:
-    run, _ = simulation(tmp_path, fleet([1.0, 1.0]), Tiered(2, 1), Stop(aggregations=1))
-    run.begin()
-    run.run()
-    run.finish()
+    run, _ = ended(tmp_path, fleet([1.0, 1.0]), Tiered(2, 1), Stop(aggregations=1))
     assert run.version == 1

@@ -227,6 +227,20 @@ def simulation(
     return run, learning
 
 
+def ended(*where: Any, **given: Any) -> tuple[Simulation, Counting]:
+    """A `simulation`, run to its end."""
+    run, learning = simulation(*where, **given)
+    run.begin()
+    run.run()
+    run.finish()
+    return run, learning
+
+
+def received(learning: Counting) -> list[list[tuple[int, int]]]:
+    """(client, staleness) of each aggregation."""
+    return [[(update.client, update.staleness) for update in each] for each in learning.aggregations]
+
+
 def events(run: Simulation) -> list[tuple[Any, ...]]:
     """What was recorded so far: (client, phase, start_s, end_s, outcome)."""
     rows = run.state()["recorder"]["events"]
