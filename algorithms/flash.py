@@ -45,9 +45,8 @@ from edgesim.learning import codecs, consensus, masks, sparse_training, tree
 from edgesim.learning.batches import Batch
 from edgesim.learning.codecs import Part
 from edgesim.learning.flat import difference
-from edgesim.learning.masks import Shape
 from edgesim.learning.training import Learner, Training
-from edgesim.learning.tree import Params, State
+from edgesim.learning.tree import Params, Shape, State
 
 Share = Annotated[float, Gt(0), Le(1)]
 

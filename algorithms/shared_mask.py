@@ -13,8 +13,7 @@ from edgesim.algorithms.async_rules import takes_models
 from edgesim.algorithms.contract import Arrivals, Client, Context, merge
 from edgesim.learning import masks
 from edgesim.learning.codecs import Part
-from edgesim.learning.masks import Shape
-from edgesim.learning.tree import Params, State
+from edgesim.learning.tree import Params, Shape, State
 
 Layers: TypeAlias = Literal["auto", "conv", "conv+linear", "middle"]
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)

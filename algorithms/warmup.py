@@ -8,9 +8,8 @@ import torch
 from edgesim.algorithms.contract import Arrivals, Context
 from edgesim.learning import consensus, tree
 from edgesim.learning.codecs import Part
-from edgesim.learning.masks import Shape
 from edgesim.learning.training import Training
-from edgesim.learning.tree import Params
+from edgesim.learning.tree import Params, Shape
 
 _COUNT = "clients"  # how many reports there are
 

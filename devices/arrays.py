@@ -1,4 +1,4 @@
-"""The array types that this room hands around."""
+"""The array types that are handed around."""
 
 import numpy as np
 from numpy.typing import NDArray

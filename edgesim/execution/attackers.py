@@ -11,12 +11,11 @@ from torch import Tensor
 from edgesim import streams
 from edgesim.algorithms.arrivals import Arrivals
 from edgesim.algorithms.messages import travelling
+from edgesim.devices.arrays import IntArray
 from edgesim.learning import tree
 from edgesim.learning.attacks import Attack, Honest
-from edgesim.learning.masks import Shape
-from edgesim.learning.shards import IntArray
 from edgesim.learning.task import Task
-from edgesim.learning.tree import State
+from edgesim.learning.tree import Shape, State
 
 
 @dataclass(frozen=True, eq=False)

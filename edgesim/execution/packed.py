@@ -14,7 +14,7 @@ import torch
 
 from edgesim.learning import flat
 from edgesim.learning.flat import Flat
-from edgesim.learning.tree import Params, State
+from edgesim.learning.tree import Params, Shape, State
 
 _ALIGNMENT = 64  # bytes: a part begins at a multiple, as torch's own tensors do
 _LARGE = 1 << 18  # bytes: from here on a mapping pays
@@ -37,7 +37,7 @@ class Part(NamedTuple):
 Layout: TypeAlias = tuple[Part, ...]
 """The parts in the order in which they lie; a group of tensors of one type is one."""
 
-Plain: TypeAlias = list[tuple[str, torch.dtype, list[tuple[str, flat.Shape]]]]
+Plain: TypeAlias = list[tuple[str, torch.dtype, list[tuple[str, Shape]]]]
 """A layout as plain data: group and type of each part, names and shapes of its tensors."""
 
 

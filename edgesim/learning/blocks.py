@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from typing_extensions import Doc
 
 from edgesim.errors import ScenarioError
+from edgesim.learning.tree import Shape
 
-Shape: TypeAlias = tuple[int, ...]
 Size: TypeAlias = Annotated[int, Gt(0)]
 Kind: TypeAlias = Literal["group", "batch", "none"]
 Norm: TypeAlias = Annotated[

@@ -21,16 +21,16 @@ and shapes only, never on values, so that simulated time does not depend on roun
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from edgesim.learning.tree import Shape
 from edgesim.learning.wire import Reader, gaps_most, leb128, leb128_length, leb128_lengths, packed, packed_length
 
-Shape: TypeAlias = tuple[int, ...]
 DENSE, BITMAP, ON, OFF, KNOWN = range(5)
 VALUES = 8
 LEVELS = 16

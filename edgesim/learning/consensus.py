@@ -9,8 +9,7 @@ from math import prod
 import torch
 
 from edgesim.learning import masks
-from edgesim.learning.masks import Shape
-from edgesim.learning.tree import Params
+from edgesim.learning.tree import Params, Shape
 
 
 def scaled(found: Mapping[str, float], shapes: Mapping[str, Shape], density: float) -> dict[str, float]:

@@ -7,7 +7,8 @@ from annotated_types import Gt, Len
 from torch import nn
 from typing_extensions import Doc
 
-from edgesim.learning.blocks import Norm, Shape, Size, Width, classifier, image, named, norm_layer, scaled
+from edgesim.learning.blocks import Norm, Size, Width, classifier, image, named, norm_layer, scaled
+from edgesim.learning.tree import Shape
 
 _VGG11 = (64, "pool", 128, "pool", 256, 256, "pool", 512, 512, "pool", 512, 512, "pool")
 

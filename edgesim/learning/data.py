@@ -18,10 +18,10 @@ from annotated_types import Ge, Gt
 from torch import Tensor
 from typing_extensions import Doc
 
+from edgesim.devices.arrays import IntArray
 from edgesim.errors import ScenarioError
 from edgesim.learning.cifar import cifar10, cifar100
 from edgesim.learning.datafiles import Arrays, read_folder, read_npz
-from edgesim.learning.shards import IntArray
 from edgesim.learning.sources import Source, begins, find, listed
 from edgesim.learning.texts import shakespeare
 from edgesim.spelling import advice

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesim.learning.shards import IntArray, Shards
+from edgesim.devices.arrays import IntArray
+from edgesim.learning.shards import Shards
 
 MINIMUM = 2  # samples of a client: one to train on, one to be tested on
 

@@ -3,7 +3,7 @@
 from collections.abc import ItemsView, Iterator, KeysView, Sequence, ValuesView
 from functools import lru_cache
 from math import prod
-from typing import Any, NamedTuple, Self, TypeAlias
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgesim.learning import tree
-from edgesim.learning.tree import Params, State
+from edgesim.learning.tree import Params, Shape, State
 
 _LINE = 16  # float32 of a cache line: each tensor begins with one, as a tensor by itself does
-Shape: TypeAlias = tuple[int, ...]
 
 
 class Place(NamedTuple):

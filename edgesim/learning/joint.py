@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgesim import streams
+from edgesim.devices.arrays import IntArray
 from edgesim.learning import tree
 from edgesim.learning.cohort import Cohort
 from edgesim.learning.kernels import Kernel
 from edgesim.learning.local import ClientSide, Result, Row, Squad, Trained, cohort_of, trained
-from edgesim.learning.shards import IntArray, Shards
+from edgesim.learning.shards import Shards
 from edgesim.learning.task import Task
 from edgesim.learning.training import learner
 

@@ -7,7 +7,7 @@ tensor of its parameter's shape; density is its share of ones.
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import prod
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgesim.learning import flat
-from edgesim.learning.tree import Params, vectors
+from edgesim.learning.tree import Params, Shape, vectors
 
-Shape: TypeAlias = tuple[int, ...]
 _BLOCK = 1 << 18  # elements looked at together: temporaries stay in the cache, and small for large cohorts
 _BITS = np.uint32(0x7FFFFFFF)  # all of a float32 but its sign
 

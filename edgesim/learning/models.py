@@ -19,10 +19,11 @@ from typing_extensions import Doc
 from edgesim import references
 from edgesim.errors import ScenarioError
 from edgesim.learning import statistics as parts
-from edgesim.learning.blocks import Shape, Size, classifier, named
+from edgesim.learning.blocks import Size, classifier, named
 from edgesim.learning.convnets import cifar_cnn, cnn, cnn_bn, lenet, vgg11
 from edgesim.learning.resnet import resnet18
 from edgesim.learning.transformer import transformer
+from edgesim.learning.tree import Shape
 from edgesim.spelling import advice
 from edgesim.streams import key
 

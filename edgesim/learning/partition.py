@@ -11,6 +11,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Le
 from typing_extensions import Doc
 
+from edgesim.devices.arrays import IntArray
 from edgesim.learning.dealing import (
     MINIMUM,
     assign,
@@ -23,7 +24,7 @@ from edgesim.learning.dealing import (
     owners,
     runs,
 )
-from edgesim.learning.shards import IntArray, Shards
+from edgesim.learning.shards import Shards
 
 Partition: TypeAlias = Callable[..., Shards]
 

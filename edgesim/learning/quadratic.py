@@ -15,10 +15,10 @@ from typing import Annotated, Literal, TypeAlias
 import numpy as np
 import torch
 from annotated_types import Ge, Gt
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from typing_extensions import Doc
 
+from edgesim.devices.arrays import FloatArray
 from edgesim.errors import RunError, ScenarioError
 from edgesim.learning.batches import Batch
 from edgesim.learning.tree import Params
@@ -26,7 +26,6 @@ from edgesim.streams import generator
 
 NAME = "quadratic"
 Setting: TypeAlias = Literal["comparison", "byzantine", "async"]
-FloatArray: TypeAlias = NDArray[np.float64]
 Size: TypeAlias = Annotated[int, Gt(0)]
 
 

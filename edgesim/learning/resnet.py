@@ -2,7 +2,8 @@
 
 from torch import Tensor, nn
 
-from edgesim.learning.blocks import Adapter, Adapters, Kind, Norm, Shape, Width, image, named, norm_layer, scaled
+from edgesim.learning.blocks import Adapter, Adapters, Kind, Norm, Width, image, named, norm_layer, scaled
+from edgesim.learning.tree import Shape
 
 
 class Block(nn.Module):

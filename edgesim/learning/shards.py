@@ -3,14 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgesim import streams
-
-IntArray: TypeAlias = NDArray[np.int64]
+from edgesim.devices.arrays import IntArray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from edgesim.devices.arrays import IntArray
 from edgesim.errors import ScenarioError
 from edgesim.learning import quadratic
 from edgesim.learning.data import Dataset, load
 from edgesim.learning.models import Model, make_model
 from edgesim.learning.partition import PARTITIONS, natural, split
-from edgesim.learning.shards import IntArray, Shards
+from edgesim.learning.shards import Shards
 from edgesim.spelling import advice
 from edgesim.streams import generator
 

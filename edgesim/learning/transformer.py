@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from typing_extensions import Doc
 
 from edgesim.errors import ScenarioError
-from edgesim.learning.blocks import Adapter, Adapters, Shape, named
+from edgesim.learning.blocks import Adapter, Adapters, named
+from edgesim.learning.tree import Shape
 
 
 class Attention(nn.Module):

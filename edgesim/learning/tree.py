@@ -13,6 +13,7 @@ from torch import Tensor
 
 Params: TypeAlias = dict[str, Tensor]
 State: TypeAlias = dict[str, Params]
+Shape: TypeAlias = tuple[int, ...]
 
 
 def apply(f: Callable[..., Tensor], *trees: Params) -> Params:

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from edgesim.devices.arrays import FloatArray
 from edgesim.errors import ScenarioError
 from edgesim.results.analysis.tables import Section
-from edgesim.results.costs import COSTS, FloatArray, find_cost
+from edgesim.results.costs import COSTS, find_cost
 from edgesim.results.frontier import hypervolume
 from edgesim.results.statistics import interval, to_target
 from edgesim.results.store import Results, Run

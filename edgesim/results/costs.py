@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesim.devices.arrays import FloatArray
 from edgesim.errors import ScenarioError
 from edgesim.spelling import advice
 from edgesim.units import TABLE
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgesim.results.costs import FloatArray, find_cost
+from edgesim.devices.arrays import FloatArray
+from edgesim.results.costs import find_cost
 from edgesim.results.store import Run
 
 FEWEST_FOR_A_BAND = 5

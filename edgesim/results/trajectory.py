@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgesim.results.costs import FloatArray, find_cost
+from edgesim.devices.arrays import FloatArray
+from edgesim.results.costs import find_cost
 from edgesim.results.statistics import Band, band
 from edgesim.results.store import Run
 

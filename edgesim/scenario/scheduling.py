@@ -9,6 +9,7 @@ from edgesim.algorithms.compressed import without_codec
 from edgesim.algorithms.contract import Algorithm, Cadence, Context, overrides
 from edgesim.algorithms.lagtolerant import LagTolerant
 from edgesim.algorithms.rules import ServerRule
+from edgesim.devices.arrays import IntArray
 from edgesim.engine import schedules
 from edgesim.engine.backhaul import Link
 from edgesim.engine.schedules import Schedule, Weight
@@ -18,7 +19,6 @@ from edgesim.execution.edges import EdgeFederation
 from edgesim.execution.federation import Federation
 from edgesim.execution.peers import PeerFederation, PeerTiming
 from edgesim.execution.timing import TimingOnly
-from edgesim.learning.shards import IntArray
 from edgesim.learning.task import Task, draw_unseen
 from edgesim.scenario import gossip, hierarchy
 from edgesim.scenario import schedule as kinds

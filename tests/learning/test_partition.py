@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgesim.devices.arrays import IntArray
 from edgesim.learning.dealing import MINIMUM, _draw
 from edgesim.learning.partition import classes_per_client, dirichlet, iid, natural, quantity, split
-from edgesim.learning.shards import IntArray, Shards
+from edgesim.learning.shards import Shards
 
 LABELS = np.arange(2000) % 10
 KINDS: dict[str, Callable[[IntArray, int, np.random.Generator], Shards]] = {

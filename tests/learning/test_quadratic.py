@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from edgesim.devices.arrays import FloatArray
 from edgesim.errors import RunError, ScenarioError
 from edgesim.learning import quadratic
 from edgesim.learning.batches import Batch
@@ -123,7 +124,7 @@ def test_matrices_differ_between_clients_as_in_the_settings() -> None:
     """U[0, 1]/d; comparison adds ζ times a fresh one, async a matrix of norm ζ, of H of norm 1 (there the code has no
     ζ); byzantine has fresh ones."""
 
-    def matrices(setting: quadratic.Setting, zeta: float, client: int = 1) -> list[quadratic.FloatArray]:
+    def matrices(setting: quadratic.Setting, zeta: float, client: int = 1) -> list[FloatArray]:
         problem = Problem(setting=setting, d_theta=4, d_w=2, rows=30, noise=0.0, zeta=zeta)
         return quadratic._matrices(problem, client, 0)[0]
 
