@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgesim import streams
+from edgesim.learning.cohort import Cohort
 from edgesim.learning.shards import Shards
 
 Rows = TypeVar("Rows", NDArray[np.int64], NDArray[np.float32])
@@ -139,25 +140,23 @@ def draw(
     x: Tensor,
     y: Tensor,
     shards: Shards,
-    clients: NDArray[np.int64],
-    jobs: NDArray[np.int64],
+    cohort: Cohort,
     *,
     seed: int,
     purpose: str,
     batch_size: int,
     epochs: int,
     steps: int | None = None,
-    keys: NDArray[np.uint64] | None = None,
+    random: bool = False,
 ) -> Batches:
-    """Draw the batches of a cohort; a client's depend on (seed, purpose, client, job) alone, or on its own of `keys`.
+    """Draw the batches of a cohort; a client's depend on its samples and its stream of this purpose alone.
 
-    `steps` cuts every client's list short: 1 draws one random mini-batch each.
+    `steps` cuts every client's list short: 1 draws one random mini-batch each. `random`: models draw, too, by `keys`.
     """
+    clients, keys = cohort.clients, cohort.keys(seed, purpose)
     samples = shards.count[clients]
     width = min(batch_size, shards.most)  # of the task, so that company does not change the shape of anything
     per_epoch = -(-samples // batch_size)  # [client]
-    if keys is None:
-        keys = streams.fold(streams.fold(streams.key(seed, purpose), clients), jobs)
     places = np.arange(int(per_epoch.max()) * width)
     real = (places < samples[:, None]).reshape(len(clients), 1, -1, width)  # [client, 1, step of an epoch, B]
     order = np.stack([_permutations(streams.fold(keys, e), samples, len(places)) for e in range(epochs)], axis=1)
@@ -169,7 +168,8 @@ def draw(
         index, weight = _closed_up(index, per_epoch, epochs), _closed_up(weight, per_epoch, epochs)
     most = int(count.max())
     at, shares = torch.from_numpy(index[:, :most]), torch.from_numpy(weight[:, :most])
-    return Batches(x, y, at.to(x.device), shares.to(x.device), count, per_epoch)
+    drawing = cohort.keys(seed, f"model/{purpose}") if random else None
+    return Batches(x, y, at.to(x.device), shares.to(x.device), count, per_epoch, drawing)
 
 
 def _closed_up(rows: Rows, per_epoch: NDArray[np.int64], epochs: int) -> Rows:

@@ -330,12 +330,11 @@ class Learner:
         if epochs is None:
             least = int(self.task.train.count[self.cohort.clients].min())
             epochs = self.training.epochs if steps is None else -(-steps // -(-least // batch_size))
-        drawn = batching.draw(
-            self.task.x, self.task.y, self.task.train, self.cohort.clients, self.cohort.jobs,
+        return batching.draw(
+            self.task.x, self.task.y, self.task.train, self.cohort,
             seed=self.seed, purpose=purpose, batch_size=batch_size, epochs=epochs, steps=steps,
-            keys=self.cohort.keys(self.seed, purpose),
+            random=self.task.model.random,
         )  # fmt: skip
-        return replace(drawn, keys=self.cohort.keys(self.seed, f"model/{purpose}")) if self.task.model.random else drawn
 
 
 @lru_cache(maxsize=4)

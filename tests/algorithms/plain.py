@@ -67,12 +67,17 @@ def under(mask: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> Model:
     return {name: tensor * mask[name] if name in mask else tensor for name, tensor in model.items()}
 
 
+def alone(client: int, job: int) -> Cohort:
+    """A cohort of one."""
+    return Cohort(clients=np.array([client]), jobs=np.array([job]), versions=np.array([0]))
+
+
 def mini_batches(
     where: Context, client: int, job: int, purpose: str = "batches", *, epochs: int = 1, steps: int | None = None
 ) -> list[MiniBatch]:
     """Those that a job's training draws."""
     drawn = batches.draw(
-        where.task.x, where.task.y, where.task.train, np.array([client]), np.array([job]), seed=where.seed,
+        where.task.x, where.task.y, where.task.train, alone(client, job), seed=where.seed,
         purpose=purpose, batch_size=where.training.batch_size, epochs=epochs, steps=steps,
     )  # fmt: skip
     made = []
@@ -84,8 +89,8 @@ def mini_batches(
 
 def chances(where: Context, client: int, job: int, purpose: str, count: int) -> Tensor:
     """Numbers that a job's training draws, [count]."""
-    whose = Cohort(clients=np.array([client]), jobs=np.array([job]), versions=np.array([0]))
-    return torch.from_numpy(uniforms(whose.keys(where.seed, f"learner/{purpose}"), count)[0].astype(np.float32))
+    keys = alone(client, job).keys(where.seed, f"learner/{purpose}")
+    return torch.from_numpy(uniforms(keys, count)[0].astype(np.float32))
 
 
 def samples(where: Context, client: int) -> MiniBatch:

@@ -14,9 +14,10 @@ from torch import nn
 from edgesim.algorithms.contract import Algorithm
 from edgesim.learning import batches as batching
 from edgesim.learning.chain import chain
+from edgesim.learning.cohort import Cohort
 from edgesim.learning.kernels import Autograd, Kernel, Loop, Vmap
 from edgesim.learning.layered import Layered, dense_layers
-from edgesim.learning.local import Order, local_update
+from edgesim.learning.local import Order, cohort_of, local_update
 from edgesim.learning.models import make_model
 from edgesim.learning.shards import Shards
 from edgesim.learning.task import Task
@@ -47,6 +48,11 @@ def train(world: Task, kernel: Kernel, training: Training, clients: list[int]) -
     return {client: result.update["params"] for client, result in zip(clients, trained, strict=True)}
 
 
+def cohort(job: int, *clients: int) -> Cohort:
+    """Clients that all do this job."""
+    return cohort_of([Order(job, client, 0, {}, {}) for client in clients])
+
+
 def by_hand(world: Task, training: Training, client: int) -> Params:
     """torch's optimiser on the module, over the same batches: what anybody would write for one client."""
     module = world.model.build()
@@ -58,7 +64,7 @@ def by_hand(world: Task, training: Training, client: int) -> Params:
     kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[training.optimizer]
     optimizer = kind(module.parameters(), lr=training.lr, weight_decay=training.weight_decay, **rest)
     drawn = batching.draw(
-        world.x, world.y, world.train, np.array([client]), np.array([100 + client]),
+        world.x, world.y, world.train, cohort(100 + client, client),
         seed=7, purpose="batches", batch_size=training.batch_size, epochs=training.epochs,
     )  # fmt: skip
     for step in range(int(drawn.steps[0])):
@@ -141,7 +147,7 @@ def test_learning_rate_decays_with_the_version_each_client_was_sent() -> None:
 def test_batches_cover_every_sample_once_an_epoch_in_a_new_order() -> None:
     world = task("mlp")
     drawn = batching.draw(
-        world.x, world.y, world.train, np.arange(5), np.zeros(5, np.int64),
+        world.x, world.y, world.train, cohort(0, *range(5)),
         seed=0, purpose="batches", batch_size=8, epochs=2,
     )  # fmt: skip
     assert drawn.steps.tolist() == [2, 6, 2, 4, 8]
@@ -161,7 +167,7 @@ def test_another_job_of_the_same_client_draws_other_batches() -> None:
 
     def index(job: int) -> list[int]:
         drawn = batching.draw(
-            world.x, world.y, world.train, np.array([4]), np.array([job]),
+            world.x, world.y, world.train, cohort(job, 4),
             seed=0, purpose="batches", batch_size=25, epochs=1,
         )  # fmt: skip
         return list(drawn.index[0, 0].numpy())

@@ -17,7 +17,7 @@ from edgesim.learning.batches import Batch
 from edgesim.learning.batches import draw as draw_batches
 from edgesim.learning.evaluation import evaluate
 from edgesim.learning.kernels import kernel
-from edgesim.learning.local import Order, local_update
+from edgesim.learning.local import Order, cohort_of, local_update
 from edgesim.learning.models import Model, make_model
 from edgesim.learning.profile import profile_model, training_workload
 from edgesim.learning.shards import Shards
@@ -100,9 +100,8 @@ def test_local_training_is_that_of_torch_statistics_included() -> None:
         module = MODEL.build().train()
         module.load_state_dict(START, strict=False)
         solver = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01)
-        drawn = draw_batches(
-            x, y, shards, np.array([client]), np.array([7]), seed=3, purpose="batches", batch_size=4, epochs=2
-        )
+        alone = cohort_of(orders[client : client + 1])
+        drawn = draw_batches(x, y, shards, alone, seed=3, purpose="batches", batch_size=4, epochs=2)
         for step in range(int(drawn.steps[0])):
             some = drawn.at(step, 1)
             real = some.weight[0] > 0
