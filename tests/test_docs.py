@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from edgesim import cli, reference, units
 from edgesim import run as simulate
+from edgesim.algorithms import registry
 from edgesim.algorithms.contract import Algorithm
 from edgesim.devices import cost
 from edgesim.devices.profiles import find_device, find_link
@@ -113,6 +114,11 @@ def test_every_column_is_explained_in_its_order() -> None:
         section = page.split(f"\n## {name}.parquet\n")[1].split("\n## ")[0]
         cells = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
         assert re.findall(r"`(\w+)`", " ".join(cells)) == schema.names, name
+
+
+def test_every_algorithm_is_in_the_table_that_helps_to_choose() -> None:
+    table = (DOCS / "algorithms.md").read_text(encoding="utf-8").split("\n## Which one\n")[1].partition("\n\nRun ")[0]
+    assert registry.names().keys() <= set(re.findall(r"`([\w-]+)`", table))
 
 
 def test_every_hook_is_explained() -> None:
