@@ -39,11 +39,13 @@ class FedRep(FedPer):
     ] = None
 
     def workload(self, context: Context, payload: Payload, client: Client) -> Workload:
-        head = phase_work(context, client.samples, self.own(context), epochs=self.head_epochs)
-        return together(head, phase_work(context, client.samples, self.shared(context)))
+        base = phase_work(context, client.samples, self.shared(context))
+        own = self.own(context)  # nothing is trained, and nothing paid, for `personal: []`
+        return together(phase_work(context, client.samples, own, epochs=self.head_epochs), base) if own else base
 
     def local_train(self, payload: State, client: State, learner: Learner) -> tuple[State, State]:
         local = self.local_start(payload, client)
-        local = learner.sgd(local, only=kept(client).keys(), epochs=self.head_epochs, purpose="head")
+        if own := kept(client):
+            local = learner.sgd(local, only=own.keys(), epochs=self.head_epochs, purpose="head")
         local = learner.sgd(rested(local), only=payload["params"].keys())
         return self.local_end(payload, client, local, learner)

@@ -45,8 +45,9 @@ def trained(
     return update["params"], state["personal"]
 
 
-def test_fedper_without_a_head_is_fedavg() -> None:
-    worlds = [federation(algorithm) for algorithm in (FedPer(personal=()), FedAvg())]
+@pytest.mark.parametrize("kind", [FedPer, FedRep, FedAlt, FedSim])
+def test_without_a_personal_part_it_is_fedavg(kind: type[FedPer]) -> None:
+    worlds = [federation(algorithm) for algorithm in (kind(personal=()), FedAvg())]
     for number in range(2):
         for world in worlds:
             turn(world, number)
