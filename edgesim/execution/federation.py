@@ -99,9 +99,7 @@ class Federation(AtWork):
 
     def cost(self, client: int, terms: Terms = USUAL) -> Assignment:
         """What a job would cost now; an upload whose size training must tell is taken at its most."""
-        who, where = self._who(client, self._version), on.under(self._context, terms)
-        payload = self._algorithm.download(where, self._server, who)
-        where, payload, batch = fitted(self._algorithm, where, payload, who)
+        who, where, payload, batch = self._offered(client, on.under(self._context, terms))
         assigned = self._assigning.of(where, payload, who, terms, batch, forecast=True)
         if assigned.upload_bytes is not None:
             return assigned
@@ -218,11 +216,13 @@ class Federation(AtWork):
 
     def _order(self, client: int) -> Order:
         """A job's training, of a job that there is not."""
-        who = self._who(client, self._version)
-        where, payload, _ = fitted(
-            self._algorithm, self._context, self._algorithm.download(self._context, self._server, who), who
-        )
+        who, where, payload, _ = self._offered(client, self._context)
         return self._ordered(self._version, self._version, who, where, payload)
+
+    def _offered(self, client: int, where: Context) -> tuple[Client, Context, Payload, int]:
+        """What a client would be sent now, and `fitted` to its device."""
+        who = self._who(client, self._version)
+        return who, *fitted(self._algorithm, where, self._algorithm.download(where, self._server, who), who)
 
     def _ordered(self, job: int, version: int, who: Client, where: Context, payload: Payload) -> Order:
         training = payload.training or (None if where is self._context else where.training)

@@ -96,11 +96,7 @@ def _data(tasks: Sequence[Task]) -> tuple[Tensor, Tensor, list[int]]:
     x = first.x if same else torch.cat([task.x for task in tasks])
     y = first.y if same else torch.cat([task.y for task in tasks])
     lengths = [len(task.y) for task in tasks]
-    start = (
-        [0] * len(tasks)
-        if same
-        else [int(end) - length for end, length in zip(np.cumsum(lengths), lengths, strict=True)]
-    )
+    start = [0] * len(tasks) if same else (np.cumsum(lengths) - lengths).tolist()
     for task, begin, length in zip(tasks, start, lengths, strict=True):
         task.x.set_(x[begin : begin + length])  # type: ignore[call-overload]
         task.y.set_(y[begin : begin + length])  # type: ignore[call-overload]

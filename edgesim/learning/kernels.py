@@ -192,9 +192,8 @@ class Autograd:
 
     def gradient(self, params: Params, x: Tensor, y: Tensor) -> Params:
         leaves = {n: tensor.detach().requires_grad_() for n, tensor in params.items() if n not in self._statistics}
-        running = {
-            n: tensor.clone() for n, tensor in params.items() if n in self._statistics
-        }  # the call moves them in place
+        # the call moves these in place
+        running = {name: tensor.clone() for name, tensor in params.items() if name in self._statistics}
         loss = F.cross_entropy(functional_call(self._training, {**leaves, **running}, (self._laid_out(x),)), y)
         found = dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
         found |= {name: params[name] - after for name, after in running.items()}

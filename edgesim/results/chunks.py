@@ -54,10 +54,8 @@ class Chunks:
     def restore(self, parts: int, rows: Sequence[Sequence[Any]]) -> None:
         """Be as with so many chunks on the disk and these rows; later chunks are removed. RunError if one is gone."""
         self.parts = parts
-        self._rows, self._tables = (
-            [tuple(row) for row in rows],
-            [],
-        )  # they may have been through a format without tuples
+        self._rows = [tuple(row) for row in rows]  # they may have been through a format without tuples
+        self._tables = []
         gone = [self._part(i).name for i in range(self.parts) if not self._part(i).exists()]
         if gone:
             raise RunError(f"{self._folder}: {', '.join(gone)} missing; the run must be started again")
