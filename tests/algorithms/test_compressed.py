@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from toys import bn_task, context, federation
+from toys import bn_task, context, federation, play
 
 from edgesim.algorithms.compressed import CompressedUpdates
 from edgesim.algorithms.contract import Algorithm
@@ -113,11 +113,7 @@ def test_compressed_training_still_learns() -> None:
     for codec in (TopK(share=0.2), Qsgd(s=8)):
         world = federation(CompressedUpdates(inner=FedAvg(), codec=codec), context(horizon=15))
         before = world.evaluate()["accuracy"]
-        for turn in range(15):
-            for client in range(8):
-                world.dispatch(8 * turn + client, client, turn)
-                world.arrive(8 * turn + client, client)
-            world.aggregate([Received(8 * turn + client, client, 0, 1.0) for client in range(8)])
+        play(world, 15)
         assert world.evaluate()["accuracy"] > max(0.75, before + 0.4)
 
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from toys import arrivals, context, federation, task
+from toys import arrivals, context, federation, play, task
 
 from edgesim.algorithms.contract import Client
 from edgesim.algorithms.fedavg import FedAvg
 from edgesim.algorithms.feddst import FedDst
-from edgesim.engine.learning import Received, Terms
+from edgesim.engine.learning import Terms
 from edgesim.errors import ScenarioError
 from edgesim.learning import masks
 from edgesim.learning.tree import State
@@ -106,10 +106,7 @@ class _Toy(FedDst):
 def test_at_density_one_it_is_fedavg() -> None:
     worlds = [federation(algorithm, MLP) for algorithm in (FedDst(density=1.0, prune_rate=0.0), FedAvg())]
     for world in worlds:
-        for turn in range(2):
-            for client in range(4):
-                world.dispatch(10 * turn + client, client, turn)
-            world.aggregate([Received(10 * turn + client, client, 0, 1.0) for client in range(4)])
+        play(world, 2, clients=4)
     for name, tensor in worlds[1]._server["params"].items():
         torch.testing.assert_close(worlds[0]._server["params"][name], tensor)
 
@@ -117,10 +114,7 @@ def test_at_density_one_it_is_fedavg() -> None:
 def test_the_density_holds_over_rounds() -> None:
     world = federation(replace(OFTEN, settle_epochs=1), MLP)
     first = {name: int(mask.sum()) for name, mask in world._server["mask"].items()}
-    for turn in range(3):
-        for client in range(4):
-            world.dispatch(10 * turn + client, client, turn)
-        world.aggregate([Received(10 * turn + client, client, 0, 1.0) for client in range(4)])
+    play(world, 3, clients=4)
     assert {name: int(mask.sum()) for name, mask in world._server["mask"].items()} == first
     assert int(world._server["seen"]["version"]) > 0
 

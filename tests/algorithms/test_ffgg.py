@@ -5,11 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 from quadratics import module, problem, where
-from toys import arrivals, bn_task, context, federation, task
+from toys import arrivals, bn_task, context, federation, play, task
 
 from edgesim.algorithms.contract import Cadence, Client, Context
 from edgesim.algorithms.ffgg import FFGG
-from edgesim.engine.learning import Received
 from edgesim.errors import ScenarioError
 from edgesim.execution.backend import BackendName
 from edgesim.learning import quadratic
@@ -71,12 +70,7 @@ def test_the_gradient_of_a_network_is_of_all_samples_at_the_tuned_head() -> None
 def test_conjugate_gradients_fit_the_heads_of_a_network() -> None:
     setting = context(task(8, alpha=0.3))
     world = federation(FFGG(fine_tune="cg", tau=3), setting)
-    for number in range(6):
-        for client in range(8):
-            world.dispatch(8 * number + client, client, number)
-            world._training.result(8 * number + client)
-            world.arrive(8 * number + client, client)
-        world.aggregate([Received(8 * number + client, client, 0, 1.0) for client in range(8)])
+    play(world, 6)
     assert world.evaluate()["accuracy"] > 0.8
 
 

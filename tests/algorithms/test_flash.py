@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from toys import TRAINING, context, federation, task
+from toys import TRAINING, context, federation, play, task
 
 from edgesim.algorithms.contract import Cadence, Client, Context
 from edgesim.algorithms.fedavg import FedAvg
@@ -14,7 +14,6 @@ from edgesim.algorithms.flash import Flash
 from edgesim.algorithms.levels import drawn
 from edgesim.engine.learning import Received
 from edgesim.errors import ScenarioError
-from edgesim.execution.federation import Federation
 from edgesim.learning import masks
 from edgesim.learning.tree import Params, State
 
@@ -22,21 +21,9 @@ MLP = context()  # digits, 64-16-10; the classifier stays dense, so fc1.weight's
 CNN = context(task(model="cnn"))
 
 
-def rounds(world: Federation, count: int, clients: int = 4, first: int = 0) -> Federation:
-    """So many synchronous rounds of clients 0, 1, …"""
-    for turn in range(first, first + count):
-        jobs = [(10 * turn + client, client) for client in range(clients)]
-        for job, client in jobs:
-            world.dispatch(job, client, turn)
-        for job, client in jobs:
-            world.arrive(job, client)
-        world.aggregate([Received(job, client, 0, 1.0) for job, client in jobs])
-    return world
-
-
 def begun(algorithm: Flash, where: Context = MLP) -> State:
     """The server's state at the beginning of stage 2, which with 8 clients takes one report."""
-    return rounds(federation(algorithm, where), 1, clients=1)._server
+    return play(federation(algorithm, where), 1, clients=1)._server
 
 
 # ── stage 1 ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -64,8 +51,8 @@ def test_spdst_keeps_layer_densities_only_and_draws_mask_and_weights_anew() -> N
 def test_the_warm_up_waits_for_its_share_of_the_clients_and_finds_unequal_densities() -> None:
     """A quarter of 8 clients: two reports; ⌊0.01 · 8⌋ = 0 still wants one."""
     world = federation(Flash(density=0.3, warm_up_share=0.25, layers="conv+linear"))
-    assert rounds(world, 1, clients=1)._server["stage"]["warm"]
-    assert not rounds(world, 1, clients=1, first=1)._server["stage"]["warm"]
+    assert play(world, 1, clients=1)._server["stage"]["warm"]
+    assert not play(world, 1, clients=1, first=1)._server["stage"]["warm"]
     assert not begun(Flash(warm_up_share=0.01))["stage"]["warm"]
     found = world._server["reports"]
     assert float(found["fc2.weight"]) > float(found["fc1.weight"])  # the small classifier is the more sensitive
@@ -108,18 +95,18 @@ def test_reports_that_come_after_the_warm_up_are_ignored() -> None:
 def test_at_density_one_every_mode_is_fedavg_with_equal_weights(mode: str) -> None:
     flash = federation(Flash(mode=mode, density=1.0, layers="conv+linear"))  # type: ignore[arg-type]
     if mode in ("spdst", "jmwst"):
-        rounds(flash, 1, clients=1)
+        play(flash, 1, clients=1)
     fedavg = federation(FedAvg(weighting="uniform"))
     fedavg._server = {"params": flash._server["params"]}
     for turn in (1, 2):
-        rounds(flash, 1, first=turn)
-        rounds(fedavg, 1, first=turn)
+        play(flash, 1, clients=4, first=turn)
+        play(fedavg, 1, clients=4, first=turn)
     for name, tensor in fedavg._server["params"].items():
         assert torch.equal(flash._server["params"][name], tensor)
 
 
 def test_a_fixed_mask_stays_and_so_do_the_weights_that_are_off() -> None:
-    world = rounds(federation(Flash(mode="pdst", density=0.2)), 3)
+    world = play(federation(Flash(mode="pdst", density=0.2)), 3, clients=4)
     mask, params = world._server["mask"]["fc1.weight"], world._server["params"]["fc1.weight"]
     assert torch.equal(mask, Flash(mode="pdst", density=0.2).init_server(MLP)["mask"]["fc1.weight"])
     assert not params[~mask].any()
@@ -133,8 +120,8 @@ def test_jmwst_masks_agree_more_than_those_of_nst() -> None:
     for mode, start in (("nst", 0), ("jmwst", 1)):
         world = federation(Flash(mode=mode, density=0.2))  # type: ignore[arg-type]
         if start:
-            rounds(world, 1, clients=1)
-        rounds(world, 4, first=start)
+            play(world, 1, clients=1)
+        play(world, 4, clients=4, first=start)
         for client in range(4):
             world.dispatch(900 + client, client, 5)
         held = [world._training.result(900 + client)[1].update["mask"]["fc1.weight"] for client in range(4)]
@@ -145,10 +132,10 @@ def test_jmwst_masks_agree_more_than_those_of_nst() -> None:
 @pytest.mark.parametrize("recalibration", ["avg", "aggregate"])
 def test_jmwst_makes_a_mask_of_the_largest_weights_every_r_int_rounds(recalibration: str) -> None:
     algorithm = Flash(mode="jmwst", density=0.2, r_int=2, recalibration=recalibration)  # type: ignore[arg-type]
-    world = rounds(federation(algorithm), 1, clients=1)
+    world = play(federation(algorithm), 1, clients=1)
     seen = []
     for turn in (1, 2, 3):
-        rounds(world, 1, first=turn)
+        play(world, 1, clients=4, first=turn)
         seen.append(world._server["mask"]["fc1.weight"])
         params = world._server["params"]["fc1.weight"]
         assert not params[~seen[-1]].any()
@@ -162,7 +149,7 @@ def test_the_model_stays_under_the_mask_where_a_late_client_holds_more(update_mo
     """Two clients begin while masks move; the first one's update brings a new mask, which then rests for a round, and
     the second one's comes in that round: places of its own that the mask has off are not part of the model in use."""
     algorithm = Flash(mode="jmwst", density=0.2, r_int=2, update_mode=update_mode)  # type: ignore[arg-type]
-    world = rounds(federation(algorithm), 1, clients=1)
+    world = play(federation(algorithm), 1, clients=1)
     world.dispatch(98, 1, 1)
     world.dispatch(99, 2, 1)
     world.aggregate([Received(98, 1, 0, 1.0)])
@@ -219,8 +206,8 @@ HETERO = Flash(density=0.4, budgets="positions", update_mode="masked")
 
 
 def test_sub_masks_are_nested_and_thinner_by_their_level() -> None:
-    world = rounds(federation(HETERO), 1, clients=1)
-    server = rounds(world, 2, first=1)._server
+    world = play(federation(HETERO), 1, clients=1)
+    server = play(world, 2, clients=4, first=1)._server
     full = int(torch.count_nonzero(server["params"]["fc1.weight"]))
     half, most = server["mask/0.5"]["fc1.weight"], server["mask/0.75"]["fc1.weight"]
     assert not (half & ~most).any()
@@ -260,7 +247,7 @@ def test_the_model_in_use_is_what_the_device_can_hold() -> None:
     """The sub-mask of its level, also where a client was never asked for anything."""
     algorithm = replace(HETERO, budgets="memory")
     for memory, level in ((1, "mask/0.5"), (10**9, "mask")):
-        world = rounds(federation(algorithm, _with_memory(memory)), 3, clients=2)
+        world = play(federation(algorithm, _with_memory(memory)), 3, clients=2)
         mask = world._server[level]["fc1.weight"]
         for client in (0, 5):
             in_use = algorithm.client_model(world._server, world._who(client))["fc1.weight"]
@@ -283,9 +270,9 @@ def _with_memory(limit_bytes: int) -> Context:
 def test_a_weight_that_nobody_was_sent_stays() -> None:
     """Only level 0.5 takes part: the rest of the mask keeps its values, though no one holds it."""
     algorithm = replace(HETERO, budgets="memory")
-    world = rounds(federation(algorithm, _with_memory(1)), 1, clients=1)
+    world = play(federation(algorithm, _with_memory(1)), 1, clients=1)
     before = world._server
-    after = rounds(world, 1, first=1)._server["params"]["fc1.weight"]
+    after = play(world, 1, clients=4, first=1)._server["params"]["fc1.weight"]
     beyond = before["mask"]["fc1.weight"] & ~before["mask/0.5"]["fc1.weight"]
     assert torch.equal(after[beyond], before["params"]["fc1.weight"][beyond])
     assert not torch.equal(after, before["params"]["fc1.weight"])
@@ -325,8 +312,8 @@ def test_spdst_sends_the_active_values_both_ways_and_its_mask_once_as_a_seed() -
 
 def test_jmwst_sends_masks_both_ways() -> None:
     """Down a bitmap of 1,024 / 8 B once the mask is not a random one; up the client's own."""
-    world = rounds(federation(Flash(mode="jmwst", density=0.2)), 1, clients=1)
-    server = rounds(world, 1, first=1)._server
+    world = play(federation(Flash(mode="jmwst", density=0.2)), 1, clients=1)
+    server = play(world, 1, clients=4, first=1)._server
     algorithm = Flash(mode="jmwst", density=0.2)
     down, up = _bytes(algorithm, server, Client(0, 20, algorithm.init_client(MLP, 0)))
     assert down == 4 * (int(server["mask"]["fc1.weight"].sum()) + 186) + 5 + 128
@@ -339,7 +326,7 @@ def test_jmwst_sends_masks_both_ways() -> None:
 def test_a_client_that_was_sent_a_sub_mask_has_yet_to_be_told_the_whole_one() -> None:
     """Of one mask: a sub-mask in one round, with its places; all of it in the next, 3 words and a form more; and then
     no more."""
-    world = rounds(federation(HETERO), 2, clients=1)
+    world = play(federation(HETERO), 2, clients=1)
     level = {turn: [drawn(MLP, HETERO.levels, turn, client) for client in range(8)] for turn in (1, 2)}
     client = next(c for c in range(1, 8) if level[1][c] < 1 == level[2][c])
     sub = world._server[f"mask/{level[1][client]:g}"]["fc1.weight"]

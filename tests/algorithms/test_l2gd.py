@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_partial import turn
-from toys import arrivals, context, federation, task
+from toys import arrivals, context, federation, play, task
 
 from edgesim.algorithms.contract import Client, Context, Payload
 from edgesim.algorithms.l2gd import L2GD
@@ -57,9 +56,9 @@ def test_the_server_holds_the_mean_of_the_models_and_counts_its_rounds() -> None
 def test_without_a_pull_clients_train_alone() -> None:
     """λ = 0: what others send changes nothing."""
     worlds = [federation(L2GD(lam=0.0)) for _ in range(2)]
-    turn(worlds[0], 0)
-    turn(worlds[1], 0, clients=4)  # only half of them
-    turn(worlds[0], 1)
+    play(worlds[0], 1)
+    play(worlds[1], 1, clients=4)  # only half of them
+    play(worlds[0], 1, first=1)
     for job in range(4):
         worlds[1].dispatch(8 + job, job, 1)
     mine = worlds[1]._training.result(8)[1].state["personal"]

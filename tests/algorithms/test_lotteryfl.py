@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch.func import functional_call
-from toys import TRAINING, arrivals, bn_task, context, federation, task
+from toys import TRAINING, arrivals, bn_task, context, federation, play, task
 
 from edgesim.algorithms.contract import Client
 from edgesim.algorithms.fedavg import FedAvg
@@ -83,9 +83,7 @@ def test_a_stale_ticket_that_began_again_counts_from_the_servers_present_model()
 def test_until_someone_prunes_it_is_fedavg_with_equal_weights() -> None:
     worlds = [federation(LotteryFl(start_accuracy=1.0)), federation(FedAvg(weighting="uniform"))]
     for world in worlds:
-        for client in range(4):
-            world.dispatch(client, client, 0)
-        world.aggregate([Received(client, client, 0, 1.0) for client in range(4)])
+        play(world, 1, clients=4)
     for name, tensor in worlds[1]._server["params"].items():
         torch.testing.assert_close(worlds[0]._server["params"][name], tensor)
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from toys import TRAINING, bn_task, context, federation, task
+from toys import TRAINING, bn_task, context, federation, play, task
 
 from edgesim.algorithms.contract import Algorithm, Client, Context
 from edgesim.algorithms.fedalt import FedAlt, FedSim
@@ -13,26 +13,13 @@ from edgesim.algorithms.fedrep import FedRep
 from edgesim.algorithms.lgfedavg import LGFedAvg
 from edgesim.algorithms.messages import dense_bytes
 from edgesim.algorithms.partial import Partial
-from edgesim.engine.learning import Received
 from edgesim.errors import ScenarioError
 from edgesim.execution.backend import BackendName
-from edgesim.execution.federation import Federation
 from edgesim.learning.training import Training
 from edgesim.learning.tree import Params
 
 BASE, HEAD = {"fc1.weight", "fc1.bias"}, {"fc2.weight", "fc2.bias"}
 ALL: tuple[Partial, ...] = (FedPer(), FedRep(head_epochs=2), LGFedAvg(), FedAlt(personal="input"), FedSim())
-
-
-def turn(world: Federation, number: int, clients: int = 8) -> None:
-    """One round of all clients."""
-    jobs = [(number * clients + client, client) for client in range(clients)]
-    for job, client in jobs:
-        world.dispatch(job, client, number)
-    for job, client in jobs:
-        world._training.result(job)
-        world.arrive(job, client)
-    world.aggregate([Received(job, client, 0, 1.0) for job, client in jobs])
 
 
 def trained(
@@ -48,9 +35,8 @@ def trained(
 @pytest.mark.parametrize("kind", [FedPer, FedRep, FedAlt, FedSim])
 def test_without_a_personal_part_it_is_fedavg(kind: type[FedPer]) -> None:
     worlds = [federation(algorithm) for algorithm in (kind(personal=()), FedAvg())]
-    for number in range(2):
-        for world in worlds:
-            turn(world, number)
+    for world in worlds:
+        play(world, 2)
     first, second = (world._server["params"] for world in worlds)
     assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
     costs = [world.dispatch(99, 0, 2) for world in worlds]
@@ -78,7 +64,7 @@ def test_only_the_shared_part_travels(algorithm: Partial, shared: set[str]) -> N
 
 def test_personal_parts_are_the_clients_own_and_the_base_is_everyones() -> None:
     world = federation(FedPer())
-    turn(world, 0)
+    play(world, 1)
     start = world._context.task.model.init(0)
     one, two = (world._base_models([client])[0] for client in (0, 1))
     for name in BASE:
@@ -146,7 +132,7 @@ def test_fedbn_keeps_norms_with_their_statistics_from_the_server() -> None:
     assert not set(update) & norms
     world = federation(FedBN(), where, backend="loop")
     start = where.task.model.init(0)
-    turn(world, 0, clients=4)
+    play(world, 1, clients=4)
     models = [world._base_models([client])[0] for client in range(4)]
     for name in norms:
         assert torch.equal(world._server["params"][name], start[name])
@@ -172,8 +158,7 @@ def test_a_cohort_trains_as_one_client_at_a_time(algorithm: Partial) -> None:
     backends: tuple[BackendName, ...] = ("stacked", "loop")
     worlds = [federation(algorithm, where, backend) for backend in backends]
     for world in worlds:
-        for number in range(2):
-            turn(world, number)
+        play(world, 2)
     for client in range(8):
         one, other = (world._base_models([client])[0] for world in worlds)
         for name, tensor in one.items():
@@ -183,6 +168,5 @@ def test_a_cohort_trains_as_one_client_at_a_time(algorithm: Partial) -> None:
 @pytest.mark.parametrize("algorithm", ALL, ids=lambda algorithm: type(algorithm).__name__)
 def test_personal_parts_fit_skewed_data(algorithm: Partial) -> None:
     world = federation(algorithm, context(task(8, alpha=0.3)))
-    for number in range(6):
-        turn(world, number)
+    play(world, 6)
     assert world.evaluate()["accuracy"] > 0.85

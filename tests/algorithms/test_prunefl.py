@@ -17,7 +17,7 @@ from plain import (
     stepped,
     under,
 )
-from toys import context, federation, task
+from toys import context, federation, task, trained
 
 from edgesim.algorithms.contract import Cadence, Client, Context
 from edgesim.algorithms.fedavg import FedAvg
@@ -218,12 +218,7 @@ def test_one_client_alone_is_refused_where_the_others_would_spin() -> None:
 def test_a_cohort_trains_as_one_client_at_a_time() -> None:
     where = replace(context(task(6, alpha=0.5)), cadence=Cadence(concurrency=1, updates=1))
     for algorithm in (PruneFl(initial_rounds=2), PruneFl(initial="none", readjust_every=1)):
-        updates = []
-        for cohort in (128, 1):
-            world = federation(algorithm, where, cohort=cohort)
-            for client in range(6):
-                world.dispatch(client, client, 0)
-            updates.append([world._training.result(client)[1].update for client in range(6)])
-        for together, alone in zip(*updates, strict=True):
+        whole, single = (trained(algorithm, range(6), where, cohort=cohort) for cohort in (128, 1))
+        for (together, _), (alone, _) in zip(whole, single, strict=True):
             assert torch.equal(together["mask"]["fc1.weight"], alone["mask"]["fc1.weight"])
             torch.testing.assert_close(together["gradient"]["fc1.weight"], alone["gradient"]["fc1.weight"])

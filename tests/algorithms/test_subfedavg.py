@@ -19,12 +19,11 @@ from plain import (
     stepped,
     under,
 )
-from toys import TRAINING, arrivals, context, federation, task
+from toys import TRAINING, arrivals, context, federation, play, task
 
 from edgesim.algorithms.contract import Client, Context
 from edgesim.algorithms.fedavg import FedAvg
 from edgesim.algorithms.subfedavg import SubFedAvg
-from edgesim.engine.learning import Received
 from edgesim.learning import masks
 from edgesim.learning.training import Training
 from edgesim.learning.tree import State
@@ -152,9 +151,7 @@ def test_weights_that_nobody_holds_keep_the_servers_value() -> None:
 def test_with_nothing_to_prune_it_is_fedavg_with_equal_weights() -> None:
     worlds = [federation(SubFedAvg(target=0.0)), federation(FedAvg(weighting="uniform"))]
     for world in worlds:
-        for client in range(4):
-            world.dispatch(client, client, 0)
-        world.aggregate([Received(client, client, 0, 1.0) for client in range(4)])
+        play(world, 1, clients=4)
     for name, tensor in worlds[1]._server["params"].items():
         torch.testing.assert_close(worlds[0]._server["params"][name], tensor)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from toys import TRAINING, arrivals, context, federation, task
+from toys import TRAINING, arrivals, context, federation, play, task, trained
 
 from edgesim.algorithms.async_rules import FedAsync
 from edgesim.algorithms.compressed import CompressedUpdates
@@ -102,9 +102,7 @@ def test_a_step_takes_the_dense_gradient_at_the_largest_weights() -> None:
 def test_nothing_left_out_is_fedavg() -> None:
     worlds = [federation(ZeroFl(sparsity=0.0, mask_ratio=0.0)), federation(FedAvg())]
     for world in worlds:
-        for client in range(4):
-            world.dispatch(client, client, 0)
-        world.aggregate([Received(client, client, 0, 1.0) for client in range(4)])
+        play(world, 1, clients=4)
     for name, tensor in worlds[1]._server["params"].items():
         assert torch.equal(worlds[0]._server["params"][name], tensor)
 
@@ -146,13 +144,8 @@ def test_more_than_everything_cannot_be_sent() -> None:
 
 def test_a_cohort_trains_as_one_client_at_a_time() -> None:
     where = context(task(6, alpha=0.5))
-    updates = []
-    for cohort in (128, 1):
-        world = federation(ZeroFl(), where, cohort=cohort)
-        for client in range(6):
-            world.dispatch(client, client, 0)
-        updates.append([world._training.result(client)[1].update for client in range(6)])
-    for together, alone in zip(*updates, strict=True):
+    whole, single = (trained(ZeroFl(), range(6), where, cohort=cohort) for cohort in (128, 1))
+    for (together, _), (alone, _) in zip(whole, single, strict=True):
         assert torch.equal(together["mask"]["fc1.weight"], alone["mask"]["fc1.weight"])
         torch.testing.assert_close(together["params"]["fc1.weight"], alone["params"]["fc1.weight"])
 

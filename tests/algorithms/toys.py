@@ -73,22 +73,25 @@ def trained(
     where: Context | None = None,
     backend: BackendName = "stacked",
     version: int = 0,
+    cohort: int = 128,
 ) -> list[Trained]:
     """What these clients send and keep after one job each."""
-    world = federation(algorithm, where, backend)
+    world = federation(algorithm, where, backend, cohort)
     for job, client in enumerate(clients):
         world.dispatch(job, client, version)
     return [Trained(*world._training.result(job)[1]) for job in range(len(clients))]
 
 
-def play(world: Federation, rounds: int, clients: int = 8) -> None:
-    """Rounds in which every client takes part."""
-    for turn in range(rounds):
+def play(world: Federation, rounds: int, clients: int = 8, first: int = 0) -> Federation:
+    """Synchronous rounds of clients 0, 1, …, numbered from `first`; the same world."""
+    for turn in range(first, first + rounds):
         jobs = range(turn * clients, (turn + 1) * clients)
         for job in jobs:
             world.dispatch(job, job % clients, turn)
+        for job in jobs:
             world.arrive(job, job % clients)
         world.aggregate([Received(job, job % clients, 0, 1.0) for job in jobs])
+    return world
 
 
 def rng() -> np.random.Generator:
