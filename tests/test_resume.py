@@ -138,7 +138,7 @@ def test_a_checkpoint_every_twenty_events_holds_all_there_is(
 ) -> None:
     """In one process, and so at instants that are always the same: transfers in flight, devices away, orders
     not trained yet and updates that wait for others are all among what was written down."""
-    states = taken_up_every_twenty_events(tmp_path, *overrides(schedule, algorithm, failures), "stop.updates=400")
+    states = taken_up_every_twenty_events(tmp_path, *overrides(schedule, algorithm, failures), "stop.updates=240")
     assert len(states) > 20
     standing = {standing_in(Job.restored(fields), state["now_ns"]) for state in states for fields in flying(state)}
     assert standing - {None} == set(Phase)
