@@ -48,6 +48,17 @@ def test_utilities_above_the_clip_count_as_it() -> None:
     assert scores.tolist() == pytest.approx([(min(u, 6) - 0.999) / 9.001 for u in range(1, 11)])
 
 
+def test_a_client_without_a_loss_scores_nothing_and_leaves_the_range_to_the_others() -> None:
+    """U = 5, 3 and 0 as nothing is known: over a range from 0.999 · 3 to 5, in the first round."""
+    selector, past = met(Oort(0, clip=1.0), facts([1.0] * 3)), Past(3)
+    for client, loss in enumerate([5.0, 3.0, None]):
+        past.job(client, 0, loss=loss)
+    least = 0.999 * 3
+    assert selector.scores(np.arange(3), past) == pytest.approx([1.0, (3 - least) / (5 - least), 0.0])
+    assert selector.scores(np.array([1]), past) == pytest.approx([1.0])  # the best of any has all of the range
+    assert selector.scores(np.array([2]), past).tolist() == [0.0]
+
+
 def test_the_best_are_exploited_and_of_the_unknown_the_large_and_fast_explored() -> None:
     """Of four wanted two exploit: of the known 0 to 3 those of losses 5 and 4. Two explore: of the unknown 4 to 7
     with samples 1, 9, 8, 10, client 7 is slow: T is 3 s, the second shortest of eight, so it counts (3/12)² · 10."""
@@ -114,7 +125,7 @@ def test_the_pacer_stays_between_its_step_and_all() -> None:
 
 def test_a_round_brings_the_mean_utility_of_the_exploited_whose_updates_came() -> None:
     """Clients 1 (U = 5) and 2 (U = 4) are exploited in round 1; in round 2 the update of 1 is there with U = 7, and 2
-    is still at work. In round 3 its update has come, with U = 3."""
+    is still at work. In round 3 its update has come, with U = 3, whoever was chosen in round 2 since then."""
     selector, past, idle = met(greedy(), facts([1.0] * 8)), Past(8), IdleClients(8)
     for client, loss in enumerate([1.0, 5.0, 4.0]):
         past.job(client, 0, loss=loss)
@@ -125,8 +136,9 @@ def test_a_round_brings_the_mean_utility_of_the_exploited_whose_updates_came() -
     selector.select(1, 1, candidates(idle, range(8)), past)
     past.job(2, 0, loss=3.0)
     idle.join(2)
-    past.version = 2
     selector.select(1, 2, candidates(idle, range(8)), past)
+    past.version = 2
+    selector.select(1, 3, candidates(idle, range(8)), past)
     assert selector.state()["pacer"]["utility"] == pytest.approx([0.0, 7.0, 3.0])
 
 

@@ -66,12 +66,14 @@ def test_clients_are_sorted_by_what_was_measured_or_else_forecast(tmp_path: Path
     assert schedule.tier == [2, 0, 1]
 
 
-def test_tiers_are_sorted_anew_after_so_many_aggregations(tmp_path: Path) -> None:
-    schedule = Tiered(3, 1, retier=4)
-    run, _ = simulation(tmp_path, fleet([1.0, 2.0, 5.0]), schedule, Stop(aggregations=9))
+@pytest.mark.parametrize(("retier", "sorted_at"), [(None, 0), (4, 8), (3, 9)])
+def test_tiers_are_sorted_anew_after_so_many_aggregations(tmp_path: Path, retier: int | None, sorted_at: int) -> None:
+    """The last time before the eleventh; and only at first, where that is not asked for."""
+    schedule = Tiered(3, 1, retier=retier)
+    run, _ = simulation(tmp_path, fleet([1.0, 2.0, 5.0]), schedule, Stop(aggregations=11))
     run.begin()
     run.run()
-    assert schedule.sorted_at == 8
+    assert schedule.sorted_at == sorted_at
 
 
 def test_a_run_stops_at_its_limit_even_where_two_tiers_end_at_one_instant(tmp_path: Path) -> None:
