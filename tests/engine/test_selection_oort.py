@@ -140,6 +140,9 @@ def test_a_round_brings_the_mean_utility_of_the_exploited_whose_updates_came() -
     past.version = 2
     selector.select(1, 3, candidates(idle, range(8)), past)
     assert selector.state()["pacer"]["utility"] == pytest.approx([0.0, 7.0, 3.0])
+    again = met(greedy(), facts([1.0] * 8))
+    again.restore(selector.state())
+    assert again.state() == selector.state()
 
 
 def test_who_has_done_enough_is_left_out_but_for_three_in_ten_at_most() -> None:
@@ -149,6 +152,8 @@ def test_who_has_done_enough_is_left_out_but_for_three_in_ten_at_most() -> None:
         past.job(client, 0, loss=1.0)
     past.aggregated[:] = [9, 8, 7, 6, 5, 0, 0, 0, 0, 0]
     assert sorted(selector.select(10, 0, candidates(10), past)) == [3, 4, 5, 6, 7, 8, 9]
+    past.aggregated[:5] = [3, 2, 2, 2, 2]  # two are not more than two
+    assert sorted(selector.select(10, 1, candidates(10), past)) == [1, 2, 3, 4, 5, 6, 7, 8, 9]
 
 
 def test_durations_are_those_of_the_last_jobs_where_there_were_any() -> None:

@@ -35,11 +35,13 @@ def test_each_tier_has_rounds_of_its_own(tmp_path: Path) -> None:
 
 def test_three_devices_three_tiers(tmp_path: Path) -> None:
     """Rounds end at 3 (0), 4 (1), 6 (0), 7 (2), 8 (1), 9 (0)."""
-    run, learning = simulation(tmp_path, fleet([1.0, 2.0, 5.0]), Tiered(3, 1), Stop(aggregations=6))
+    schedule = Tiered(3, 1)
+    run, learning = simulation(tmp_path, fleet([1.0, 2.0, 5.0]), schedule, Stop(aggregations=6))
     run.begin()
     run.run()
     found = [(a[0].client, a[0].staleness) for a in learning.aggregations]
     assert found == [(0, 0), (1, 1), (0, 1), (2, 3), (1, 2), (0, 2)]
+    assert schedule.received == []  # all are merged
     last = learning.mergings[-1]
     assert last is not None
     assert last.weights == (1 / 6, 2 / 6, 3 / 6)  # 3, 2 and 1 rounds
