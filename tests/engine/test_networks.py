@@ -53,6 +53,17 @@ def test_two_devices_on_one_server_link_take_twice_the_time(tmp_path: Path) -> N
     assert run.ledger.total.energy_j == pytest.approx(4.5 + 5)  # 1 W in every state
 
 
+def test_downloads_share_the_downlink_and_uploads_the_uplink(tmp_path: Path) -> None:
+    """1 MB each over 8 Mbit/s down and 4 up: 2 s together one way, 4 s the other."""
+    devices = fleet([1.0, 1.0])
+    network = attach([Hop(name="server", parent=None, down_bps=8e6, up_bps=4e6)], devices, [[0]], 0)
+    run = finished(tmp_path, devices, network, Stop(aggregations=1))
+    assert rows(run) == [
+        (client, *phase) for client in (0, 1)
+        for phase in (("download", 0, 2, "done"), ("train", 2, 3, "done"), ("upload", 3, 7, "done"))
+    ]  # fmt: skip
+
+
 def test_a_transfer_that_breaks_off_when_alone_it_would_be_over_goes_on(tmp_path: Path) -> None:
     """Two devices share 8 Mbit/s. When they leave at 1 s each has half of its 1 MB, which alone would take 1 s."""
     devices = fleet([1.0, 1.0], availability=Gap(S, 4 * S))
