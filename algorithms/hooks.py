@@ -18,6 +18,13 @@ def check(kind: type[Algorithm]) -> None:
             raise ScenarioError(
                 f"{base.__name__} has fields, but is no dataclass: write @dataclass(frozen=True, kw_only=True) above it"
             )
+        for name, value in () if is_ours(base) else vars(base).items():
+            untyped = name not in vars(base).get("__annotations__", {}) and name not in vars(Algorithm)
+            if untyped and name == name.lower() and name[0] != "_" and isinstance(value, int | float | str):
+                raise ScenarioError(
+                    f"{base.__name__}.{name} has no type, so it is no hyper-parameter: write "
+                    f"{name}: {type(value).__name__} = {value!r} (or _{name}, if no scenario is to set it)"
+                )
     if not isinstance(kind.refuses, Mapping):
         raise ScenarioError(
             f"{kind.__name__}.refuses must be kinds of schedules, each with why: {{'sync': 'because …'}}"

@@ -15,7 +15,7 @@ from warnings import warn
 import torch
 from torch import Tensor
 
-from edgesim.algorithms.contract import STEPS, Algorithm, Arrivals, Client, Context, Payload, Peer, is_ours, overrides
+from edgesim.algorithms.contract import STEPS, Algorithm, Arrivals, Client, Context, Payload, Peer, overrides
 from edgesim.algorithms.rules import Average
 from edgesim.devices.workload import Workload
 from edgesim.engine.learning import Received
@@ -33,6 +33,7 @@ from edgesim.learning.shards import Shards
 from edgesim.learning.task import Task
 from edgesim.learning.training import Learner, learner
 from edgesim.learning.tree import Params, State
+from edgesim.scenario import untouched
 from edgesim.scenario.watched import Watched
 
 _SAMPLES = (4, 3)  # of each client: mini-batches of two and of one
@@ -93,7 +94,7 @@ class _Trial:
         self._algorithm, self._context, self._kernel = algorithm, context, kernel
         hint = "; if vmap cannot take the model, write execution.backend: loop" * isinstance(kernel, Vmap)
         self._hooks = Watched(algorithm, hint)
-        self._variables = _variables(type(algorithm))
+        self._memory = untouched.memory(algorithm)
 
     def check(self, context: Context) -> None:
         self._hooks.call("check", context)
@@ -125,10 +126,10 @@ class _Trial:
         if context.cadence.kind == "gossip":
             peers, share = [Peer(server, client) for client in clients], 1 / len(clients)
             self._hooks.state("mix", context, peers[0], peers, torch.full((len(peers),), share, dtype=torch.float64))
-        for name, value in _variables(type(self._algorithm)).items():
-            if value != self._variables.get(name):
+        for name, value in untouched.memory(self._algorithm).items():
+            if value != self._memory.get(name):
                 raise ScenarioError(
-                    f"{self._hooks.kind}.{name} has changed in a trial of all hooks: what an algorithm remembers must "
+                    f"{name} has changed in a trial of all hooks: what an algorithm remembers must "
                     "lie in the states of server and clients, or another run, and one that is resumed, would find it"
                 )
 
@@ -185,6 +186,15 @@ class _Trial:
                 f"lets the client keep the groups {sorted(after)}, and init_client begins with {sorted(before)}: "
                 "let init_client return all of them, since clients of both kinds train together",
             )
+        for group, params in before.items():
+            for name, tensor in params.items():
+                kept = after[group].get(name)
+                if kept is None or (wrong := _unlike(kept[0], tensor[0])):
+                    self._hooks.refuse(
+                        hook,
+                        f"lets the client keep a state whose {group}: {name} {'is missing' if kept is None else wrong} "
+                        "as init_client begins; clients of both kinds train together",
+                    )
         return update, after
 
     def _alone(self, order: Order) -> tuple[State, State]:
@@ -217,21 +227,13 @@ class _Trial:
         )
         work = self._hooks.call("server_work", self._context, server, arrivals)
         self._hooks.check(work is None or isinstance(work, Workload), "server_work", "a Workload or None", work)
-        before = tree.revisions(server)
         merged = self._hooks.state("aggregate", self._context, server, arrivals)
-        if tree.revisions(server) != before:
-            self._hooks.refuse(
-                "aggregate",
-                "changes the server's tensors in place, and clients under way were sent them; all trees are values: "
-                "write w + step, or change a clone()",
-            )
         for group, params in server.items():
             for name, tensor in params.items():
                 found = merged.get(group, params).get(name)
-                if found is None or found.shape != tensor.shape:
-                    shape = "is missing" if found is None else f"has shape {list(found.shape)}"
+                if found is None or (wrong := _unlike(found, tensor)):
                     self._hooks.refuse(
-                        "aggregate", f"returns a state whose {group}: {name} {shape}, not {list(tensor.shape)}"
+                        "aggregate", f"returns a state whose {group}: {name} {'is missing' if found is None else wrong}"
                     )
         return merged
 
@@ -298,19 +300,15 @@ class _Trial:
                         )
 
 
+def _unlike(found: Tensor, wanted: Tensor) -> str:
+    """What is wrong with a tensor that is to be as another one was; "" if nothing is."""
+    if found.shape != wanted.shape:
+        return f"has shape {list(found.shape)}, not {list(wanted.shape)}"
+    return "" if found.dtype == wanted.dtype else f"is {found.dtype}, not {wanted.dtype}"
+
+
 def _near(one: Tensor, other: Tensor) -> bool:
     """Whether two tensors are the same but for rounding, and what hangs on last digits."""
     if one.shape != other.shape:
         return False
     return float((one - other).norm()) <= _COMPANY * max(float(one.norm()), float(other.norm()))
-
-
-def _variables(kind: type) -> dict[str, str]:
-    """What can be changed in a class of the user's own, as it is printed."""
-    return {
-        name: repr(value)
-        for base in kind.__mro__
-        if not is_ours(base)
-        for name, value in vars(base).items()
-        if isinstance(value, list | dict | set | int | float | str | torch.Tensor) and not name.startswith("__")
-    }

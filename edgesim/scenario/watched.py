@@ -12,6 +12,7 @@ from edgesim import references
 from edgesim.algorithms.contract import Algorithm, home, is_ours
 from edgesim.errors import ScenarioError
 from edgesim.learning.tree import State
+from edgesim.scenario import untouched
 
 
 class Watched:
@@ -25,12 +26,23 @@ class Watched:
 
     def call(self, hook: str, *given: Any, of: Algorithm | None = None) -> Any:
         """What a hook returns; `of`: of another algorithm in the place of this one."""
-        return self.safely(hook, getattr(of or self.algorithm, hook), *given)
+        before = untouched.trees(given)
+        returned = self.safely(hook, getattr(of or self.algorithm, hook), *given)
+        after = {} if hook.startswith("local_") else untouched.trees(given)  # on the device a local state is its own
+        for place, tensor in after.items():
+            if before.get(place) != tensor:
+                self.refuse(
+                    hook,
+                    f"changes {place[0]!r} in place, in a state that it was given; all trees are values that others "
+                    "hold, too: write w + step, or change a clone() and put it into a new dict",
+                )
+        return returned
 
     def safely(self, hook: str, call: Callable[..., Any], *given: Any) -> Any:
         """What a call returns in which the hook is called."""
+        before = untouched.generators()
         try:
-            return call(*given)
+            returned = call(*given)
         except ScenarioError:
             raise
         except (Exception, SystemExit) as error:
@@ -39,6 +51,15 @@ class Watched:
             raise ScenarioError(
                 f"{self.kind}.{hook} failed: {type(error).__name__}: {error}{where}{self.hint}"
             ) from error
+        for of, state in untouched.generators().items():
+            if state != before[of]:
+                self.refuse(
+                    hook,
+                    f"draws from the generator that all of {of} shares, so no run could be repeated; on the device "
+                    "take learner.uniforms, elsewhere a generator of your own, made anew for each draw from "
+                    "context.seed and what it is for: torch.Generator().manual_seed(…)",
+                )
+        return returned
 
     def is_own(self, *hooks: str) -> bool:
         """Whether any of these is the user's."""
@@ -89,6 +110,8 @@ class Watched:
         for name, shape in shapes.items():
             if tuple(params[name].shape) != tuple(shape):
                 self.refuse(hook, f"returns {name} of shape {list(params[name].shape)}; {list(shape)} is wanted")
+            if not bool(params[name].isfinite().all()):
+                self.refuse(hook, f"returns {name} with values that are infinite or no numbers")
 
     def check_bytes(self, hook: str, what: str, size: Any) -> None:
         """That a hook has named a size."""

@@ -41,6 +41,18 @@ def test_a_hook_that_nothing_calls_is_refused(base: type[Algorithm], hook: str) 
         hooks.check(own(base, hook))
 
 
+def test_a_hyper_parameter_wants_a_type() -> None:
+    class Untyped(FedProx):
+        strength = 0.5
+
+    class Constant(FedProx):
+        _strength, STRENGTH, summary = 0.5, 0.5, "a constant each"
+
+    with pytest.raises(ScenarioError, match=r"Untyped\.strength has no type, .*: write strength: float = 0\.5 \(or"):
+        hooks.check(Untyped)
+    hooks.check(Constant)
+
+
 def test_fields_want_a_dataclass() -> None:
     class Undecorated(FedProx):
         strength: float = 0.5

@@ -34,6 +34,10 @@ END = """    def local_end(self, payload, client, local, learner):
 """
 STEP = "    def local_step(self, local, batch, learner):\n        g = learner.gradient(local['params'], batch)\n"
 
+AGGREGATE = (
+    "    def aggregate(self, context, server, arrivals):\n        s = super().aggregate(context, server, arrivals)\n"
+)
+
 WRONG = {
     "download returns None": (
         "    def download(self, context, server, client): pass",
@@ -86,12 +90,12 @@ WRONG = {
     ),
     "chance of its own": (
         END + "        return {'params': {n: torch.randn_like(t) for n, t in d.items()}}, client",
-        r"another params: .* learner\.uniforms",
+        r"A\.local_end draws from the generator that all of torch shares, .* learner\.uniforms",
     ),
     "in place": (
         "    def aggregate(self, context, server, arrivals):\n        for n, t in server['params'].items():\n"
         "            t += arrivals.update['params'][n].mean(0)\n        return server",
-        r"A\.aggregate changes the server's tensors in place",
+        r"A\.aggregate changes 'params' in place",
     ),
     "in place on the device": (
         "    def init_client(self, context, client): return {'n': {'n': torch.ones(1)}}\n"
@@ -113,6 +117,67 @@ WRONG = {
         "        type(self).rounds = getattr(self, 'rounds', 0) + 1\n"
         "        return super().aggregate(context, server, arrivals)",
         r"A\.rounds has changed",
+    ),
+    "chance in the server, of torch": (
+        AGGREGATE + "        return {'params': {n: w + torch.randn_like(w) for n, w in s['params'].items()}}",
+        r"A\.aggregate draws from the generator that all of torch shares, .* torch\.Generator\(\)\.manual_seed",
+    ),
+    "chance in the server, of numpy": (
+        "    def download(self, context, server, client):\n        import numpy\n        numpy.random.rand()\n"
+        "        return Algorithm.download(self, context, server, client)",
+        r"A\.download draws from the generator that all of numpy shares",
+    ),
+    "chance in a client's start": (
+        "    def init_client(self, context, client): return {'n': {'n': torch.rand(1)}}",
+        r"A\.init_client draws from the generator that all of torch shares",
+    ),
+    "a little chance in a step": (
+        STEP + "        return learner.descend(local, {n: t + 1e-6 * torch.randn_like(t) for n, t in g.items()})",
+        r"A\.local_step draws from the generator that all of torch shares",
+    ),
+    "a memory of the file": (
+        "    def download(self, context, server, client):\n        global SEEN\n"
+        "        SEEN = globals().get('SEEN', 0) + 1\n"
+        "        return Algorithm.download(self, context, server, client)",
+        r"SEEN has changed",
+    ),
+    "a generator of the file": (
+        AGGREGATE + "        global RANDOM\n        RANDOM = globals().get('RANDOM', torch.Generator())\n"
+        "        torch.rand(1, generator=RANDOM)\n        return s",
+        r"RANDOM has changed",
+    ),
+    "a memory in itself": (
+        AGGREGATE + "        object.__setattr__(self, 'n', getattr(self, 'n', 0) + 1)\n        return s",
+        r"A\.n has changed",
+    ),
+    "in place on the way down": (
+        "    def download(self, context, server, client):\n        server['params']['fc1.bias'].mul_(0.9)\n"
+        "        return Algorithm.download(self, context, server, client)",
+        r"A\.download changes 'params' in place",
+    ),
+    "another tensor in the server's dict": (
+        "    def aggregate(self, context, server, arrivals):\n"
+        "        server['params']['fc1.bias'] = server['params']['fc1.bias'] * 0.5\n        return server",
+        r"A\.aggregate changes 'params' in place",
+    ),
+    "in place before use": (
+        "    def client_model(self, server, client):\n        server['params']['fc1.bias'].mul_(0.9)\n"
+        "        return server['params']",
+        r"A\.client_model changes 'params' in place",
+    ),
+    "a model of no numbers": (
+        "    def client_model(self, server, client): return tree.scale(float('nan'), server['params'])",
+        r"A\.client_model returns fc1\.weight with values that are infinite",
+    ),
+    "doubles in the server": (
+        AGGREGATE + "        return {'params': {n: w.double() for n, w in s['params'].items()}}",
+        r"A\.aggregate returns a state whose params: fc1\.weight is torch\.float64, not torch\.float32",
+    ),
+    "a client's state that grows": (
+        "    def init_client(self, context, client): return {'n': {'n': torch.zeros(1)}}\n"
+        + END
+        + "        return {'params': d}, {'n': {'n': torch.cat([client['n']['n']] * 2, 1)}}",
+        r"A\.local_end lets the client keep a state whose n: n has shape \[2\], not \[1\] as init_client begins",
     ),
     "an update of its own kind when alone": (
         END + "        return {'params': d, **({'more': d} if len(learner.version) > 1 else {})}, client",
@@ -161,6 +226,30 @@ def test_what_reaches_the_server_for_nothing_is_mentioned(tmp_path: Path) -> Non
     (tmp_path / "own.py").write_text(f"{HEAD}{END}        return {{'params': d, 'secret': d}}, client\n")
     with pytest.warns(EdgesimWarning, match="leaves the group 'secret' of the update out"):
         check(tmp_path, "algorithm=./own.py:A")
+
+
+def test_chance_by_the_seed_and_what_is_worked_out_once_are_fine(tmp_path: Path) -> None:
+    body = """
+    from functools import cached_property
+    names: tuple[str, ...] = ()
+    _HALF = 0.5
+
+    @cached_property
+    def half(self):
+        return self._HALF
+
+    def init_server(self, context):
+        return {**super().init_server(context), "round": {"t": torch.tensor(0)}}
+
+    def aggregate(self, context, server, arrivals):
+        t = server["round"]["t"]
+        random = torch.Generator().manual_seed(1000 * context.seed + int(t))
+        s = super().aggregate(context, server, arrivals)
+        noisy = {n: w + self.half * torch.randn(w.shape, generator=random) for n, w in s["params"].items()}
+        return {"params": noisy, "round": {"t": t + 1}}
+"""
+    (tmp_path / "own.py").write_text(HEAD + body)
+    check(tmp_path, "algorithm=./own.py:A")
 
 
 @pytest.mark.parametrize("name", sorted(registry.names()))
