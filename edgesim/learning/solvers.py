@@ -74,24 +74,22 @@ def _adaptive(training: "Training", gradient: Params, params: Params, local: Sta
     names = [_name(group, what) for what in MEMORY]
     first, second, steps = (local.get(name, {}) for name in names)
     means, squares, counts, along = {}, {}, {}, {}
+    begun: dict[int, tuple[Tensor, ...]] = {}  # of tensors that have moved together
     for name, g in gradient.items():
-        clients = g.shape[0]
         m, v, t = first.get(name), second.get(name), steps.get(name)
+        if id(t) not in begun:
+            now = g.new_ones(len(g)) if t is None else t + 1
+            begun[id(t)] = now, *((1 - beta ** now.double()).float() for beta in (training.beta1, training.beta2))
+        counts[name], of_means, of_squares = begun[id(t)]
         means[name] = m = (1 - training.beta1) * g if m is None else torch.lerp(m, g, 1 - training.beta1)
         square = g.square()
         squares[name] = v = (1 - training.beta2) * square if v is None else torch.lerp(v, square, 1 - training.beta2)
-        counts[name] = t = g.new_ones(clients) if t is None else t + 1
-        root = (v / tree.broadcast(_made_up(training.beta2, t), v)).sqrt() + training.epsilon
-        along[name] = m / tree.broadcast(_made_up(training.beta1, t), m) / root
+        root = (v / tree.broadcast(of_squares, v)).sqrt_().add_(training.epsilon)
+        along[name] = m / root.mul_(tree.broadcast(of_means, m))
         if training.optimizer == "adamw" and training.weight_decay:
-            along[name] = along[name] + training.weight_decay * params[name]
+            along[name] += training.weight_decay * params[name]
     found = zip(names, ((first, means), (second, squares), (steps, counts)), strict=True)
     return along, {name: {**before, **after} for name, (before, after) in found}
-
-
-def _made_up(beta: float, steps: Tensor) -> Tensor:
-    """1 − βᵗ of each client."""
-    return (1 - beta ** steps.double()).float()
 
 
 def _name(group: str, what: str) -> str:
