@@ -46,10 +46,20 @@ class Network:
         leaves = {name: tensor for name, tensor in given.items() if name not in self._statistics}
         with torch.enable_grad():
             each = loss(*self._training(given, batch))
+        if not isinstance(each, Tensor):
+            raise ValueError(
+                f"learner.gradient: the loss is a {type(each).__name__}, and a tensor of one number a client is "
+                f"wanted, {list(batch.y.shape[:1])}"
+            )
         if each.shape != batch.y.shape[:1]:
             raise ValueError(
                 f"learner.gradient: the loss has shape {list(each.shape)}, and one number a client is wanted, "
                 f"{list(batch.y.shape[:1])}: weigh that of each sample, (each * batch.weight).sum(1)"
+            )
+        if not each.requires_grad:
+            raise ValueError(
+                "learner.gradient: the loss does not depend on the parameters: make it of the logits or the features, "
+                "without detach, item or numpy"
             )
         found = torch.autograd.grad(each.sum(), list(leaves.values()), allow_unused=True, materialize_grads=True)
         moved = dict(zip(leaves, found, strict=True))

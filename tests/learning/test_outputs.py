@@ -108,6 +108,15 @@ def test_a_loss_that_is_no_number_a_client_is_refused(tmp_path: Path) -> None:
         network(made, "loop").gradient(params, batch, lambda logits, _: logits.sum())
 
 
+def test_a_loss_that_is_no_tensor_or_ignores_the_parameters_is_refused(tmp_path: Path) -> None:
+    made, params, batch = case("mlp", tmp_path)
+    with pytest.raises(ValueError, match=r"the loss is a NoneType, and a tensor of one number a client is wanted"):
+        network(made, "loop").gradient(params, batch, lambda logits, _: None)  # type: ignore[arg-type, return-value]
+    for backend in ("loop", "stacked"):
+        with pytest.raises(ValueError, match=r"the loss does not depend on the parameters"):
+            network(made, backend).gradient(params, batch, lambda logits, _: logits.detach().sum((1, 2)))
+
+
 def test_quadratic_problems_have_no_outputs() -> None:
     with pytest.raises(RunError, match="predicts nothing"):
         network_of(nn.Identity(), frozenset(), QuadraticKernel())
