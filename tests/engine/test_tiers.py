@@ -33,6 +33,12 @@ def test_each_tier_has_rounds_of_its_own(tmp_path: Path) -> None:
     assert {terms.group for terms in learning.terms.values()} == {0, 1}
 
 
+def test_an_update_waits_for_its_own_tier(tmp_path: Path) -> None:
+    """Devices 0 and 1 end rounds at 3, 6, 9; that of 2, there at 6, is merged with that of 3, at 11."""
+    _, learning = ended(tmp_path, fleet([1.0, 1.0, 4.0, 9.0]), Tiered(2, 2), Stop(aggregations=4))
+    assert [sorted(u.client for u in a) for a in learning.aggregations] == [[0, 1], [0, 1], [0, 1], [2, 3]]
+
+
 def test_three_devices_three_tiers(tmp_path: Path) -> None:
     """Rounds end at 3 (0), 4 (1), 6 (0), 7 (2), 8 (1), 9 (0)."""
     schedule = Tiered(3, 1)
