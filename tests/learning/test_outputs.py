@@ -100,6 +100,13 @@ def test_a_loss_of_features_leaves_the_last_layer_alone_and_is_the_same_in_loop_
         assert bool(gradient.any()) != tensor.startswith("fc2")
 
 
+@pytest.mark.parametrize("backend", ["loop", "stacked"])
+def test_nothing_flows_back_through_outputs(backend: str, tmp_path: Path) -> None:
+    made, params, batch = case("mlp", tmp_path)
+    followed = {name: tensor.requires_grad_() for name, tensor in params.items()}
+    assert not any(tensor.requires_grad for tensor in network(made, backend).outputs(followed, batch))
+
+
 def test_a_loss_that_is_no_number_a_client_is_refused(tmp_path: Path) -> None:
     made, params, batch = case("mlp", tmp_path)
     with pytest.raises(ValueError, match=r"the loss has shape \[2, 4\], and one number a client is wanted, \[2\]"):
