@@ -44,8 +44,7 @@ class Network:
             for name, tensor in params.items()
         }  # statistics are moved in place
         leaves = {name: tensor for name, tensor in given.items() if name not in self._statistics}
-        with torch.enable_grad():
-            each = loss(*self._training(given, batch))
+        each = loss(*self._training(given, batch))
         if not isinstance(each, Tensor):
             raise ValueError(
                 f"learner.gradient: the loss is a {type(each).__name__}, and a tensor of one number a client is "
