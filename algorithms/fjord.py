@@ -22,7 +22,7 @@ from edgesim.algorithms.contract import Client, Context, Payload, local_work
 from edgesim.algorithms.nested import Nested, Rate, rate_of, thin
 from edgesim.devices.workload import Workload
 from edgesim.errors import ScenarioError
-from edgesim.learning import masks, placement, tree, widths
+from edgesim.learning import masks, placement, solvers, tree, widths
 from edgesim.learning.batches import Batch
 from edgesim.learning.training import Learner
 from edgesim.learning.tree import Params, State
@@ -70,9 +70,10 @@ class FjORD(Nested):
         on = self._drawn(local, learner)
         moved = learner.descend(local, learner.gradient(masks.apply(on, local["params"]), batch))
         moved["params"] = tree.apply(torch.where, on, moved["params"], local["params"])
-        for group in {"momentum", "squares"} & moved.keys():  # before the first step there are none
-            before = local.get(group, tree.scale(0.0, local["params"]))
-            moved[group] = tree.apply(torch.where, on, moved[group], before)
+        for group in solvers.MOMENTS:
+            if group in moved:  # before the first step there are none
+                before = local.get(group, tree.scale(0.0, local["params"]))
+                moved[group] = tree.apply(torch.where, on, moved[group], before)
         return moved
 
     def _drawn(self, local: State, learner: Learner) -> Params:

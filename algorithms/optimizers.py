@@ -5,18 +5,17 @@ v₀ = τ², w ← w + η m / (√v + τ).
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Protocol, TypeAlias
+from typing import Annotated, Protocol
 
 import torch
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt
 from torch import Tensor
 from typing_extensions import Doc
 
 from edgesim.learning import tree
 from edgesim.learning.flat import moved
+from edgesim.learning.solvers import Decay
 from edgesim.learning.tree import Params, State
-
-Decay: TypeAlias = Annotated[float, Ge(0), Lt(1)]
 
 
 class Optimizer(Protocol):

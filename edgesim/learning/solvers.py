@@ -1,6 +1,7 @@
 """Local solvers: what a gradient becomes before a step along it, and what is remembered from step to step."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import torch
@@ -14,39 +15,34 @@ from edgesim.learning.tree import Params, State
 if TYPE_CHECKING:
     from edgesim.learning.training import Training
 
-MEMORY = ("momentum", "squares", "steps")
+MOMENTS = ("momentum", "squares")
+MEMORY = (*MOMENTS, "steps")
 """Groups of a local state that a solver keeps for `params`; of another group, with its name and a stroke before."""
 
 Decay: TypeAlias = Annotated[float, Ge(0), Lt(1)]
 
 
-def sgd() -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Sgd:
     """w ← w − lr v, v ← μ v + g + λ w, with μ = training.momentum and λ = training.weight_decay."""
-    return {}
 
 
-def adam(
-    *,
-    beta1: Annotated[Decay, Doc("β₁, of the mean")] = 0.9,
-    beta2: Annotated[Decay, Doc("β₂, of the squares")] = 0.999,
-    epsilon: Annotated[float, Gt(0), Doc("ε, what roots of squares are increased by")] = 1e-8,
-) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Adam:
     """Adam (Kingma and Ba 2015, arXiv:1412.6980): w ← w − lr m̂ / (√v̂ + ε), of g + λ w."""
-    return {"optimizer": "adam", "beta1": beta1, "beta2": beta2, "epsilon": epsilon}
+
+    beta1: Annotated[Decay, Doc("β₁, of the mean")] = 0.9
+    beta2: Annotated[Decay, Doc("β₂, of the squares")] = 0.999
+    epsilon: Annotated[float, Gt(0), Doc("ε, what roots of squares are increased by")] = 1e-8
 
 
-def adamw(
-    *,
-    beta1: Annotated[Decay, Doc("β₁, of the mean")] = 0.9,
-    beta2: Annotated[Decay, Doc("β₂, of the squares")] = 0.999,
-    epsilon: Annotated[float, Gt(0), Doc("ε, what roots of squares are increased by")] = 1e-8,
-) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class AdamW(Adam):
     """Adam whose weights decay apart from the gradient (Loshchilov and Hutter 2019, arXiv:1711.05101)."""
-    return {"optimizer": "adamw", "beta1": beta1, "beta2": beta2, "epsilon": epsilon}
 
 
-SOLVERS: Mapping[str, Callable[..., dict[str, Any]]] = {"sgd": sgd, "adam": adam, "adamw": adamw}
-"""By name: what gives the fields of `Training` that say so."""
+SOLVERS: Mapping[str, type[Any]] = {"sgd": Sgd, "adam": Adam, "adamw": AdamW}
+"""By name: the parameters that `Training` has of each."""
 
 
 def direction(training: "Training", gradient: Params, params: Params, local: State, group: str) -> tuple[Params, State]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from edgesim.learning import masks
 from edgesim.learning.batches import Batch
 from edgesim.learning.cohort import Cohort
+from edgesim.learning.solvers import MOMENTS
 from edgesim.learning.training import Learner
 from edgesim.learning.tree import Params, State
 
@@ -30,8 +31,8 @@ def masked_step(local: State, batch: Batch, learner: Learner) -> State:
 
 def remask(local: State, mask: Params) -> State:
     """The same under another mask: weights that go leave neither value nor moments; those that come are 0."""
-    groups = ("params", "momentum", "squares")
-    thinned: State = {group: masks.apply(mask, local[group]) for group in groups if group in local}
+    groups = [group for group in ("params", *MOMENTS) if group in local]
+    thinned: State = {group: masks.apply(mask, local[group]) for group in groups}
     return {**local, **thinned, "mask": mask}
 
 

@@ -57,8 +57,9 @@ def make_learning(
     attackers = _attackers(scenario, task)
     if attackers is not None:
         task = attackers.mislabelled(task)
-    solver = SOLVERS[scenario.training.optimizer.name](**scenario.training.optimizer.parameters)
-    training = Training(**scenario.training.model_dump(exclude={"optimizer"}), **solver)
+    optimizer = scenario.training.optimizer
+    solver = vars(SOLVERS[optimizer.name](**optimizer.parameters))
+    training = Training(**scenario.training.model_dump(exclude={"optimizer"}), optimizer=optimizer.name, **solver)
     algorithm = make_algorithm(scenario, folder)
     context = Context(
         task=task,
