@@ -112,11 +112,11 @@ class Exchanges:
         sender, receiver = (self._jobs[job] for job in exchange.ends)
         up, down = (self._boards.of_job(job.id, job.client) for job in (sender, receiver))
         size, rate_bps = exchange.sizes[exchange.leg], min(up.up_bps, down.down_bps)
-        delay = up.latency_s + down.latency_s, up.round_trips, up.window_bytes
+        delay_s = cost.delay_s(size, rate_bps, up.latency_s + down.latency_s, up.round_trips, up.window_bytes)
         exchange.start_ns = now_ns = self._clock.now_ns
         waking_ns = sum(self._radio.waking_ns(job.client, job.planned(), now_ns) for job in (sender, receiver))
-        exchange.whole_ns = waking_ns + cost.transfer_ns(size, rate_bps, *delay)
-        exchange.delay_ns = min(waking_ns + round(1e9 * cost.delay_s(size, rate_bps, *delay)), exchange.whole_ns)
+        exchange.whole_ns = waking_ns + cost.transfer_ns(size, rate_bps, delay_s)
+        exchange.delay_ns = min(waking_ns + round(1e9 * delay_s), exchange.whole_ns)
         due_ns, leaves = now_ns + exchange.whole_ns, self._flight.presence.leaves
         ends = (
             leaves(sender.client, Phase.UPLOAD, now_ns, due_ns),
